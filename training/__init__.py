@@ -1,0 +1,1 @@
+"""How the embedded ("pocket") model is made, from package registries to weights."""

@@ -1,0 +1,206 @@
+"""The words: what the pocket model is taught to draw, and how captions are phrased.
+
+Each line of ``TABLE`` is ``name = icon | synonym, synonym``. ``icon`` is the name that the icon sets use. The first
+name is what most captions say; synonyms get their share so that people may type either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TABLE = """
+cat = cat-face | kitten, kitty, cat face
+dog = dog-face | puppy, dog face
+rabbit = rabbit-face | bunny, rabbit face
+mouse = mouse-face | mouse face
+hamster = hamster
+fox = fox
+bear = bear | brown bear
+panda = panda | panda bear
+koala = koala
+tiger = tiger-face | tiger face
+lion = lion
+cow = cow-face | cow face
+pig = pig-face | pig face
+monkey = monkey-face | monkey face
+horse = horse-face | horse face
+unicorn = unicorn
+wolf = wolf
+frog = frog | green frog
+chicken = chicken | hen
+chick = front-facing-baby-chick | baby chick, yellow chick
+penguin = penguin
+owl = owl
+duck = duck
+flamingo = flamingo | pink flamingo
+parrot = parrot
+elephant = elephant
+turtle = turtle | tortoise
+snail = snail
+fish = tropical-fish | tropical fish
+dolphin = dolphin
+whale = spouting-whale | blue whale
+shark = shark
+octopus = octopus
+crab = crab | red crab
+butterfly = butterfly
+bee = honeybee | honey bee
+ladybug = lady-beetle | lady beetle, beetle
+spider = spider
+snake = snake | green snake
+dragon = dragon-face | dragon face
+dinosaur = t-rex | t rex
+hedgehog = hedgehog
+tree = deciduous-tree | green tree
+pine tree = evergreen-tree | fir tree
+palm tree = palm-tree | palm
+cactus = cactus
+sunflower = sunflower
+rose = rose | red rose
+tulip = tulip | pink tulip
+cherry blossom = cherry-blossom | blossom, pink flower
+mushroom = mushroom | red mushroom, toadstool
+maple leaf = maple-leaf | autumn leaf
+clover = four-leaf-clover | four leaf clover
+sun = sun-with-face | sun face
+moon = crescent-moon | crescent moon
+star = star | yellow star
+cloud = cloud
+rainbow = rainbow
+fire = fire | flame
+lightning = high-voltage | lightning bolt
+snowflake = snowflake
+snowman = snowman-without-snow
+volcano = volcano
+mountain = snow-capped-mountain | snowy mountain
+earth = globe-showing-europe-africa | globe, world
+planet = ringed-planet | saturn
+apple = red-apple | red apple
+banana = banana | yellow banana
+orange = tangerine | tangerine, orange fruit
+lemon = lemon | yellow lemon
+strawberry = strawberry | red strawberry
+watermelon = watermelon
+grapes = grapes | purple grapes
+cherries = cherries | cherry
+pineapple = pineapple
+peach = peach
+avocado = avocado
+carrot = carrot
+corn = ear-of-corn | ear of corn
+tomato = tomato | red tomato
+broccoli = broccoli
+pizza = pizza | slice of pizza
+hamburger = hamburger | burger
+hot dog = hot-dog | hotdog
+french fries = french-fries | fries
+donut = doughnut | doughnut
+cookie = cookie
+cupcake = cupcake
+cake = birthday-cake | birthday cake
+ice cream = soft-ice-cream | ice cream cone
+bread = bread | loaf of bread
+fried egg = cooking | egg
+coffee = hot-beverage | cup of coffee, hot drink
+sushi = sushi
+car = automobile | red car, automobile
+bus = bus
+train = locomotive | steam train, locomotive
+bicycle = bicycle | bike
+airplane = airplane | plane
+helicopter = helicopter
+rocket = rocket | space rocket
+sailboat = sailboat | sailing boat, boat
+tractor = tractor
+fire truck = fire-engine | fire engine
+balloon = balloon | red balloon
+house = house | home
+castle = castle
+tent = tent
+robot = robot | robot face
+ghost = ghost
+alien = alien
+skull = skull
+pumpkin = jack-o-lantern | jack o lantern, halloween pumpkin
+crown = crown | gold crown
+top hat = top-hat | hat
+umbrella = umbrella-with-rain-drops | umbrella in rain
+guitar = guitar
+trumpet = trumpet
+camera = camera
+television = television | tv
+key = key | gold key
+clock = alarm-clock | alarm clock
+book = blue-book | blue book
+pencil = pencil
+backpack = backpack
+gift = wrapped-gift | present, wrapped gift
+teddy bear = teddy-bear | teddy
+soccer ball = soccer-ball | football
+basketball = basketball
+trophy = trophy | gold cup
+bell = bell | gold bell
+light bulb = light-bulb | lamp
+diamond = gem-stone | gem
+heart = red-heart | red heart
+christmas tree = christmas-tree | xmas tree
+smiley = grinning-face | smiling face, happy face, smile
+cool face = smiling-face-with-sunglasses | face with sunglasses, sunglasses
+clown = clown-face | clown face
+woman = woman | lady
+man = man
+"""
+
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "white": (255, 255, 255), "black": (20, 20, 22), "gray": (150, 150, 155), "red": (220, 50, 47),
+    "orange": (245, 140, 30), "yellow": (250, 215, 60), "green": (80, 175, 80), "blue": (60, 120, 220),
+    "light blue": (150, 205, 245), "purple": (140, 80, 190), "pink": (245, 150, 190), "brown": (140, 95, 60),
+}  # fmt: skip
+SKIES: dict[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = {  # top, horizon
+    "blue sky": ((92, 165, 235), (175, 220, 250)), "night sky": ((12, 16, 46), (36, 46, 96)),
+    "sunset sky": ((150, 80, 150), (252, 170, 96)), "cloudy sky": ((160, 172, 186), (205, 212, 220)),
+}  # fmt: skip
+GROUNDS: dict[str, tuple[int, int, int]] = {
+    "grass": (95, 180, 75), "sand": (230, 205, 145), "snow": (240, 245, 250), "water": (40, 110, 190),
+    "road": (112, 112, 118),
+}  # fmt: skip
+GROUND_WORDS = {
+    "grass": ("grass", "a meadow"), "sand": ("sand", "a beach", "the beach"), "snow": ("snow",),
+    "water": ("water", "the sea"), "road": ("road", "a street"),
+}  # fmt: skip
+STYLES = {"3d": "3d style", "flat": "flat style"}
+BACKGROUND_WORDS = [*(f"{c} background" for c in COLOURS), *SKIES, *(w for v in GROUND_WORDS.values() for w in v), "space"]
+
+
+@dataclass(frozen=True)
+class Concept:
+    """One thing: ``name`` as captions say it, ``icon`` as the icon sets call it, other ``synonyms``."""
+
+    name: str
+    icon: str
+    synonyms: tuple[str, ...]
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return (self.name, *self.synonyms)
+
+
+def _parse(table: str) -> list[Concept]:
+    concepts = []
+    for line in table.strip().splitlines():
+        name, rest = line.split(" = ")
+        icon, _, synonyms = rest.partition(" | ")
+        concepts.append(Concept(name.strip(), icon.strip(), tuple(s.strip() for s in synonyms.split(",") if s.strip())))
+    return concepts
+
+
+CONCEPTS: list[Concept] = _parse(TABLE)
+PLURAL = {"grapes", "cherries", "french fries", "fries", "purple grapes", "sunglasses"}
+UNCOUNTED = {"fire", "lightning", "bread", "broccoli", "corn", "sushi", "coffee", "earth"}
+
+
+def with_article(word: str) -> str:
+    """'cat' -> 'a cat', 'owl' -> 'an owl', 'grapes' -> 'grapes'."""
+    if word in PLURAL or word in UNCOUNTED:
+        return word
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
