@@ -1,0 +1,1 @@
+"""How pictures are made: many people's rows through one copy of the weights. See docs/architecture.md."""

@@ -1,0 +1,114 @@
+"""Pictures as values: sizes, decoding what people send, encoding what they get.
+
+A picture inside ArtFlow is a ``uint8`` array of shape (height, width, 3), RGB, sRGB.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+
+from artflow.errors import ArtflowError
+
+Picture = NDArray[np.uint8]
+
+FORMATS = ("JPEG", "PNG", "WEBP")
+
+
+class Size(NamedTuple):
+    """Width and height in pixels."""
+
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.width} x {self.height}"
+
+    def scaled(self, factor: float, multiple: int) -> Size:
+        """This size times ``factor``, each side rounded to a multiple (at least one)."""
+        return Size(*(max(multiple, round(side * factor / multiple) * multiple) for side in self))
+
+
+def check_size(width: int, height: int, *, multiple: int, longest: int) -> Size:
+    """The size a model can make.
+
+    Raises:
+        ArtflowError: ``bad_size`` if a side is no multiple of ``multiple`` (the sentence names the nearest sizes
+            that are), below two multiples, or over ``longest``.
+    """
+    for name, side in (("width", width), ("height", height)):
+        if not 2 * multiple <= side <= longest:
+            raise ArtflowError("bad_size", f"{name} {side} is not allowed: from {2 * multiple} to {longest} pixels.")
+        if side % multiple:
+            below = side // multiple * multiple
+            raise ArtflowError(
+                "bad_size",
+                f"{name} {side} is not a multiple of {multiple}: the nearest are {below} and {below + multiple}.",
+            )
+    return Size(width, height)
+
+
+def decode(data: bytes, *, max_pixels: int, max_bytes: int | None = None) -> Picture:
+    """A JPEG, PNG or WebP file to a picture, upright (EXIF) and on white where it was transparent.
+
+    The size is read from the header and checked before any pixel is decoded.
+
+    Raises:
+        ArtflowError: ``picture_too_large`` or ``bad_picture``.
+    """
+    if max_bytes is not None and len(data) > max_bytes:
+        raise ArtflowError("picture_too_large", f"The picture has {len(data)} bytes; at most {max_bytes} are allowed.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels below is the stricter check
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if image.width * image.height > max_pixels:
+            raise ArtflowError(
+                "picture_too_large",
+                f"The picture is {Size(*image.size)}; at most {max_pixels} pixels are allowed.",
+            )
+        return to_rgb(ImageOps.exif_transpose(image))
+    except Image.DecompressionBombError:
+        raise ArtflowError("picture_too_large", f"The picture has over {max_pixels} pixels.") from None
+    except UnidentifiedImageError:
+        raise ArtflowError("bad_picture", f"These {len(data)} bytes are no {', '.join(FORMATS)} picture.") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ArtflowError("bad_picture", f"The picture cannot be read: {error}.") from None
+
+
+def to_rgb(image: Image.Image) -> Picture:
+    """Any Pillow image as a picture; transparency becomes white."""
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return np.array(image.convert("RGB"))
+
+
+def fit(picture: Picture, size: Size) -> Picture:
+    """The largest centred part with the aspect of ``size``, resized to it."""
+    if picture.shape[:2] == (size.height, size.width):
+        return picture
+    return np.asarray(ImageOps.fit(Image.fromarray(picture), size, Image.Resampling.BILINEAR))
+
+
+def encode_jpeg(picture: Picture, quality: int) -> bytes:
+    """JPEG bytes; ``quality`` 1 to 100. Full colour resolution from 90 on."""
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, "JPEG", quality=quality, subsampling=0 if quality >= 90 else 2)
+    return out.getvalue()
+
+
+def encode_png(picture: Picture, recipe: dict[str, Any], parameters: str) -> bytes:
+    """A PNG that carries its recipe: the A1111 ``parameters`` text and our own JSON under ``artflow``."""
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("parameters", parameters)
+    info.add_itxt("artflow", json.dumps(recipe, ensure_ascii=False))
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, "PNG", pnginfo=info)
+    return out.getvalue()

@@ -1,0 +1,183 @@
+"""One tree of settings: ``presets/default.yaml``, then ``.env``, then the environment.
+
+Environment names are ``ARTFLOW_`` and the path joined by two underscores: ``ARTFLOW_MODEL__MODEL_ID``. The names of
+the earlier project (``STREAMDIFFUSION_...`` and its ``pipeline`` and ``performance`` groups) still work. A key
+that does not exist, or a value that is not allowed, stops the start with one sentence (`load_settings`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from artflow.errors import ArtflowError
+
+PRESETS = Path(__file__).resolve().parent.parent / "presets"
+PREFIXES = ("STREAMDIFFUSION_", "ARTFLOW_")  # the later one wins
+
+# Where the keys of the earlier project live now.
+OLDER_KEYS = {
+    "pipeline.width": "realtime.generation.width",
+    "pipeline.height": "realtime.generation.height",
+    "pipeline.use_tiny_vae": "model.use_tiny_vae",
+    "pipeline.warmup": "model.warmup",
+    **{
+        f"performance.{name}": f"realtime.performance.{name}"
+        for name in (
+            "enable_similar_image_filter",
+            "similar_image_filter_threshold",
+            "similar_image_filter_max_skip_frame",
+            "jpeg_quality",
+            "max_fps",
+        )
+    },
+}
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_default=True, protected_namespaces=())
+
+
+class ModelSettings(_Group):
+    """Which model is loaded, and on what."""
+
+    model_id: str = Field("auto", description="`auto`, an id of models.yaml, a folder, a .safetensors file, a Hub id")
+    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    use_tiny_vae: bool = True
+    acceleration: Literal["none", "xformers", "tensorrt", "compile", "openvino"] = "none"
+    use_cuda_graph: bool = False
+    engine_dir: Path = Path("engines")
+    warmup: int = Field(1, ge=0, le=100, description="pictures made before the first person is served")
+    max_batch: int = Field(16, ge=1, le=64, description="rows in one UNet call at most")
+    max_loaded: int = Field(2, ge=1, le=8, description="models kept in memory at once")
+
+
+class Performance(_Group):
+    """How the frames of a live mode flow."""
+
+    enable_similar_image_filter: bool
+    similar_image_filter_threshold: float = Field(0.98, ge=0, le=1)
+    similar_image_filter_max_skip_frame: int = Field(10, ge=0, le=10_000)
+    max_fps: float = Field(0, ge=0, le=240, description="0 = no cap")
+    jpeg_quality: int = Field(85, ge=1, le=100)
+
+
+class LiveSettings(_Group):
+    """A live mode: its performance, and its own defaults over those of the model."""
+
+    performance: Performance
+    generation: dict[str, Any] = Field(default_factory=dict, description="defaults of the mode's input_params")
+
+
+class CanvasSettings(LiveSettings):
+    """The canvas mode; see `LiveSettings`."""
+
+    coalesce: bool = Field(False, description="the newest stroke replaces the ones that wait")
+
+
+class TextSettings(_Group):
+    """The text mode."""
+
+    generation: dict[str, Any] = Field(default_factory=dict, description="defaults of the mode's input_params")
+
+
+class ServerSettings(_Group):
+    """Limits of what people may ask of this process."""
+
+    timeout: float = Field(0, ge=0, description="seconds a live session may last; 0 = never ends")
+    max_queue_size: int = Field(64, ge=1, le=10_000, description="live sessions at once")
+    max_in_flight: int = Field(4, ge=1, le=16, description="frames a client may have under way")
+    max_waiting: int = Field(64, ge=1, le=10_000, description="strokes that may wait in one canvas session")
+    max_frame_bytes: int = Field(8_000_000, ge=1_000)
+    max_pixels: int = Field(16_000_000, ge=4_096, description="pixels of an uploaded picture")
+    max_prompt: int = Field(1_000, ge=1, description="characters of a prompt")
+    max_size: int = Field(1_024, ge=64, le=8_192, description="longest side of a made picture")
+    max_text_jobs: int = Field(16, ge=1, description="text jobs that wait or run at once")
+
+
+class LogSettings(_Group):
+    """Rotating JSON-lines logs."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    folder: Path | None = Field(Path("logs"), description="null: console only")
+    prompts: bool = Field(False, description="write prompt text at INFO")
+
+
+class Settings(_Group):
+    """Everything that an operator may set."""
+
+    model: ModelSettings = ModelSettings()
+    realtime: LiveSettings
+    canvas: CanvasSettings
+    text: TextSettings = TextSettings()
+    server: ServerSettings = ServerSettings()
+    logging: LogSettings = LogSettings()
+
+
+def load_settings(
+    yaml_file: Path = PRESETS / "default.yaml",
+    env_file: Path = Path(".env"),
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Read the three sources, later ones over earlier ones.
+
+    Raises:
+        ArtflowError: ``bad_settings``, naming every bad key, its value and what is allowed.
+    """
+    tree: dict[str, Any] = yaml.safe_load(yaml_file.read_text("utf-8")) or {}
+    for source in (dotenv_values(env_file) if env_file.is_file() else {}, environ):
+        for prefix in PREFIXES:
+            for name, value in source.items():
+                if name.startswith(prefix) and value is not None:
+                    _put(tree, name.removeprefix(prefix).lower().split("__"), _parsed(value))
+    for old, new in OLDER_KEYS.items():
+        _rename(tree, old.split("."), new.split("."))
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        raise ArtflowError("bad_settings", "; ".join(_sentence(e) for e in error.errors())) from None
+
+
+def _parsed(value: str) -> Any:
+    """Lists and mappings come as JSON; everything else is left to the field's type."""
+    if value[:1] in "[{":
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError:
+            return value
+    return value
+
+
+def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:
+    for name in path[:-1]:
+        child = tree.get(name)
+        if not isinstance(child, dict):
+            child = tree[name] = {}
+        tree = child
+    tree[path[-1]] = value
+
+
+def _rename(tree: dict[str, Any], old: list[str], new: list[str]) -> None:
+    group = tree.get(old[0])
+    if isinstance(group, dict) and old[1] in group:
+        _put(tree, new, group.pop(old[1]))
+        if not group:
+            del tree[old[0]]
+
+
+def _sentence(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        group: Any = Settings
+        for part in error["loc"][:-1]:
+            group = group.model_fields[part].annotation
+        return f"setting `{key}` does not exist (value {error['input']!r}); allowed here: {', '.join(group.model_fields)}"
+    return f"setting `{key}` cannot be {error['input']!r}: {error['msg']}"
