@@ -1,0 +1,173 @@
+"""Which models there are: ``presets/models.yaml``, and how the operator may name one that is not in it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from artflow.errors import ArtflowError
+from artflow.models.weights import is_unsafe, unsafe
+
+ROOT = Path(__file__).resolve().parents[2]
+"""Relative folders and files of the catalogue are looked up here: the folder that holds the ``artflow`` package."""
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+class Source(BaseModel):
+    """Where the weights come from: exactly one of a local diffusers folder, a Hub id and a ``.safetensors`` file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: Path | None = None
+    hub: str | None = Field(default=None, pattern=rf"^{HUB_ID.pattern}$")
+    file: Path | None = None
+    config: Path | None = None
+    """With ``file``: a diffusers folder whose configs and tokenizers describe it, for unusual architectures."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Source:
+        if sum(s is not None for s in (self.folder, self.hub, self.file)) != 1:
+            raise ValueError("source needs exactly one of folder, hub, file")
+        if self.config is not None and self.file is None:
+            raise ValueError("source.config only goes with source.file")
+        if self.file is not None and self.file.suffix != ".safetensors":
+            raise ValueError(f"source.file has to be a .safetensors file, not {self.file.name}")
+        return self
+
+
+class Defaults(BaseModel):
+    """What the tabs start with on this model: parameter names and values, checked where they are used."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    realtime: dict[str, Any] = {}
+    canvas: dict[str, Any] = {}
+    text: dict[str, Any] = {}
+
+
+class ModelSpec(BaseModel):
+    """One model of the catalogue, before anything of it is loaded."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(min_length=1)
+    name: str = ""
+    description: str = ""
+    source: Source
+    revision: str | None = None
+    """Branch, tag or commit on the Hub; the main branch if not given."""
+    variant: str | None = None
+    """Weight files to prefer, such as ``fp16``. Plain files are taken where there are none."""
+    tiny_vae: str | None = None
+    """Hub id or folder of the small autoencoder to use in place of the model's own."""
+    family: Literal["sd", "sdxl", "auto"] = "auto"
+    schedule: Literal["lcm", "turbo", "auto"] = "auto"
+    width: int = Field(default=512, ge=64, le=4096, multiple_of=8)
+    height: int = Field(default=512, ge=64, le=4096, multiple_of=8)
+    defaults: Defaults = Defaults()
+    examples: list[str] = []
+    gpu_default: bool = False
+
+    @property
+    def title(self) -> str:
+        """What a person sees: the name, or the id of a model that has none."""
+        return self.name or self.id
+
+
+class Catalog(BaseModel):
+    """The models that can be chosen, in the order in which they are shown."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    models: list[ModelSpec] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _unique(self) -> Catalog:
+        ids = self.ids
+        if doubled := {i for i in ids if ids.count(i) > 1}:
+            raise ValueError(f"more than one model is called {', '.join(sorted(doubled))}")
+        return self
+
+    @property
+    def ids(self) -> list[str]:
+        return [m.id for m in self.models]
+
+    def default(self, has_gpu: bool) -> ModelSpec:
+        """The model to start with: the first one, which needs no download; on a GPU the one marked for it."""
+        if has_gpu:
+            return next((m for m in self.models if m.gpu_default), self.models[0])
+        return self.models[0]
+
+    def get(self, model_id: str) -> ModelSpec:
+        """The model of this id, and nothing else: the one to use for names that come from users.
+
+        Raises ``ArtflowError("unknown_model")``.
+        """
+        for spec in self.models:
+            if spec.id == model_id:
+                return spec
+        raise ArtflowError(
+            "unknown_model", f"There is no model {_short(model_id)}; there are {', '.join(self.ids)}."
+        )
+
+    def find(self, text: str) -> ModelSpec:
+        """The model that the *operator's* settings name. Never call this with text from a user: see `get`.
+
+        ``text`` is an id of the catalogue, a local diffusers folder, a local ``.safetensors`` file or a Hub id
+        (``owner/name``). Raises ``ArtflowError``: ``unknown_model``, or ``unsafe_weights`` for a pickled file.
+        """
+        text = text.strip()
+        if text in self.ids:
+            return self.get(text)
+        path = Path(text).expanduser()
+        if path.is_dir() and (path / "model_index.json").is_file():
+            return _ad_hoc(text, folder=path.resolve())
+        if path.is_file() and path.suffix == ".safetensors":
+            return _ad_hoc(text, file=path.resolve())
+        if path.is_file() and is_unsafe(path.name):
+            raise unsafe(text)
+        if HUB_ID.fullmatch(text) and not path.exists() and path.suffix != ".safetensors":
+            return _ad_hoc(text, hub=text)
+        raise ArtflowError(
+            "unknown_model",
+            f"There is no model {_short(text)}; allowed are {', '.join(self.ids)}, an existing diffusers folder (with a "
+            "model_index.json), an existing .safetensors file, or a Hub id such as owner/name.",
+        )
+
+
+def load_catalog(path: str | Path = ROOT / "presets" / "models.yaml") -> Catalog:
+    """Read a catalogue: a YAML file with a list of models under ``models``.
+
+    Raises ``ArtflowError("bad_catalog")`` with the place and the reason.
+    """
+    try:
+        catalog = Catalog.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(p) for p in first["loc"]) or "the file"
+        raise ArtflowError("bad_catalog", f"{path}: {place}: {first['msg']}.") from error
+    except (OSError, yaml.YAMLError) as error:
+        raise ArtflowError("bad_catalog", f"{path} could not be read: {error}.") from error
+    return Catalog(models=[_resolved(m) for m in catalog.models])
+
+
+def _resolved(spec: ModelSpec) -> ModelSpec:
+    """The same model with its relative paths looked up in `ROOT`."""
+    paths = {k: ROOT / v for k in ("folder", "file", "config") if (v := getattr(spec.source, k)) is not None}
+    tiny = spec.tiny_vae
+    if tiny is not None and (ROOT / tiny).is_dir():
+        tiny = str(ROOT / tiny)
+    return spec.model_copy(update={"source": spec.source.model_copy(update=paths), "tiny_vae": tiny})
+
+
+def _ad_hoc(text: str, **source: Any) -> ModelSpec:
+    return ModelSpec(id=text, name=Path(text).name, source=Source(**source))
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 100 else text[:97] + "...")

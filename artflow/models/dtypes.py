@@ -1,0 +1,74 @@
+"""The device and the number format that a model runs in, out of the operator's settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from artflow.errors import ArtflowError
+
+if TYPE_CHECKING:
+    import torch
+
+DEVICES = ("auto", "cuda", "mps", "cpu")
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+
+
+def available_devices() -> list[str]:
+    """The devices of this machine, best first; ``cpu`` is always there."""
+    import torch
+
+    found = ["cuda"] if torch.cuda.is_available() else []
+    found += ["mps"] if torch.backends.mps.is_available() else []
+    return [*found, "cpu"]
+
+
+def pick_device(setting: str = "auto") -> str:
+    """``auto`` is the best device there is. Raises ``ArtflowError("bad_device")`` for one that is not there."""
+    found = available_devices()
+    if setting == "auto":
+        return found[0]
+    if setting not in DEVICES:
+        raise ArtflowError("bad_device", f"device cannot be {setting!r}; allowed are {', '.join(DEVICES)}.")
+    if setting not in found:
+        raise ArtflowError(
+            "bad_device", f"device is {setting!r} and this machine has none; it has {', '.join(found)}."
+        )
+    return setting
+
+
+def pick_dtype(setting: str, device: str) -> torch.dtype:
+    """The number format for weights and arithmetic.
+
+    ``auto`` is float16 on a GPU, and on a CPU bfloat16 where the processor computes in it, else float32.
+    Raises ``ArtflowError("bad_dtype")``, also for what would run but to no good: float16 on a CPU is many times
+    slower than float32 there.
+    """
+    import torch
+
+    if setting not in DTYPES:
+        raise ArtflowError("bad_dtype", f"dtype cannot be {setting!r}; allowed are {', '.join(DTYPES)}.")
+    kind = torch.device(device).type
+    if setting == "auto":
+        if kind != "cpu":
+            return torch.float16
+        return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
+    if setting == "float16" and kind == "cpu":
+        raise ArtflowError(
+            "bad_dtype",
+            "dtype is 'float16' and the device is a CPU, which is slow in it; use bfloat16 or float32.",
+        )
+    if (
+        setting == "bfloat16"
+        and kind == "cuda"
+        and not torch.cuda.is_bf16_supported(including_emulation=False)
+    ):
+        raise ArtflowError("bad_dtype", "dtype is 'bfloat16' and this GPU has none; use float16 or float32.")
+    return getattr(torch, setting)
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 natively (AMX or AVX512-BF16), so that it is faster than float32."""
+    import torch
+
+    features = torch.cpu.get_capabilities()
+    return bool(features.get("avx512_bf16") or features.get("amx_bf16"))

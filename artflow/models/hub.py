@@ -1,0 +1,211 @@
+"""Downloads from the Hub: only what a pipeline needs, with overall progress, and nothing at all once it is here.
+
+``HF_ENDPOINT``, ``HF_HOME``, ``HF_TOKEN`` and ``HF_HUB_OFFLINE`` mean what they mean to ``huggingface_hub``.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+from artflow.errors import ArtflowError
+from artflow.models.progress import quiet
+from artflow.models.weights import STEMS, choose_weights, require_weights
+
+OnProgress = Callable[[str, float | None], None]
+Chooser = Callable[[Collection[str]], list[str]]
+Checker = Callable[[Collection[str]], bool]
+
+TOKENIZER_FILES = (
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+)
+TIMEOUT = 10.0
+
+
+def download(
+    repo: str,
+    *,
+    revision: str | None = None,
+    variant: str | None = None,
+    skip: Collection[str] = (),
+    on_progress: OnProgress = quiet,
+    endpoint: str | None = None,
+    cache_dir: Path | None = None,
+) -> Path:
+    """The local folder of a Stable Diffusion repository, downloaded if it is not in the cache.
+
+    Takes the index, configs, tokenizers and for each part one set of safetensors (``variant`` if the repository has
+    it); parts named in ``skip`` are left out. ``on_progress`` gets a message and the fraction of all bytes. A cut
+    download goes on where it stopped. Raises ``ArtflowError``: ``download_failed``, ``unsafe_weights``.
+    """
+
+    def choose(names: Collection[str]) -> list[str]:
+        return choose_files(repo, names, variant, skip)
+
+    def complete(names: Collection[str]) -> bool:
+        return is_complete(names, variant, skip)
+
+    return _fetch(repo, revision, choose, complete, on_progress, endpoint, cache_dir)
+
+
+def download_part(
+    repo: str,
+    *,
+    stem: str,
+    on_progress: OnProgress = quiet,
+    endpoint: str | None = None,
+    cache_dir: Path | None = None,
+) -> Path:
+    """The local folder of a repository that holds one part, such as ``madebyollin/taesd``; otherwise as `download`."""
+
+    def choose(names: Collection[str]) -> list[str]:
+        _, files = require_weights(repo, "vae", [n for n in names if "/" not in n], None)
+        return ["config.json", *files]
+
+    def complete(names: Collection[str]) -> bool:
+        return "config.json" in names and choose_weights(names, stem, None) is not None
+
+    return _fetch(repo, None, choose, complete, on_progress, endpoint, cache_dir)
+
+
+def choose_files(
+    repo: str, names: Iterable[str], variant: str | None, skip: Collection[str] = ()
+) -> list[str]:
+    """The files to download, out of the ``names`` (paths) of all files of a repository."""
+    names = set(names)
+    if "model_index.json" not in names:
+        raise ArtflowError(
+            "download_failed",
+            f"{repo} is not a diffusers pipeline (it has no model_index.json), so it is not loaded.",
+        )
+    chosen = {"model_index.json", "scheduler/scheduler_config.json"}
+    chosen |= {f"{folder}/{name}" for folder in ("tokenizer", "tokenizer_2") for name in TOKENIZER_FILES}
+    for part in STEMS:
+        inside = _inside(part, names)
+        if not inside or part in skip:
+            continue
+        _, files = require_weights(repo, part, inside, variant)
+        chosen |= {f"{part}/{name}" for name in ("config.json", *files)}
+    return sorted(chosen & names)
+
+
+def is_complete(names: Iterable[str], variant: str | None, skip: Collection[str] = ()) -> bool:
+    """Whether these files (paths) are all that the loader needs."""
+    names = set(names)
+    parts = [p for p in STEMS if _inside(p, names) and p not in skip]
+    tokenizers = [t for t in ("tokenizer", "tokenizer_2") if _inside(t, names)]
+    return (
+        {"model_index.json", "scheduler/scheduler_config.json"} <= names
+        and ({"unet", "vae"} - set(skip)) <= set(parts)
+        and len(tokenizers) == sum(p.startswith("text_encoder") for p in parts) > 0
+        and all(
+            f"{p}/config.json" in names and choose_weights(_inside(p, names), STEMS[p], variant)
+            for p in parts
+        )
+        and all(
+            f"{t}/tokenizer.json" in names or {f"{t}/vocab.json", f"{t}/merges.txt"} <= names
+            for t in tokenizers
+        )
+    )
+
+
+def _inside(folder: str, names: Iterable[str]) -> list[str]:
+    return [n.removeprefix(f"{folder}/") for n in names if n.startswith(f"{folder}/")]
+
+
+def _fetch(
+    repo: str,
+    revision: str | None,
+    choose: Chooser,
+    complete: Checker,
+    on_progress: OnProgress,
+    endpoint: str | None,
+    cache_dir: Path | None,
+) -> Path:
+    from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    where: dict[str, Any] = {
+        "repo_id": repo,
+        "revision": revision,
+        "cache_dir": cache_dir,
+        "endpoint": endpoint,
+    }
+    try:
+        folder = Path(snapshot_download(**where, local_files_only=True, allow_patterns=[]))
+        if complete(_files(folder)):
+            return folder
+    except LocalEntryNotFoundError:
+        pass
+    on_progress(f"Looking for {repo}", 0.0)
+    endpoint = endpoint or constants.ENDPOINT
+    try:
+        info = HfApi(endpoint=endpoint).model_info(repo, revision=revision, timeout=TIMEOUT)
+        wanted = choose([s.rfilename for s in info.siblings or []])
+        plan = snapshot_download(**where, allow_patterns=wanted, dry_run=True)
+        total = sum(f.file_size or 0 for f in plan if f.will_download)
+        bar = _bar(lambda done: on_progress(_message(repo, done, total), done / total if total else 1.0))
+        folder = Path(snapshot_download(**where, allow_patterns=wanted, tqdm_class=bar))
+    except ArtflowError:
+        raise
+    except Exception as error:  # networks fail in more ways than a list of classes could name
+        raise ArtflowError("download_failed", _sentence(repo, revision, endpoint, error)) from error
+    on_progress(f"Downloaded {repo}", 1.0)
+    return folder
+
+
+def _files(folder: Path) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+def _message(repo: str, done: float, total: int) -> str:
+    return f"Downloading {repo}: {done / 1e6:.0f} of {total / 1e6:.0f} MB"
+
+
+def _bar(report: Callable[[float], None]) -> type:
+    """A progress bar class that prints nothing and reports the bytes that arrived over all files."""
+    from tqdm import tqdm
+
+    class Bytes(tqdm):
+        monitor_interval = 0
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs | {"file": io.StringIO(), "disable": False})
+
+        def display(self, *args: Any, **kwargs: Any) -> None:
+            pass
+
+        def update(self, n: float | None = 1) -> None:
+            super().update(n)
+            if self.unit == "B":
+                report(self.n)
+
+    return Bytes
+
+
+def _sentence(repo: str, revision: str | None, endpoint: str, error: Exception) -> str:
+    """What went wrong, for the person who chose this model."""
+    from huggingface_hub import errors
+
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, errors.HfHubHTTPError | errors.OfflineModeIsEnabled):
+        cause = cause.__cause__
+    match cause or error:
+        case errors.OfflineModeIsEnabled():
+            return f"{repo} is not downloaded yet, and HF_HUB_OFFLINE forbids to do it now."
+        case errors.GatedRepoError():
+            return f"{repo} asks for its licence to be accepted on {endpoint}; do that, and set HF_TOKEN."
+        case errors.RepositoryNotFoundError():
+            return f"There is no repository {repo} on {endpoint} (or it is private and HF_TOKEN does not open it)."
+        case errors.RevisionNotFoundError():
+            return f"{repo} on {endpoint} has no revision {revision or 'main'}."
+        case errors.HfHubHTTPError() as refused:
+            return f"{repo} could not be downloaded: {endpoint} answered {refused.response.status_code}."
+    reason = str(error).strip().splitlines()
+    return f"{repo} could not be downloaded from {endpoint}: {reason[0] if reason else type(error).__name__}."
