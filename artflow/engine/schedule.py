@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -104,7 +103,6 @@ class ScheduleMaker:
         self._products = torch.cumprod(1 - betas(config), 0).tolist()
         self._scaling = float(config.get("timestep_scaling", 10.0))
 
-    @lru_cache(maxsize=256)  # noqa: B019 - a maker lives as long as its model
     def make(self, steps: int, strength: float, t_index_list: tuple[int, ...] | None = None) -> Schedule:
         """The schedule of ``steps`` at ``strength`` (0 to 1), or of explicit indices into the 50-step LCM grid.
 

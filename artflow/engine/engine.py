@@ -1,0 +1,222 @@
+"""The engine: one thread that owns the device and goes round schedule, compute, hand back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import torch
+
+from artflow.engine.flight import Flight, Step, advance
+from artflow.engine.job import Job
+from artflow.engine.runner import Runner
+from artflow.engine.scheduler import Work, as_artflow_error, schedule
+from artflow.engine.session import LiveSession
+from artflow.errors import ArtflowError
+from artflow.images import Picture, fit
+
+T = TypeVar("T")
+
+
+class Engine:
+    """Runs the steps of all sessions and jobs, those that can together in one call.
+
+    ``add``, ``remove`` and ``call`` may be used from any thread. ``close`` ends the thread; what is unfinished then
+    fails with ``engine_closed``.
+    """
+
+    def __init__(self, max_rows: int = 16) -> None:
+        self.calls = 0  # model calls so far
+        self.rows = 0  # rows in them
+        self._max_rows = max_rows
+        self._sessions: list[LiveSession] = []
+        self._jobs: list[Job] = []
+        self._errands: list[tuple[Callable[[], Any], Future]] = []
+        self._changed = threading.Condition()
+        self._news = self._closing = False
+        self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
+        self._thread.start()
+
+    # -- any thread ---------------------------------------------------------------------------------------------
+
+    def add(self, owner: LiveSession | Job) -> None:
+        """Serve a session until it is closed, or a job until it is finished."""
+        with self._changed:
+            if self._closing:
+                raise ArtflowError("engine_closed", "The app is shutting down.")
+            if isinstance(owner, LiveSession):
+                owner.wake = self._wake
+                self._sessions.append(owner)
+            else:
+                self._jobs.append(owner)
+        self._wake()
+
+    def call(self, errand: Callable[[], T]) -> Future[T]:
+        """Run a function on the thread that owns the device, before the next step."""
+        future: Future[T] = Future()
+        with self._changed:
+            if self._closing:
+                raise ArtflowError("engine_closed", "The app is shutting down.")
+            self._errands.append((errand, future))
+        self._wake()
+        return future
+
+    @property
+    def sessions(self) -> int:
+        """Live sessions being served."""
+        return len(self._sessions)
+
+    @property
+    def jobs(self) -> int:
+        """Jobs that wait or run."""
+        return len(self._jobs)
+
+    def close(self) -> None:
+        """End the thread after the step it is in."""
+        with self._changed:
+            self._closing = True
+        self._wake()
+        self._thread.join()
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._news = True
+            self._changed.notify()
+
+    # -- the engine's thread --------------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        while not self._closing:
+            with self._changed:
+                self._news = False
+                errands, self._errands = self._errands, []
+                self._sessions = [s for s in self._sessions if not s.closed]
+                self._jobs = [j for j in self._jobs if not j.finished]
+                sessions, jobs = list(self._sessions), list(self._jobs)
+            for errand, future in errands:
+                _settle(errand, future)
+            now = time.monotonic()
+            works = schedule(sessions, jobs, now, self._max_rows)
+            if works:
+                try:
+                    self._step(works)
+                except Exception as error:  # noqa: BLE001 - the thread must outlive any one call
+                    for work in works:
+                        _fail(work, error)
+            else:
+                pause = min((s.due - now for s in sessions), default=float("inf"))
+                del sessions, jobs  # a closed session must not live on in a waiting thread
+                self._wait(pause)
+            works = []
+        for job in self._jobs:
+            job.fail(ArtflowError("engine_closed", "The app is shutting down."))
+
+    def _wait(self, pause: float) -> None:
+        with self._changed:
+            if not self._news and not self._closing:
+                self._changed.wait(None if pause == float("inf") else max(pause, 0.001))
+
+    @torch.inference_mode()
+    def _step(self, works: list[Work]) -> None:
+        """One model call: frames in, a step for every flight, finished pictures out."""
+        runner = works[0].owner.runner
+        works, latents = self._isolated(_entering, works)
+        for work, source in zip(works, latents, strict=True):
+            if isinstance(work.owner, Job):
+                flight = work.owner.flight()
+                work.rows = flight.rows() if flight else []
+            else:
+                if work.frame is not None:
+                    work.flights.insert(0, work.owner.enter(work.frame, source))
+                    work.frame = None
+                work.rows = [row for flight in work.flights for row in flight.rows()]
+        works = [work for work in works if work.rows]
+        works, answers = self._isolated(_predicted, works)
+        self.calls += 1
+        self.rows += sum(len(work.rows) for work in works)
+
+        finished: list[tuple[Work, Flight | None, torch.Tensor]] = []
+        steps = _advanced(works, answers)
+        for work, answer in zip(works, answers, strict=True):
+            if isinstance(work.owner, Job):
+                latent = work.owner.absorb(answer)
+                if latent is not None:
+                    finished.append((work, None, latent))
+            else:
+                mine = [steps.pop(0) for _ in work.flights]
+                work.owner.absorb(mine)
+                finished += [(work, s.flight, s.finished) for s in reversed(mine) if s.finished is not None]
+
+        def decoded(items: Sequence[tuple[Work, Flight | None, torch.Tensor]]) -> list[Picture]:
+            return runner.decode(torch.stack([latent for _, _, latent in items]))
+
+        finished, pictures = self._isolated(decoded, finished, owner=lambda item: item[0])
+        for (work, flight, _), picture in zip(finished, pictures, strict=True):
+            if isinstance(work.owner, Job):
+                work.owner.deliver(picture)
+            elif not work.owner.closed and flight is not None:
+                work.owner.deliver(flight, picture)
+
+    def _isolated(
+        self, compute: Callable[[Sequence[Any]], Sequence[Any]], items: list[Any], owner: Callable[[Any], Work] = lambda w: w
+    ) -> tuple[list[Any], list[Any]]:
+        """``compute`` on all items at once; if that raises, on each alone, so that an error stays with its owner.
+
+        Returns the items that went through and their outcomes.
+        """
+        if not items:
+            return [], []
+        try:
+            return items, list(compute(items))
+        except Exception as error:  # noqa: BLE001 - whatever a model raises ends one owner's frames, not the engine
+            if len(items) > 1:
+                parts = [self._isolated(compute, [item], owner) for item in items]
+                return [i for part, _ in parts for i in part], [o for _, part in parts for o in part]
+            _fail(owner(items[0]), error)
+            return [], []
+
+
+def _entering(works: Sequence[Work]) -> list[torch.Tensor | None]:
+    """The clean latents of the frames that enter, one call for all; None where a work brings no picture."""
+    bring = [w for w in works if w.frame is not None and w.frame.picture is not None]
+    latents = iter(())
+    if bring:
+        pictures = [fit(w.frame.picture, w.owner.plan.size) for w in bring]
+        latents = iter(bring[0].owner.runner.encode(pictures))
+    return [next(latents) if w.frame is not None and w.frame.picture is not None else None for w in works]
+
+
+def _predicted(works: Sequence[Work]) -> list[torch.Tensor]:
+    """The model's answers to each work's rows."""
+    answer = works[0].owner.runner.predict([row for work in works for row in work.rows])
+    return list(answer.split([len(work.rows) for work in works]))
+
+
+def _advanced(works: Sequence[Work], answers: Sequence[torch.Tensor]) -> list[Step]:
+    """The live flights' next states, in the order of the works: one arithmetic for all of them."""
+    flights = [flight for work in works for flight in work.flights]
+    if not flights:
+        return []
+    pieces: list[torch.Tensor] = []
+    for work, answer in zip(works, answers, strict=True):
+        pieces += answer.split([2 if flight.needs_negative else 1 for flight in work.flights]) if work.flights else []
+    return advance(flights, pieces)
+
+
+def _fail(work: Work, error: Exception) -> None:
+    told = as_artflow_error(error)
+    if isinstance(work.owner, Job):
+        work.owner.fail(told)
+    else:
+        work.owner.fail(work.frames, told)
+
+
+def _settle(errand: Callable[[], Any], future: Future) -> None:
+    if future.set_running_or_notify_cancel():
+        try:
+            future.set_result(errand())
+        except Exception as error:  # noqa: BLE001 - it is the caller's: the future raises it there
+            future.set_exception(error)

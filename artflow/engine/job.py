@@ -1,0 +1,133 @@
+"""A job: asked once, answered once. Its pictures are made one after the other, row by row beside live sessions."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from artflow.engine.runner import Runner
+from artflow.engine.sampling import SamplerFlight
+from artflow.errors import ArtflowError
+from artflow.images import Picture
+
+PREVIEW_EVERY = 0.4  # seconds between step previews: a preview is a decode
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is: pictures done and in all, steps of the current one, and sometimes a preview of it."""
+
+    picture: int
+    pictures: int
+    step: int
+    steps: int
+    preview: Picture | None = None
+
+
+@dataclass(frozen=True)
+class Order:
+    """One picture of a job: its recipe, and what begins its flight (called on the engine's thread)."""
+
+    recipe: dict[str, Any]
+    begin: Callable[[Runner], SamplerFlight]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished picture and what made it."""
+
+    picture: Picture
+    recipe: dict[str, Any]
+
+
+class Job:
+    """The pictures of one request. Created anywhere; stepped by the engine's thread; awaited with ``wait``."""
+
+    def __init__(
+        self, runner: Runner, orders: Sequence[Order], on_progress: Callable[[Progress], None] = lambda _: None
+    ) -> None:
+        self.runner = runner
+        self.made: list[Made] = []
+        self.skipped_calls = 0  # model calls that went by without this job's row
+        self._orders = list(orders)
+        self._on_progress = on_progress
+        self._flight: SamplerFlight | None = None
+        self._finished = threading.Event()
+        self._cancelled = threading.Event()
+        self._error: ArtflowError | None = None
+        self._last_preview = time.monotonic()
+
+    # -- any thread ---------------------------------------------------------------------------------------------
+
+    def cancel(self) -> None:
+        """Stop before the next step; what is made stays."""
+        self._cancelled.set()
+
+    def wait(self, timeout: float | None = None) -> list[Made]:
+        """The finished pictures, fewer than asked for after `cancel`.
+
+        Raises:
+            ArtflowError: what went wrong, or ``timeout``.
+        """
+        if not self._finished.wait(timeout):
+            raise ArtflowError("timeout", f"The job did not finish within {timeout} seconds.")
+        if self._error is not None:
+            raise self._error
+        return self.made
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will happen."""
+        return self._finished.is_set()
+
+    # -- the engine's thread --------------------------------------------------------------------------------------
+
+    def flight(self) -> SamplerFlight | None:
+        """The picture in the air, begun where there is none; None once the job is over."""
+        if self._cancelled.is_set():
+            self._finished.set()
+            return None
+        if self._flight is None:
+            self._flight = self._orders[len(self.made)].begin(self.runner)
+        return self._flight
+
+    def absorb(self, answer: torch.Tensor) -> torch.Tensor | None:
+        """Take the model's answer; returns a latent to decode: the finished one, or a preview when one is due."""
+        flight = self._flight
+        assert flight is not None
+        flight.advance(answer)
+        if flight.done:
+            return flight.latent[0]
+        now = time.monotonic()
+        if flight.preview is not None and now - self._last_preview > PREVIEW_EVERY:
+            self._last_preview = now
+            return flight.preview[0]
+        self._report(None)
+        return None
+
+    def deliver(self, picture: Picture) -> None:
+        """Take the decoded latent that `absorb` asked for."""
+        flight = self._flight
+        assert flight is not None
+        self._report(picture)
+        if flight.done:
+            self.made.append(Made(picture, self._orders[len(self.made)].recipe))
+            self._flight = None
+            if len(self.made) == len(self._orders):
+                self._finished.set()
+
+    def fail(self, error: ArtflowError) -> None:
+        """End the job with an error."""
+        self._error = error
+        self._flight = None
+        self._finished.set()
+
+    def _report(self, preview: Picture | None) -> None:
+        assert self._flight is not None
+        done, total = len(self.made), len(self._orders)
+        self._on_progress(Progress(done, total, self._flight.step, self._flight.steps, preview))

@@ -1,0 +1,62 @@
+"""What a session gives up under load, in stated stages, and how it comes back."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from statistics import median
+
+SMALLEST_SIDE = 256  # below it, or below the model's own size where that is smaller, pictures are no longer worth it
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: the share of the steps and of the side lengths that is kept, and the words people see."""
+
+    name: str
+    steps: float
+    side: float
+
+
+STAGES = (
+    Stage("full", 1.0, 1.0),
+    Stage("half the steps", 0.5, 1.0),
+    Stage("half the steps, 3/4 size", 0.5, 0.75),
+    Stage("half the steps, half size", 0.5, 0.5),
+)
+
+
+class LoadLadder:
+    """Moves one latency session along `STAGES` by the latencies of its own frames.
+
+    Down a stage when the median of the last ``window`` is over ``target`` seconds; up when it is under a third of it for
+    ``patience`` windows in a row, which leaves room for what the next stage costs.
+    """
+
+    def __init__(self, target: float = 0.4, window: int = 8, patience: int = 3) -> None:
+        self._target, self._patience = target, patience
+        self._latencies: deque[float] = deque(maxlen=window)
+        self._level = self._calm = 0
+
+    @property
+    def stage(self) -> Stage:
+        """Where the session is now."""
+        return STAGES[self._level]
+
+    def observe(self, latency: float) -> None:
+        """Note a frame's seconds from arrival to answer."""
+        self._latencies.append(latency)
+        if len(self._latencies) < (self._latencies.maxlen or 0):
+            return
+        middle = median(self._latencies)
+        self._latencies.clear()
+        self._calm = self._calm + 1 if middle < self._target / 3 else 0
+        if middle > self._target:
+            self._level = min(self._level + 1, len(STAGES) - 1)
+        elif self._calm >= self._patience:
+            self._level, self._calm = max(self._level - 1, 0), 0
+
+    def reset(self) -> None:
+        """Back to full, as a quality session always is."""
+        self._level = self._calm = 0
+        self._latencies.clear()

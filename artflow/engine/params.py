@@ -1,0 +1,61 @@
+"""What a person may set in a live session. The modes give each field its default; sockets and sliders fill it in."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+from artflow.engine.flight import CfgType
+
+MAX_SEED = 2**32 - 1
+
+
+class LiveParams(BaseModel):
+    """One session's settings, a value that never changes: new settings are a new value, valid from the next frame."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
+
+    prompt: str = Field("", title="Prompt")
+    negative_prompt: str = Field("", title="Negative prompt")
+    prompt_b: str = Field("", title="Second prompt", description="blended in by `blend`; empty: none")
+    blend: float = Field(0.0, ge=0, le=1, title="Blend", description="0: prompt and seed; 1: prompt_b and seed_b")
+    transition: float = Field(0.0, ge=0, le=30, title="Crossfade", description="seconds to blend into a new prompt")
+    seed: int = Field(2, ge=-1, le=MAX_SEED, title="Seed", description="-1: a random one, shown in the recipe")
+    seed_b: int | None = Field(None, ge=0, le=MAX_SEED, title="Second seed", description="blended in by `blend`")
+    steps: int = Field(2, ge=1, le=8, title="Steps")
+    strength: float = Field(
+        0.5, ge=0, le=1, title="Strength", description="how far from the picture",
+        validation_alias=AliasChoices("strength", "denoise"),
+    )  # fmt: skip
+    t_index_list: tuple[int, ...] | None = Field(
+        None, title="Step indices", description="of the 50-step grid; overrides steps and strength"
+    )
+    cfg_type: CfgType = Field("none", title="Guidance type")
+    guidance_scale: float = Field(1.0, ge=0, le=20, title="Guidance")
+    delta: float = Field(1.0, ge=0, le=2, title="Residual share")
+    width: int = Field(512, ge=16, le=8192, title="Width")
+    height: int = Field(512, ge=16, le=8192, title="Height")
+    priority: Literal["latency", "quality"] = Field("latency", title="Under load keep")
+    enable_similar_image_filter: bool = Field(False, title="Skip frames that look the same")
+    similar_image_filter_threshold: float = Field(0.98, ge=0, le=1, title="Same from")
+    similar_image_filter_max_skip_frame: int = Field(10, ge=0, le=10_000, title="Skip at most")
+    max_fps: float = Field(0, ge=0, le=240, title="Frames a second at most", description="0: no cap")
+    jpeg_quality: int = Field(85, ge=1, le=100, title="JPEG quality")
+
+    def same_pictures(self, other: LiveParams) -> bool:
+        """Whether equal frames would give equal pictures: only fields about the flow differ."""
+        return self._about_pictures() == other._about_pictures()
+
+    def _about_pictures(self) -> dict:
+        return self.model_dump(exclude=FLOW_FIELDS)
+
+
+FLOW_FIELDS = {
+    "priority",
+    "enable_similar_image_filter",
+    "similar_image_filter_threshold",
+    "similar_image_filter_max_skip_frame",
+    "max_fps",
+    "jpeg_quality",
+}

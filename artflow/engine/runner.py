@@ -1,0 +1,122 @@
+"""One model on its device: encode, denoise, decode, each for a whole batch. Only the engine's thread calls it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny
+
+from artflow.engine.conditioning import PromptEncoder
+from artflow.engine.flight import Row
+from artflow.engine.graphs import CudaGraphs
+from artflow.engine.schedule import ScheduleMaker
+from artflow.images import Picture, Size
+
+if TYPE_CHECKING:
+    from artflow.models.model import Model
+
+log = logging.getLogger(__name__)
+
+BUCKETS = (1, 2, 4, 8, 16)
+
+
+class Runner:
+    """Computes; decides nothing. All latents are float32, whatever the model's own dtype.
+
+    With ``fixed_batches`` a batch is padded to the next of ``BUCKETS``, so that compiled code and CUDA graphs meet
+    few shapes; without, padding would be work for nothing.
+    """
+
+    def __init__(
+        self, model: Model, *, max_batch: int = 16, fixed_batches: bool = False, use_cuda_graph: bool = False
+    ) -> None:
+        self.model = model
+        self.prompts = PromptEncoder(model)
+        self.schedules = ScheduleMaker(model.scheduler_config, model.schedule)
+        self.max_batch = max_batch
+        self._fixed = fixed_batches or use_cuda_graph
+        self._denoise = CudaGraphs(model.unet) if use_cuda_graph else model.unet
+        self._tiny = isinstance(model.vae, AutoencoderTiny)
+
+    def latent_shape(self, size: Size) -> tuple[int, int, int]:
+        """(channels, height, width) of the latent of a picture."""
+        scale = self.model.vae_scale
+        return self.model.latent_channels, size.height // scale, size.width // scale
+
+    @torch.inference_mode()
+    def encode(self, pictures: Sequence[Picture]) -> torch.Tensor:
+        """Pictures of one size to latents of shape (batch, channels, height, width).
+
+        AutoencoderKL gives the mean of its posterior: the same frame is the same latent, so a still scene is still.
+        """
+        device, vae = self.model.device, self.model.vae
+        pixels = torch.from_numpy(np.stack(pictures)).to(device, non_blocking=True).permute(0, 3, 1, 2)
+        pixels = pixels.to(self.model.vae_dtype).div_(127.5).sub_(1)
+        if self._tiny:
+            latents = vae.encode(pixels).latents
+        else:
+            latents = vae.encode(pixels).latent_dist.mode()
+        return (latents.float() - self._shift) * vae.config.scaling_factor
+
+    @torch.inference_mode()
+    def predict(self, rows: Sequence[Row]) -> torch.Tensor:
+        """The model's raw outputs for rows of one latent shape: (rows, channels, height, width)."""
+        parts = [self._predict(rows[i : i + self.max_batch]) for i in range(0, len(rows), self.max_batch)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    @torch.inference_mode()
+    def decode(self, latents: torch.Tensor) -> list[Picture]:
+        """Latents of shape (batch, channels, height, width) to pictures."""
+        vae = self.model.vae
+        latents = (latents / vae.config.scaling_factor + self._shift).to(self.model.vae_dtype)
+        pixels = vae.decode(latents.contiguous(memory_format=torch.channels_last), return_dict=False)[0]
+        pixels = pixels.float().add_(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+        return list(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+
+    @property
+    def _shift(self) -> float:
+        return getattr(self.model.vae.config, "shift_factor", None) or 0.0
+
+    def _predict(self, rows: Sequence[Row]) -> torch.Tensor:
+        count = len(rows)
+        if self._fixed:
+            bucket = next((b for b in BUCKETS if b >= count), count)
+            rows = [*rows, *[rows[-1]] * (bucket - count)]
+        model = self.model
+        latents = torch.stack([row.latent for row in rows]).to(model.dtype)
+        times = torch.tensor([row.timestep for row in rows], dtype=torch.float32).to(model.device, non_blocking=True)
+        output = self._denoise(
+            latents.contiguous(memory_format=torch.channels_last),
+            times,
+            encoder_hidden_states=torch.stack([row.conditioning.tokens for row in rows]),
+            return_dict=False,
+            **self._extras(rows),
+        )[0]
+        return output[:count].float()
+
+    def _extras(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """SDXL's pooled text and sizes; the guidance embedding of models distilled with one."""
+        model, extras = self.model, {}
+        if model.family == "sdxl":
+            sizes = [(r.size.height, r.size.width, 0, 0, r.size.height, r.size.width) for r in rows]
+            extras["added_cond_kwargs"] = {
+                "text_embeds": torch.stack([row.conditioning.pooled for row in rows]),
+                "time_ids": torch.tensor(sizes, dtype=model.dtype).to(model.device, non_blocking=True),
+            }
+        if model.time_cond_width is not None:
+            scales = torch.tensor([row.guidance - 1 for row in rows], dtype=torch.float32)
+            extras["timestep_cond"] = guidance_embedding(scales, model.time_cond_width).to(model.device, model.dtype)
+        return extras
+
+
+def guidance_embedding(scales: torch.Tensor, width: int) -> torch.Tensor:
+    """The sinusoidal embedding of guidance scale minus one: (batch,) to (batch, width) (2310.04378, section 4.3)."""
+    half = width // 2
+    frequencies = torch.exp(torch.arange(half, dtype=torch.float32) * -(np.log(10_000.0) / (half - 1)))
+    angles = scales[:, None] * 1000 * frequencies[None]
+    embedding = torch.cat([angles.sin(), angles.cos()], dim=1)
+    return torch.nn.functional.pad(embedding, (0, width - 2 * half))

@@ -1,0 +1,125 @@
+"""Flights of jobs: one picture made by a sampler of `diffusers`, a row (two with guidance) at a time."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    LCMScheduler,
+    SchedulerMixin,
+    UniPCMultistepScheduler,
+)
+
+from artflow.engine.conditioning import Conditioning
+from artflow.engine.flight import Row
+from artflow.errors import ArtflowError
+from artflow.images import Size
+
+SAMPLERS: dict[str, tuple[type[SchedulerMixin], dict[str, Any]]] = {
+    "Euler": (EulerDiscreteScheduler, {}),
+    "Euler a": (EulerAncestralDiscreteScheduler, {}),
+    "DPM++ 2M Karras": (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
+    "UniPC": (UniPCMultistepScheduler, {}),
+    "DDIM": (DDIMScheduler, {}),
+    "LCM": (LCMScheduler, {}),
+}
+
+
+def make_sampler(name: str, config: Mapping[str, Any]) -> SchedulerMixin:
+    """A fresh sampler over the noise schedule of a model's scheduler config.
+
+    Raises:
+        ArtflowError: ``unknown_sampler``, naming those there are.
+    """
+    if name not in SAMPLERS:
+        raise ArtflowError("unknown_sampler", f"There is no sampler {name!r}; choose one of {', '.join(SAMPLERS)}.")
+    kind, changes = SAMPLERS[name]
+    sampler = kind.from_config(dict(config), **changes)
+    if sampler.alphas_cumprod[-1] == 0:
+        # Zero terminal SNR in trained betas: the value that diffusers sets under rescale_betas_zero_snr, so that
+        # samplers that divide by alpha stay finite.
+        sampler.alphas_cumprod[-1] = 2**-24
+    return sampler
+
+
+class SamplerFlight:
+    """A picture between two steps of its sampler.
+
+    With ``source`` (a clean latent) the first part of the steps is left out, as diffusers' img2img does: ``strength``
+    0 to 1 is the share that is run. ``latent`` is float32 of shape (1, channels, height, width); ``preview`` is what
+    the last step thinks the finished one will be, where its sampler says so.
+    """
+
+    def __init__(
+        self,
+        sampler: SchedulerMixin,
+        *,
+        steps: int,
+        shape: tuple[int, int, int],
+        seed: int,
+        positive: Conditioning,
+        negative: Conditioning,
+        guidance: float,
+        embedded_guidance: bool,
+        size: Size,
+        device: torch.device,
+        source: torch.Tensor | None = None,
+        strength: float = 1.0,
+    ) -> None:
+        self._sampler = sampler
+        self._positive, self._negative, self._size = positive, negative, size
+        self._guidance = guidance
+        self._guided = guidance > 1 and not embedded_guidance
+        # The generator stays on the CPU, so that a seed means the same picture on every device.
+        self._generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn((1, *shape), generator=self._generator).to(device)
+        sampler.set_timesteps(steps)
+        self._times = sampler.timesteps
+        takes_generator = "generator" in inspect.signature(sampler.step).parameters
+        self._extra = {"generator": self._generator} if takes_generator else {}
+        if source is None:
+            self.latent = noise * sampler.init_noise_sigma
+        else:
+            first = max(steps - max(min(int(steps * strength), steps), 1), 0) * sampler.order
+            self._times = self._times[first:]
+            if hasattr(sampler, "set_begin_index"):
+                sampler.set_begin_index(first)
+            self.latent = sampler.add_noise(source[None], noise, self._times[:1])
+        self.preview: torch.Tensor | None = None
+        self.step = 0
+
+    @property
+    def steps(self) -> int:
+        """How many steps there are in all."""
+        return len(self._times)
+
+    @property
+    def done(self) -> bool:
+        """Whether ``latent`` is the finished one, of shape (1, channels, height, width)."""
+        return self.step == self.steps
+
+    def rows(self) -> list[Row]:
+        """The row of this step, and the unconditional one under guidance."""
+        time = self._times[self.step]
+        latent = self._sampler.scale_model_input(self.latent, time)[0]
+        row = Row(latent, float(time), self._positive, self._size, self._guidance)
+        if not self._guided:
+            return [row]
+        return [row, Row(latent, float(time), self._negative, self._size, self._guidance)]
+
+    def advance(self, answer: torch.Tensor) -> None:
+        """Take the model's raw outputs for ``rows()``, of shape (rows, channels, height, width)."""
+        output = answer[:1]
+        if self._guided:
+            output = answer[1:] + self._guidance * (answer[:1] - answer[1:])
+        result = self._sampler.step(output, self._times[self.step], self.latent, **self._extra)
+        self.latent = result.prev_sample
+        self.preview = getattr(result, "pred_original_sample", None)
+        self.step += 1

@@ -1,0 +1,334 @@
+"""One person's live state: what came in and waits, what is in the air, and what the next frame is made with."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from artflow.engine.conditioning import Conditioning, slerp
+from artflow.engine.flight import Flight, Frame, Plan, Step
+from artflow.engine.load import SMALLEST_SIDE, LoadLadder, Stage
+from artflow.engine.numbers import Numbers
+from artflow.engine.params import MAX_SEED, LiveParams
+from artflow.engine.runner import Runner
+from artflow.engine.similarity import SimilarityFilter
+from artflow.errors import ArtflowError
+from artflow.images import Picture, Size, check_size, fit
+
+
+@dataclass(frozen=True)
+class Result:
+    """The answer to one frame: a picture and the recipe of that very picture, or why there is none."""
+
+    frame: int
+    latency: float
+    picture: Picture | None = None
+    recipe: dict[str, Any] | None = None
+    skipped: bool = False
+    dropped: bool = False
+    error: ArtflowError | None = None
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How a mode treats the frames of its sessions.
+
+    ``pipelined``: n steps of n frames share one call (webcam); else a frame runs all its steps before the next.
+    ``latest_only``: one frame waits at most, newer ones replace it; else up to ``max_waiting`` wait, in order.
+    """
+
+    pipelined: bool
+    latest_only: bool
+    max_waiting: int = 64
+
+
+class LiveSession:
+    """A person's stream of frames.
+
+    ``submit``, ``update`` and ``close`` may be called from any thread; all else belongs to the engine's thread.
+    ``on_result`` is called once for every frame submitted before ``close``, from the thread that decided its fate; it
+    must not block.
+    """
+
+    def __init__(
+        self, runner: Runner, params: LiveParams, flow: Flow, on_result: Callable[[Result], None], *, max_size: int = 1024
+    ) -> None:
+        self.runner = runner
+        self.flow = flow
+        self.numbers = Numbers()
+        self.last_served = 0.0
+        self.closed = False
+        self.wake: Callable[[], None] = lambda: None
+        self._on_result = on_result
+        self._max_size = max_size
+        self._lock = threading.Lock()
+        self._inbox: deque[Frame] = deque()
+        self._last_picture: Picture | None = None
+        self._next_number = 0
+        self._flights: list[Flight] = []
+        self._stock: torch.Tensor | None = None
+        self._ladder = LoadLadder()
+        self._plan: Plan | None = None
+        self._planned_for: tuple[LiveParams, Stage] | None = None
+        self._recipe: dict[str, Any] = {}
+        self._target: Conditioning | None = None
+        self._fading: tuple[Conditioning, float] | None = None  # what a prompt change fades from, and since when
+        self._next_due = 0.0
+        self._params = self._checked(params)
+        self._filter = self._new_filter()
+
+    # -- any thread ---------------------------------------------------------------------------------------------
+
+    @property
+    def params(self) -> LiveParams:
+        """What the next frame will be made with."""
+        return self._params
+
+    @property
+    def stage(self) -> str:
+        """What the session gives up under load just now; ``full``: nothing."""
+        return self._ladder.stage.name
+
+    @property
+    def waiting(self) -> int:
+        """Frames that have come and are not begun."""
+        return len(self._inbox)
+
+    def update(self, params: LiveParams) -> None:
+        """Use these settings from the next frame on.
+
+        Raises:
+            ArtflowError: if the size or the step indices are not possible; the old settings stay.
+        """
+        params = self._checked(params)
+        with self._lock:
+            old, self._params = self._params, params
+            if not params.same_pictures(old):
+                self._filter.forget()
+            if _filter_settings(params) != _filter_settings(old):
+                self._filter = self._new_filter()
+        self.wake()
+
+    def submit(self, picture: Picture | None, number: int | None = None) -> int:
+        """Hand in a frame; returns its number (counted up from 0 where none is given).
+
+        None stands for the last picture again, for settings that changed under a picture that did not.
+
+        Raises:
+            ArtflowError: ``no_picture`` if there is none yet, ``too_many_waiting``, ``session_closed``.
+        """
+        received = time.monotonic()
+        replaced: list[Frame] = []
+        with self._lock:
+            if self.closed:
+                raise ArtflowError("session_closed", "This session has ended; connect again.")
+            if picture is None and self._last_picture is None:
+                raise ArtflowError("no_picture", "There is no picture yet; send one with the settings.")
+            number = self._next_number if number is None else number
+            self._next_number = number + 1
+            params = self._params
+            again = picture is None
+            if picture is None:
+                picture = self._last_picture
+            else:
+                picture = self._last_picture = fit(picture, Size(params.width, params.height))
+            frame = Frame(number, picture, received)
+            skip = not again and params.enable_similar_image_filter and not self._filter.passes(picture)
+            if not skip:
+                if self.flow.latest_only:
+                    replaced = list(self._inbox)
+                    self._inbox.clear()
+                elif len(self._inbox) >= self.flow.max_waiting:
+                    raise ArtflowError(
+                        "too_many_waiting", f"{len(self._inbox)} strokes wait already; at most {self.flow.max_waiting} may."
+                    )
+                self._inbox.append(frame)
+        for old in replaced:
+            self._dropped(old)
+        if skip:
+            self.numbers.skip()
+            self._on_result(Result(number, time.monotonic() - received, skipped=True))
+        else:
+            self.wake()
+        return number
+
+    def close(self) -> None:
+        """End the session: what waits and what is in the air is let go."""
+        with self._lock:
+            self.closed = True
+            self._inbox.clear()
+        self.wake()
+
+    # -- the engine's thread --------------------------------------------------------------------------------------
+
+    def ready(self, now: float) -> bool:
+        """Whether there is a step to run."""
+        if self._flights and not self.flow.pipelined:
+            return True
+        return bool(self._inbox) and now >= self._next_due
+
+    @property
+    def due(self) -> float:
+        """When the next frame may begin, where ``max_fps`` holds one back; else infinity (monotonic seconds)."""
+        return self._next_due if self._inbox else float("inf")
+
+    def prepare(self, now: float) -> Plan:
+        """The plan that the next step is run with, made anew where settings, stage or a crossfade changed it."""
+        if self._flights and not self.flow.pipelined:
+            return self._flights[0].plan
+        params = self._params
+        if params.priority == "quality":
+            self._ladder.reset()
+        stage = self._ladder.stage
+        if self._plan is None or self._planned_for != (params, stage):
+            self._replan(params, stage, now)
+        assert self._target is not None
+        if self._fading is not None:
+            start, since = self._fading
+            amount = (now - since) / params.transition if params.transition > 0 else 1.0
+            positive = self._target if amount >= 1 else start.blend(self._target, amount)
+            if amount >= 1:
+                self._fading = None
+            self._plan = replace(self.plan, positive=positive)
+            self._recipe = self._recipe | {"crossfade": round(min(amount, 1.0), 3)}
+        return self.plan
+
+    def take(self, now: float) -> Frame | None:
+        """The frame that enters with this step; None for a later step of one that is in the air."""
+        if self._flights and not self.flow.pipelined:
+            return None
+        with self._lock:
+            if not self._inbox:
+                return None
+            frame = self._inbox.popleft()
+            fps = self._params.max_fps
+        self._next_due = max(self._next_due + 1 / fps, now) if fps > 0 else 0.0
+        return frame
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the last `prepare`."""
+        assert self._plan is not None
+        return self._plan
+
+    def enter(self, frame: Frame, source: torch.Tensor | None) -> Flight:
+        """The flight of a frame whose clean latent is ``source``."""
+        return Flight.start(self.plan, source, self._stock, self._recipe, frame)
+
+    @property
+    def flights(self) -> list[Flight]:
+        """What is in the air, newest first."""
+        return self._flights
+
+    def absorb(self, steps: list[Step]) -> None:
+        """Take the step's outcome: flights that go on. Finished ones are delivered by `deliver`."""
+        self._flights = [s.flight for s in steps if s.finished is None]
+        if steps and len(steps[0].flight.plan.schedule) == 1:
+            self._stock = steps[0].flight.stock
+
+    def deliver(self, flight: Flight, picture: Picture) -> None:
+        """Hand a finished picture to its person."""
+        latency = time.monotonic() - flight.frame.received
+        self.numbers.answered(latency)
+        if self._params.priority == "latency":
+            self._ladder.observe(latency)
+        self._on_result(Result(flight.frame.number, latency, picture, flight.recipe))
+
+    def fail(self, frames: list[Frame], error: ArtflowError) -> None:
+        """Give up these frames and what is in the air; the session goes on with the next frame."""
+        self._flights, self._stock = [], None
+        now = time.monotonic()
+        for frame in frames:
+            self._on_result(Result(frame.number, now - frame.received, error=error))
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _checked(self, params: LiveParams) -> LiveParams:
+        check_size(params.width, params.height, multiple=self.runner.model.vae_scale, longest=self._max_size)
+        self.runner.schedules.make(params.steps, params.strength, params.t_index_list)
+        if params.seed == -1:
+            return params.model_copy(update={"seed": secrets.randbelow(MAX_SEED + 1)})
+        return params
+
+    def _new_filter(self) -> SimilarityFilter:
+        return SimilarityFilter(*_filter_settings(self._params)[1:])
+
+    def _dropped(self, frame: Frame) -> None:
+        self.numbers.drop()
+        self._on_result(Result(frame.number, time.monotonic() - frame.received, dropped=True))
+
+    def _replan(self, params: LiveParams, stage: Stage, now: float) -> None:
+        runner = self.runner
+        steps = max(1, round(params.steps * stage.steps))
+        schedule = runner.schedules.make(steps, params.strength, params.t_index_list)
+        size = self._staged_size(params, stage)
+        target = runner.prompts.encode(params.prompt)
+        if params.prompt_b and params.blend > 0:
+            target = target.blend(runner.prompts.encode(params.prompt_b), params.blend)
+        if target is not self._target:
+            self._fading = (self._plan.positive, now) if self._plan is not None and params.transition > 0 else None
+        plan = Plan(
+            schedule=schedule,
+            noise=self._noise(params, len(schedule), runner.latent_shape(size)),
+            positive=target,
+            negative=runner.prompts.encode(params.negative_prompt, negative=True),
+            size=size,
+            prediction_type=runner.model.prediction_type,
+            cfg_type="none" if runner.model.time_cond_width is not None else params.cfg_type,
+            guidance=params.guidance_scale,
+            delta=params.delta,
+        )
+        if self._plan is None or plan.noise.shape != self._plan.noise.shape:
+            # Flights of another length or size would overtake each other or not fit one call; let them go.
+            for flight in self._flights:
+                self._dropped(flight.frame)
+            self._flights, self._stock = [], None
+        self._plan, self._planned_for, self._target = plan, (params, stage), target
+        self._recipe = _recipe(params, plan, runner, stage)
+
+    def _staged_size(self, params: LiveParams, stage: Stage) -> Size:
+        spec = self.runner.model.spec
+        size = Size(params.width, params.height)
+        floor = min(SMALLEST_SIDE, spec.width, spec.height)
+        smaller = size.scaled(stage.side, self.runner.model.vae_scale)
+        return smaller if min(smaller) >= floor else size
+
+    def _noise(self, params: LiveParams, steps: int, shape: tuple[int, int, int]) -> torch.Tensor:
+        """Seeded on the CPU, so that a seed means the same on every device: (steps, channels, height, width)."""
+
+        def draw(seed: int) -> torch.Tensor:
+            return torch.randn((steps, *shape), generator=torch.Generator().manual_seed(seed))
+
+        noise = draw(params.seed)
+        if params.seed_b is not None and params.blend > 0:
+            noise = slerp(noise, draw(params.seed_b), params.blend)
+        return noise.to(self.runner.model.device)
+
+
+def _filter_settings(params: LiveParams) -> tuple[bool, float, int]:
+    return (
+        params.enable_similar_image_filter,
+        params.similar_image_filter_threshold,
+        params.similar_image_filter_max_skip_frame,
+    )
+
+
+def _recipe(params: LiveParams, plan: Plan, runner: Runner, stage: Stage) -> dict[str, Any]:
+    """Everything that is needed to make the picture again from the same frame."""
+    recipe = params.model_dump(exclude={"max_fps", "jpeg_quality", "priority"}, exclude_none=True)
+    recipe = {name: value for name, value in recipe.items() if not name.startswith(("similar", "enable_similar"))}
+    return recipe | {
+        "model": runner.model.id,
+        "width": plan.size.width,
+        "height": plan.size.height,
+        "steps": len(plan.schedule),
+        "timesteps": list(plan.schedule.timesteps),
+        "stage": stage.name,
+    }
