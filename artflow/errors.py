@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 
 class ArtflowError(Exception):
     """Something that a person can act on: a stable ``code`` and one sentence.
@@ -18,3 +21,13 @@ class ArtflowError(Exception):
     def as_json(self) -> dict[str, str]:
         """The error as it goes over sockets and routes."""
         return {"status": "error", "code": self.code, "message": self.message}
+
+
+def validation_sentence(error: Mapping[str, Any], allowed: Iterable[str], noun: str = "parameter") -> str:
+    """One of pydantic's errors as a sentence that names the key, the value and what is allowed."""
+    key = ".".join(str(part) for part in error["loc"])
+    value = repr(error["input"])
+    value = value if len(value) <= 80 else value[:77] + "..."
+    if error["type"] == "extra_forbidden":
+        return f"{noun} `{key}` does not exist (value {value}); allowed are {', '.join(allowed)}"
+    return f"{noun} `{key}` cannot be {value}: {error['msg']}"

@@ -104,11 +104,29 @@ def encode_jpeg(picture: Picture, quality: int) -> bytes:
     return out.getvalue()
 
 
-def encode_png(picture: Picture, recipe: dict[str, Any], parameters: str) -> bytes:
+def encode_png(picture: Picture, recipe: dict[str, Any]) -> bytes:
     """A PNG that carries its recipe: the A1111 ``parameters`` text and our own JSON under ``artflow``."""
     info = PngImagePlugin.PngInfo()
-    info.add_itxt("parameters", parameters)
+    info.add_itxt("parameters", parameters_text(recipe))
     info.add_itxt("artflow", json.dumps(recipe, ensure_ascii=False))
     out = io.BytesIO()
     Image.fromarray(picture).save(out, "PNG", pnginfo=info)
     return out.getvalue()
+
+
+def parameters_text(recipe: dict[str, Any]) -> str:
+    """The recipe as the A1111 web UI writes it, which other programs read."""
+    lines = [recipe.get("prompt", "")]
+    if recipe.get("negative_prompt"):
+        lines.append(f"Negative prompt: {recipe['negative_prompt']}")
+    facts = {
+        "Steps": recipe.get("steps"),
+        "Sampler": recipe.get("sampler"),
+        "CFG scale": recipe.get("guidance_scale"),
+        "Seed": recipe.get("seed"),
+        "Size": f"{recipe['width']}x{recipe['height']}" if "width" in recipe else None,
+        "Model": recipe.get("model"),
+        "Denoising strength": recipe.get("strength"),
+    }
+    lines.append(", ".join(f"{name}: {value}" for name, value in facts.items() if value is not None))
+    return "\n".join(lines)

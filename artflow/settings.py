@@ -17,7 +17,7 @@ import yaml
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from artflow.errors import ArtflowError
+from artflow.errors import ArtflowError, validation_sentence
 
 PRESETS = Path(__file__).resolve().parent.parent / "presets"
 PREFIXES = ("STREAMDIFFUSION_", "ARTFLOW_")  # the later one wins
@@ -100,7 +100,7 @@ class ServerSettings(_Group):
     max_pixels: int = Field(16_000_000, ge=4_096, description="pixels of an uploaded picture")
     max_prompt: int = Field(1_000, ge=1, description="characters of a prompt")
     max_size: int = Field(1_024, ge=64, le=8_192, description="longest side of a made picture")
-    max_text_jobs: int = Field(16, ge=1, description="text jobs that wait or run at once")
+    max_jobs: int = Field(16, ge=1, description="jobs that wait or run at once")
 
 
 class LogSettings(_Group):
@@ -174,10 +174,7 @@ def _rename(tree: dict[str, Any], old: list[str], new: list[str]) -> None:
 
 
 def _sentence(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        group: Any = Settings
-        for part in error["loc"][:-1]:
-            group = group.model_fields[part].annotation
-        return f"setting `{key}` does not exist (value {error['input']!r}); allowed here: {', '.join(group.model_fields)}"
-    return f"setting `{key}` cannot be {error['input']!r}: {error['msg']}"
+    group: Any = Settings
+    for part in error["loc"][:-1]:
+        group = getattr(group.model_fields.get(part), "annotation", None) if hasattr(group, "model_fields") else None
+    return validation_sentence(error, getattr(group, "model_fields", ()), "setting")

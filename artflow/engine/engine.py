@@ -24,7 +24,7 @@ T = TypeVar("T")
 class Engine:
     """Runs the steps of all sessions and jobs, those that can together in one call.
 
-    ``add``, ``remove`` and ``call`` may be used from any thread. ``close`` ends the thread; what is unfinished then
+    ``add`` and ``call`` may be used from any thread. ``close`` ends the thread; what is unfinished then
     fails with ``engine_closed``.
     """
 
@@ -73,6 +73,10 @@ class Engine:
     def jobs(self) -> int:
         """Jobs that wait or run."""
         return len(self._jobs)
+
+    def uses(self, runner: Runner) -> bool:
+        """Whether anything that is being served needs this model."""
+        return any(owner.runner is runner for owner in (*self._sessions, *self._jobs))
 
     def close(self) -> None:
         """End the thread after the step it is in."""

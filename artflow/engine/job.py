@@ -46,10 +46,17 @@ class Made:
 
 
 class Job:
-    """The pictures of one request. Created anywhere; stepped by the engine's thread; awaited with ``wait``."""
+    """The pictures of one request. Created anywhere; stepped by the engine's thread; awaited with ``wait``.
+
+    Setting ``cancelled`` ends it before its next step.
+    """
 
     def __init__(
-        self, runner: Runner, orders: Sequence[Order], on_progress: Callable[[Progress], None] = lambda _: None
+        self,
+        runner: Runner,
+        orders: Sequence[Order],
+        on_progress: Callable[[Progress], None] = lambda _: None,
+        cancelled: threading.Event | None = None,
     ) -> None:
         self.runner = runner
         self.made: list[Made] = []
@@ -58,18 +65,14 @@ class Job:
         self._on_progress = on_progress
         self._flight: SamplerFlight | None = None
         self._finished = threading.Event()
-        self._cancelled = threading.Event()
+        self._cancelled = cancelled or threading.Event()
         self._error: ArtflowError | None = None
         self._last_preview = time.monotonic()
 
     # -- any thread ---------------------------------------------------------------------------------------------
 
-    def cancel(self) -> None:
-        """Stop before the next step; what is made stays."""
-        self._cancelled.set()
-
     def wait(self, timeout: float | None = None) -> list[Made]:
-        """The finished pictures, fewer than asked for after `cancel`.
+        """The finished pictures, fewer than asked for when it was cancelled.
 
         Raises:
             ArtflowError: what went wrong, or ``timeout``.

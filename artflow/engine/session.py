@@ -40,10 +40,12 @@ class Result:
 class Flow:
     """How a mode treats the frames of its sessions.
 
+    ``mode`` is the mode's name, for the recipes.
     ``pipelined``: n steps of n frames share one call (webcam); else a frame runs all its steps before the next.
     ``latest_only``: one frame waits at most, newer ones replace it; else up to ``max_waiting`` wait, in order.
     """
 
+    mode: str
     pipelined: bool
     latest_only: bool
     max_waiting: int = 64
@@ -291,7 +293,7 @@ class LiveSession:
                 self._dropped(flight.frame)
             self._flights, self._stock = [], None
         self._plan, self._planned_for, self._target = plan, (params, stage), target
-        self._recipe = _recipe(params, plan, runner, stage)
+        self._recipe = {"mode": self.flow.mode} | _recipe(params, plan, runner, stage)
 
     def _staged_size(self, params: LiveParams, stage: Stage) -> Size:
         spec = self.runner.model.spec

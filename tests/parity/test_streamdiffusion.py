@@ -59,7 +59,7 @@ def our_latents(count: int, indices: tuple[int, ...], cfg_type: str, delta: floa
         prompt="a red fox", negative_prompt="blurry", seed=5, t_index_list=indices, cfg_type=cfg_type,
         guidance_scale=GUIDANCE[cfg_type], delta=delta, width=SIDE, height=SIDE, priority="quality",
     )  # fmt: skip
-    session = LiveSession(runner, params, Flow(pipelined=True, latest_only=False), results.append)
+    session = LiveSession(runner, params, Flow("test", pipelined=True, latest_only=False), results.append)
     engine.add(session)
     for frame in frames(count):
         session.submit(frame)

@@ -1,0 +1,36 @@
+"""What the live modes have in common: input keeps coming, and the picture follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from artflow.engine.params import LiveParams
+from artflow.engine.session import Flow
+from artflow.models.catalog import ModelSpec
+from artflow.modes.params import merged
+from artflow.settings import LiveSettings
+
+
+@dataclass(frozen=True)
+class LiveMode:
+    """One live mode: how its frames flow, and what its parameters are where nobody says otherwise."""
+
+    name: str
+    title: str
+    description: str
+    flow: Flow
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def params(self, spec: ModelSpec, settings: LiveSettings) -> LiveParams:
+        """The parameters a session starts with: mode < model < the operator's settings.
+
+        Raises:
+            ArtflowError: ``bad_parameter`` if the catalog or the settings name what does not exist.
+        """
+        native = {"width": spec.width, "height": spec.height}
+        of_model = getattr(spec.defaults, self.name)
+        return merged(
+            LiveParams, self.defaults, native, of_model, settings.performance.model_dump(), settings.generation
+        )

@@ -1,0 +1,70 @@
+"""Parameters of a mode: where their defaults come from, how changes are checked, how they are described."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from artflow.errors import ArtflowError, validation_sentence
+
+P = TypeVar("P", bound=BaseModel)
+
+
+def merged(kind: type[P], *layers: Mapping[str, Any], max_prompt: int = 1_000) -> P:
+    """Parameters out of layers, later ones over earlier ones, checked as a whole.
+
+    Raises:
+        ArtflowError: ``bad_parameter`` (naming key, value and what is allowed) or ``prompt_too_long``.
+    """
+    values: dict[str, Any] = {}
+    for layer in layers:
+        values |= {_name(kind, key): value for key, value in layer.items()}
+    for key, value in values.items():
+        if isinstance(value, str) and len(value) > max_prompt:
+            raise ArtflowError("prompt_too_long", f"`{key}` has {len(value)} characters; at most {max_prompt} are allowed.")
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        sentences = [validation_sentence(e, kind.model_fields) for e in error.errors()]
+        raise ArtflowError("bad_parameter", "; ".join(sentences[:3]) + ".") from None
+
+
+def _name(kind: type[BaseModel], key: str) -> str:
+    """The field that a key stands for: its own name, or one of its older names."""
+    for name, field in kind.model_fields.items():
+        alias = field.validation_alias
+        if alias is not None and not isinstance(alias, str) and key in getattr(alias, "choices", ()):
+            return name
+    return key
+
+
+def input_schema(defaults: BaseModel) -> dict[str, Any]:
+    """The parameters as the front ends of the earlier servers read them.
+
+    A mapping of names to ``{"title", "default", "field", "min", "max", ...}`` where ``field`` is ``range``,
+    ``checkbox``, ``select`` (with ``values``), ``textarea`` or ``hidden``.
+    """
+    schema = type(defaults).model_json_schema(by_alias=False)
+    result = {}
+    for name, about in schema["properties"].items():
+        entry = {"id": name, "title": about.get("title", name), "default": getattr(defaults, name)}
+        result[name] = entry | _field(about)
+        if "description" in about:
+            result[name]["description"] = about["description"]
+    return result
+
+
+def _field(about: Mapping[str, Any]) -> dict[str, Any]:
+    if "enum" in about:
+        return {"field": "select", "values": about["enum"], "type": "string"}
+    kind = about.get("type")
+    if kind == "boolean":
+        return {"field": "checkbox", "type": kind}
+    if kind in ("integer", "number"):
+        limits = {"min": about["minimum"], "max": about["maximum"]}
+        return {"field": "range", "type": kind, "step": 1 if kind == "integer" else 0.01} | limits
+    if kind == "string":
+        return {"field": "textarea", "type": kind}
+    return {"field": "hidden", "type": "json"}

@@ -1,0 +1,80 @@
+"""Text to picture, asked once and answered once, with the samplers of `diffusers`."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+from artflow.engine.job import Order
+from artflow.engine.params import MAX_SEED
+from artflow.engine.runner import Runner
+from artflow.engine.sampling import SAMPLERS, SamplerFlight, make_sampler
+from artflow.errors import ArtflowError
+from artflow.images import Size, check_size
+from artflow.models.catalog import ModelSpec
+from artflow.modes.params import merged
+
+
+class TextParams(BaseModel):
+    """What may be asked of text to picture."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
+
+    prompt: str = Field("", title="Prompt")
+    negative_prompt: str = Field("", title="Negative prompt")
+    steps: int = Field(20, ge=1, le=150, title="Steps")
+    guidance_scale: float = Field(
+        7.0, ge=0, le=30, title="Guidance", validation_alias=AliasChoices("guidance_scale", "cfg", "cfg_scale")
+    )
+    width: int = Field(512, ge=16, le=8192, title="Width")
+    height: int = Field(512, ge=16, le=8192, title="Height")
+    sampler: str = Field("Euler a", title="Sampler", json_schema_extra={"enum": list(SAMPLERS)})
+    seed: int = Field(-1, ge=-1, le=MAX_SEED, title="Seed", description="-1: a random one, shown in the recipe")
+    batch_count: int = Field(1, ge=1, le=16, title="Pictures")
+    model: str = Field("", title="Model", description="an id of the catalog; empty: the app's")
+
+
+def defaults(spec: ModelSpec, generation: dict[str, Any]) -> TextParams:
+    """The parameters that the tab starts with on this model: the operator's settings over the model's."""
+    native = {"width": spec.width, "height": spec.height}
+    return merged(TextParams, native, spec.defaults.text, generation)
+
+
+def orders(params: TextParams, runner: Runner, max_size: int) -> list[Order]:
+    """The pictures of one request; picture i has the seed plus i.
+
+    Raises:
+        ArtflowError: ``bad_size`` (naming the nearest sizes), ``unknown_sampler``.
+    """
+    size = check_size(params.width, params.height, multiple=runner.model.vae_scale, longest=max_size)
+    if params.sampler not in SAMPLERS:
+        allowed = ", ".join(SAMPLERS)
+        raise ArtflowError("unknown_sampler", f"There is no sampler {params.sampler!r}; choose one of {allowed}.")
+    first = secrets.randbelow(MAX_SEED + 1) if params.seed == -1 else params.seed
+    seeds = [(first + i) % (MAX_SEED + 1) for i in range(params.batch_count)]
+    return [Order(_recipe(params, runner, seed), _beginning(params, size, seed)) for seed in seeds]
+
+
+def _beginning(params: TextParams, size: Size, seed: int) -> Callable[[Runner], SamplerFlight]:
+    def begin(runner: Runner) -> SamplerFlight:
+        return SamplerFlight(
+            make_sampler(params.sampler, runner.model.scheduler_config),
+            steps=params.steps,
+            shape=runner.latent_shape(size),
+            seed=seed,
+            positive=runner.prompts.encode(params.prompt),
+            negative=runner.prompts.encode(params.negative_prompt, negative=True),
+            guidance=params.guidance_scale,
+            embedded_guidance=runner.model.time_cond_width is not None,
+            size=size,
+            device=runner.model.device,
+        )
+
+    return begin
+
+
+def _recipe(params: TextParams, runner: Runner, seed: int) -> dict[str, Any]:
+    return params.model_dump(exclude={"batch_count"}) | {"mode": "text", "seed": seed, "model": runner.model.id}

@@ -1,0 +1,289 @@
+"""The one pipeline that every tab and route calls: models loaded once, sessions and jobs on one engine."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from artflow.errors import ArtflowError
+from artflow.images import Size
+from artflow.models.catalog import Catalog, ModelSpec, load_catalog
+from artflow.models.dtypes import pick_device, pick_dtype
+from artflow.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from artflow.engine.engine import Engine
+    from artflow.engine.job import Made, Progress
+    from artflow.engine.params import LiveParams
+    from artflow.engine.runner import Runner
+    from artflow.engine.session import LiveSession, Result
+    from artflow.models.acceleration import Acceleration
+    from artflow.modes.live import LiveMode
+    from artflow.modes.text import TextParams
+
+log = logging.getLogger(__name__)
+
+
+class Loading:
+    """A model on its way: what happens now, how far it is (0 to 1, or None), and the runner in the end."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+        self.message = f"Loading {spec.title}"
+        self.fraction: float | None = None
+        self.runner: Future[Runner] = Future()
+
+    def say(self, message: str, fraction: float | None) -> None:
+        """Note the progress; read by whoever waits."""
+        self.message, self.fraction = message, fraction
+
+
+class Pipeline:
+    """Holds the engine and the models; builds both on first use. All methods are safe from any thread.
+
+    Making one checks the settings against the catalog and the modes, and loads nothing.
+    """
+
+    def __init__(self, settings: Settings, catalog: Catalog | None = None) -> None:
+        self.settings = settings
+        self.catalog = catalog or load_catalog()
+        self.device = pick_device(settings.model.device)
+        self._accelerations: list[Acceleration] = []
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+        self._models: dict[str, Loading] = {}
+        chosen = settings.model.model_id
+        self.spec = self.catalog.default(self.device == "cuda") if chosen == "auto" else self.catalog.find(chosen)
+        for mode in self.modes.values():
+            self.live_defaults(mode.name)
+        self.text_defaults()
+
+    # -- parameters -------------------------------------------------------------------------------------------------
+
+    @property
+    def modes(self) -> dict[str, LiveMode]:
+        """The live modes by name."""
+        from artflow.modes.canvas import CANVAS
+        from artflow.modes.realtime import REALTIME
+
+        canvas = CANVAS
+        if self.settings.canvas.coalesce:
+            canvas = replace(CANVAS, flow=replace(CANVAS.flow, latest_only=True))
+        canvas = replace(canvas, flow=replace(canvas.flow, max_waiting=self.settings.server.max_waiting))
+        return {mode.name: mode for mode in (REALTIME, canvas)}
+
+    def live_defaults(self, mode: str) -> LiveParams:
+        """What a session of this mode starts with."""
+        settings = self.settings.canvas if mode == "canvas" else self.settings.realtime
+        return self.modes[mode].params(self.spec, settings)
+
+    def text_defaults(self) -> TextParams:
+        """What the text tab starts with."""
+        from artflow.modes import text
+
+        return text.defaults(self.spec, self.settings.text.generation)
+
+    # -- models -----------------------------------------------------------------------------------------------------
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, started on first use."""
+        from artflow.engine.engine import Engine
+
+        with self._lock:
+            if self._engine is None:
+                self._engine = Engine(self.settings.model.max_batch)
+            return self._engine
+
+    def load(self, model_id: str = "") -> Loading:
+        """Begin to load a model of the catalog (empty: the app's own), or find it loaded. Never blocks.
+
+        Raises:
+            ArtflowError: ``unknown_model``.
+        """
+        spec = self.spec if model_id in ("", self.spec.id) else self.catalog.get(model_id)
+        engine = self.engine
+        with self._lock:
+            loading = self._models.get(spec.id)
+            if loading is None or (loading.runner.done() and loading.runner.exception() is not None):
+                self._make_room(engine)
+                loading = self._models[spec.id] = Loading(spec)
+                threading.Thread(target=self._load, args=(loading, engine), name=f"load {spec.id}", daemon=True).start()
+            return loading
+
+    @property
+    def notes(self) -> list[str]:
+        """What people should know: each fallback, and why."""
+        notes = [a.problem for a in self._accelerations if a.problem]
+        if self.settings.model.use_cuda_graph and self.device != "cuda":
+            notes.append(f"use_cuda_graph needs a CUDA device; this one is {self.device}, so it is off.")
+        return list(dict.fromkeys(notes))
+
+    def _make_room(self, engine: Engine) -> None:
+        """Let go of idle models, so that one more fits; the lock is held."""
+        for name, other in list(self._models.items()):
+            if len(self._models) < self.settings.model.max_loaded:
+                return
+            failed = other.runner.done() and other.runner.exception() is not None
+            if failed or (other.runner.done() and name != self.spec.id and not engine.uses(other.runner.result())):
+                del self._models[name]
+        if len(self._models) >= self.settings.model.max_loaded and self.settings.model.max_loaded > 1:
+            raise ArtflowError("busy", f"{len(self._models)} models are in use already; try again in a moment.")
+
+    def _load(self, loading: Loading, engine: Engine) -> None:
+        try:
+            runner = self._runner(loading)
+            engine.call(lambda: self._warm_up(runner)).result()
+            loading.runner.set_result(runner)
+        except Exception as error:  # noqa: BLE001 - whoever waits for the model is told
+            if not isinstance(error, ArtflowError):
+                log.error("a model could not be loaded", exc_info=error)
+                error = ArtflowError("model_load_failed", f"{loading.spec.title} could not be loaded: {error}")
+            loading.message = error.message
+            loading.runner.set_exception(error)
+
+    def _runner(self, loading: Loading) -> Runner:
+        from artflow.engine.runner import Runner
+        from artflow.models.acceleration import accelerate
+        from artflow.models.loader import load_model
+
+        wanted = self.settings.model
+        model = load_model(
+            loading.spec,
+            device=self.device,
+            dtype=pick_dtype(wanted.dtype, self.device),
+            use_tiny_vae=wanted.use_tiny_vae,
+            on_progress=loading.say,
+        )
+        acceleration = accelerate(model, wanted.acceleration)
+        graphs = wanted.use_cuda_graph and self.device == "cuda"
+        if wanted.use_cuda_graph and not graphs:
+            log.warning("use_cuda_graph is off: it needs a CUDA device")
+        self._accelerations.append(acceleration)
+        return Runner(
+            model,
+            max_batch=wanted.max_batch,
+            fixed_batches=acceleration.fixed_batches,
+            use_cuda_graph=graphs,
+        )
+
+    def _warm_up(self, runner: Runner) -> None:
+        """Make pictures of nothing, so that the first person does not wait for the device to get ready."""
+        import numpy as np
+
+        from artflow.engine.flight import Row
+
+        spec = runner.model.spec
+        size = Size(spec.width, spec.height)
+        blank = np.full((size.height, size.width, 3), 127, np.uint8)
+        for _ in range(self.settings.model.warmup):
+            latents = runner.encode([blank])
+            runner.predict([Row(latents[0], 499.0, runner.prompts.encode(""), size)])
+            runner.decode(latents)
+
+    # -- pictures ---------------------------------------------------------------------------------------------------
+
+    def open(
+        self, mode: str, runner: Runner, changes: Mapping[str, Any], on_result: Callable[[Result], None]
+    ) -> LiveSession:
+        """A live session on a loaded model; it is served until its ``close``.
+
+        Raises:
+            ArtflowError: ``bad_parameter``, ``bad_size``, ``too_many_sessions``.
+        """
+        from artflow.engine.session import LiveSession
+
+        limits = self.settings.server
+        if self.engine.sessions >= limits.max_queue_size:
+            raise ArtflowError(
+                "too_many_sessions", f"All {limits.max_queue_size} places are taken; try again in a moment."
+            )
+        params = self.changed(self.live_defaults(mode), changes)
+        session = LiveSession(runner, params, self.modes[mode].flow, on_result, max_size=limits.max_size)
+        self.engine.add(session)
+        return session
+
+    def changed(self, params: LiveParams, changes: Mapping[str, Any]) -> LiveParams:
+        """Parameters with some of them changed.
+
+        Raises:
+            ArtflowError: ``bad_parameter`` or ``prompt_too_long``; nothing is changed then.
+        """
+        from artflow.modes.params import merged
+
+        return merged(type(params), params.model_dump(), changes, max_prompt=self.settings.server.max_prompt)
+
+    def generate(
+        self,
+        changes: Mapping[str, Any],
+        on_progress: Callable[[Progress], None] = lambda _: None,
+        on_loading: Callable[[Loading], None] = lambda _: None,
+        cancelled: threading.Event | None = None,
+    ) -> list[Made]:
+        """Text to pictures; blocks until they are made, or the model's download and the step end after ``cancelled``.
+
+        Raises:
+            ArtflowError: bad parameters, ``busy`` where too many wait, or what went wrong on the way.
+        """
+        from artflow.engine.job import Job
+        from artflow.modes import text
+        from artflow.modes.params import merged
+
+        limits = self.settings.server
+        params = merged(
+            text.TextParams, self.text_defaults().model_dump(), changes, max_prompt=limits.max_prompt
+        )
+        if self.engine.jobs >= limits.max_jobs:
+            raise ArtflowError("busy", f"{limits.max_jobs} jobs wait already; try again in a moment.")
+        cancelled = cancelled or threading.Event()
+        loading = self.load(params.model)
+        while not loading.runner.done():
+            on_loading(loading)
+            if cancelled.wait(0.1):
+                return []
+        runner = loading.runner.result()
+        job = Job(runner, text.orders(params, runner, limits.max_size), on_progress, cancelled)
+        self.engine.add(job)
+        return job.wait()
+
+    def numbers(self) -> dict[str, Any]:
+        """How busy the app is: sessions, jobs, model calls, rows, and the GPU's memory in MB (None without one)."""
+        engine = self.engine
+        memory = None
+        if self.device == "cuda":
+            import torch
+
+            memory = round(torch.cuda.memory_allocated() / 1e6)
+        return {
+            "sessions": engine.sessions,
+            "jobs": engine.jobs,
+            "model_calls": engine.calls,
+            "rows": engine.rows,
+            "gpu_memory_mb": memory,
+        }
+
+    def close(self) -> None:
+        """End the engine and let go of the models."""
+        with self._lock:
+            engine, self._engine, self._models = self._engine, None, {}
+        if engine is not None:
+            engine.close()
+
+
+@lru_cache(maxsize=1)
+def get_pipeline() -> Pipeline:
+    """The pipeline of this process, with the operator's settings.
+
+    Raises:
+        ArtflowError: ``bad_settings``, ``unknown_model``, ``bad_parameter``, ``bad_device``.
+    """
+    from artflow import log as logs
+
+    settings = load_settings()
+    logs.set_up(settings.logging)
+    return Pipeline(settings)
