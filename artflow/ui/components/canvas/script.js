@@ -1,0 +1,395 @@
+// The canvas view: tools on top, paper on one side, the picture that follows each stroke on the other.
+
+const COLOURS = ["#1b1b1f", "#ffffff", "#e5484d", "#f5a524", "#ffe14d", "#46a758", "#3e7bfa", "#8e5bd6"];
+const SIZES = { min: 1, max: 128 };
+
+class CanvasView extends LiveView {
+  constructor(root) {
+    super(root, "canvas");
+    this.paper = this.find(".af-paper");
+    this.ring = this.find(".af-ring");
+    this.tool = "brush";
+    this.sizes = { brush: 12, eraser: 36 };
+    this.colour = COLOURS[0];
+    this.stroke = null;
+    this.outbox = new Outbox(this.connection, () => this.capture(), () => this.showWaiting());
+    this.newSheet();
+    this.buildColours();
+    this.listenToTools();
+    this.listenToPaper();
+    this.listenToPictures();
+    this.listenToKeys();
+    this.setTool("brush");
+    if (hub.pictures.canvas) this.loadPicture(hub.pictures.canvas);
+    delete hub.pictures.canvas;
+  }
+
+  newSheet() {
+    const { width, height } = this.size;
+    this.sheet = new Sheet(width, height);
+    this.scratch = newSurface(width, height);
+    this.shot = newSurface(width, height);
+    this.history = new History();
+    this.touched = false; // whether there is anything to ask a picture for
+    this.strip = new LayerStrip(this.find(".af-layer-list"), this.sheet, (action, layer) => this.layerAction(action, layer));
+    this.paper.width = width;
+    this.paper.height = height;
+    this.refresh();
+  }
+
+  // --- what the connection tells ------------------------------------------------------------------------
+
+  connected(size) {
+    super.connected(size);
+    const differs = this.sheet && (this.sheet.width !== size.width || this.sheet.height !== size.height);
+    if (differs && !this.touched) this.newSheet(); // a drawing keeps its size and is scaled on its way out
+  }
+
+  connectionChanged(state) {
+    super.connectionChanged(state);
+    if (this.outbox && state !== "open" && state !== "connecting") this.outbox.connectionLost();
+  }
+
+  seenChanged(seen) {
+    if (seen && this.connection.state === "closed") this.connection.open();
+  }
+
+  placeFree() {
+    this.outbox?.pump();
+  }
+
+  answered(info, jpeg) {
+    this.outbox.answered(info.frame);
+    if (jpeg.length) {
+      // Strokes are answered one after the other, so more on the way than one in work and one next only adds waiting.
+      const { connection } = this;
+      connection.interval = 0.8 * connection.interval + 0.2 * Math.max(1000 / 30, info.latency_ms);
+    }
+    return super.answered(info, jpeg);
+  }
+
+  failed(message, frame) {
+    this.outbox?.answered(frame);
+    super.failed(message, frame);
+  }
+
+  // A new prompt asks for a new picture of the same drawing; the frame takes the parameters along.
+  settingsChanged(keys) {
+    super.settingsChanged(keys);
+    if (this.touched) this.outbox.sheetChanged();
+  }
+
+  showWaiting() {
+    const count = this.outbox.waiting;
+    const line = this.find(".af-waiting");
+    line.hidden = count === 0;
+    line.textContent = say(count === 1 ? "waiting_one" : "waiting_many", { count });
+    line.dataset.count = count;
+  }
+
+  // --- the picture of the sheet -------------------------------------------------------------------------
+
+  capture() {
+    const { width, height } = this.size;
+    if (this.shot.canvas.width !== width || this.shot.canvas.height !== height) this.shot = newSurface(width, height);
+    this.sheet.drawOn(this.shot);
+    return encodeJpeg(this.shot.canvas, CANVAS_QUALITY);
+  }
+
+  redraw() {
+    this.drawing ??= requestAnimationFrame(() => {
+      this.drawing = null;
+      this.sheet.drawOn(this.paper.getContext("2d"));
+    });
+  }
+
+  refresh() {
+    this.redraw();
+    this.strip.render();
+    this.find(".af-undo").disabled = !this.history.past.length;
+    this.find(".af-redo").disabled = !this.history.future.length;
+    this.find(".af-layer-add").disabled = this.sheet.layers.length >= MAX_LAYERS;
+    this.root.classList.toggle("af-touched", this.touched);
+  }
+
+  // Every change that is not a stroke ends here.
+  changed(step) {
+    if (step) this.history.push(step);
+    this.touched = true;
+    this.refresh();
+    this.wake();
+    this.outbox.sheetChanged();
+  }
+
+  wake() {
+    if (["closed", "timeout"].includes(this.connection.state)) this.connection.open();
+  }
+
+  undo() {
+    if (!this.stroke && this.history.undo()) this.changed();
+  }
+
+  redo() {
+    if (!this.stroke && this.history.redo()) this.changed();
+  }
+
+  // Changes paper and layers as a whole: clearing, or a picture as paper.
+  replaceAll(draw) {
+    this.endStroke();
+    const { width, height } = this.sheet;
+    const patches = this.sheet.surfaces().map((surface) => patchOf(surface, 0, 0, width, height));
+    draw(this.sheet);
+    this.changed(pixelStep(patches));
+  }
+
+  clear() {
+    this.replaceAll((sheet) => {
+      sheet.whitenPaper();
+      sheet.eraseLayers();
+    });
+  }
+
+  // The strokes are part of the result already, so they leave the layers.
+  useResult() {
+    if (!this.result.last) return;
+    const { canvas } = this.result;
+    this.replaceAll((sheet) => {
+      drawCover(sheet.paper, canvas, canvas.width, canvas.height);
+      sheet.eraseLayers();
+    });
+  }
+
+  async loadPicture(url) {
+    await this.usePicture(await (await fetch(url)).blob());
+  }
+
+  async usePicture(blob) {
+    let bitmap;
+    try {
+      bitmap = await createImageBitmap(blob);
+    } catch {
+      return this.failed(say("not_a_picture"));
+    }
+    this.hideError();
+    this.endStroke();
+    const { width, height } = this.sheet;
+    const patch = patchOf(this.sheet.paper, 0, 0, width, height);
+    this.sheet.whitenPaper(); // under the see-through parts of a PNG
+    drawCover(this.sheet.paper, bitmap, bitmap.width, bitmap.height);
+    bitmap.close();
+    this.changed(pixelStep([patch]));
+  }
+
+  // --- layers -------------------------------------------------------------------------------------------
+
+  addLayer() {
+    const { sheet } = this;
+    const layer = sheet.newLayer();
+    const index = sheet.layers.indexOf(sheet.active) + 1;
+    this.layerStep(() => sheet.insert(layer, index), () => sheet.remove(layer));
+  }
+
+  layerAction(action, layer) {
+    const { sheet } = this;
+    const index = sheet.layers.indexOf(layer);
+    const toggle = () => (layer.visible = !layer.visible);
+    if (action === "choose") {
+      sheet.active = layer;
+      this.refresh();
+    } else if (action === "toggle") this.layerStep(toggle, toggle);
+    else if (action === "up") this.layerStep(() => sheet.move(layer, 1), () => sheet.move(layer, -1));
+    else if (action === "down") this.layerStep(() => sheet.move(layer, -1), () => sheet.move(layer, 1));
+    else this.layerStep(() => sheet.remove(layer), () => sheet.insert(layer, index));
+  }
+
+  layerStep(redo, undo) {
+    this.endStroke();
+    redo();
+    this.changed({ bytes: this.sheet.bytesPerSurface(), undo, redo });
+  }
+
+  // --- strokes ------------------------------------------------------------------------------------------
+
+  listenToPaper() {
+    const { paper } = this;
+    paper.addEventListener("pointerdown", (event) => this.beginStroke(event));
+    paper.addEventListener("pointermove", (event) => this.moveStroke(event));
+    for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
+      paper.addEventListener(end, (event) => event.isPrimary && this.endStroke());
+    }
+    paper.addEventListener("pointerleave", () => (this.ring.hidden = true));
+    paper.addEventListener("contextmenu", (event) => event.preventDefault()); // long press with a pen
+  }
+
+  beginStroke(event) {
+    const pressed = event.button === 0 || event.button === 5; // 5 is the other end of a pen
+    if (!event.isPrimary || !pressed || this.stroke) return;
+    const layer = this.sheet.active;
+    if (!layer.visible) return this.failed(say("layer_hidden"));
+    event.preventDefault();
+    this.paper.focus({ preventScroll: true });
+    this.paper.setPointerCapture(event.pointerId);
+    const erase = this.tool === "eraser" || event.button === 5;
+    this.stroke = new Stroke(layer.context, this.scratch, { colour: this.colour, erase }, this.pointOf(event));
+    this.touched = true;
+    this.root.classList.add("af-touched");
+    this.wake();
+    this.redraw();
+    this.outbox.sheetChanged();
+  }
+
+  moveStroke(event) {
+    this.showRing(event);
+    if (!this.stroke || !event.isPrimary) return;
+    const events = event.getCoalescedEvents?.() ?? [];
+    for (const part of events.length ? events : [event]) this.stroke.add(this.pointOf(part));
+    this.redraw();
+    this.outbox.sheetChanged();
+  }
+
+  endStroke() {
+    if (!this.stroke) return;
+    const patch = this.stroke.finish();
+    this.stroke = null;
+    if (patch) this.history.push(pixelStep([patch]));
+    this.refresh();
+    this.outbox.strokeEnded();
+  }
+
+  pointOf(event) {
+    const box = this.paper.getBoundingClientRect();
+    return {
+      x: ((event.clientX - box.left) * this.sheet.width) / box.width,
+      y: ((event.clientY - box.top) * this.sheet.height) / box.height,
+      width: widthAt(event, this.sizes[this.tool], this.find(".af-pressure").getAttribute("aria-pressed") === "true"),
+    };
+  }
+
+  // The outline of the brush under the mouse or the hovering pen.
+  showRing(event) {
+    this.ring.hidden = event.pointerType === "touch";
+    const box = this.paper.getBoundingClientRect();
+    const diameter = (this.sizes[this.tool] * box.width) / this.sheet.width;
+    this.ring.style.width = this.ring.style.height = `${diameter}px`;
+    this.ring.style.transform = `translate(${event.clientX - box.left - diameter / 2}px, ${event.clientY - box.top - diameter / 2}px)`;
+  }
+
+  // --- tools --------------------------------------------------------------------------------------------
+
+  listenToTools() {
+    this.on(".af-brush", "click", () => this.setTool("brush"));
+    this.on(".af-eraser", "click", () => this.setTool("eraser"));
+    this.on(".af-size", "input", ({ target }) => this.setSize(Number(target.value)));
+    this.on(".af-colour", "input", ({ target }) => this.setColour(target.value));
+    this.on(".af-pressure", "click", ({ currentTarget: button }) => {
+      button.setAttribute("aria-pressed", button.getAttribute("aria-pressed") !== "true");
+    });
+    this.on(".af-undo", "click", () => this.undo());
+    this.on(".af-redo", "click", () => this.redo());
+    this.on(".af-clear", "click", () => this.clear());
+    this.on(".af-layer-add", "click", () => this.addLayer());
+    this.on(".af-use-result", "click", () => this.useResult());
+  }
+
+  buildColours() {
+    const swatches = COLOURS.map((colour) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "af-swatch";
+      button.dataset.colour = colour;
+      button.style.background = colour;
+      button.title = `${say("colour")} ${colour}`;
+      button.setAttribute("aria-label", button.title);
+      button.addEventListener("click", () => this.setColour(colour));
+      return button;
+    });
+    this.find(".af-swatches").prepend(...swatches);
+    this.setColour(this.colour);
+  }
+
+  setColour(colour) {
+    this.colour = colour;
+    this.find(".af-colour").value = colour;
+    for (const swatch of this.root.querySelectorAll(".af-swatch")) {
+      swatch.setAttribute("aria-pressed", swatch.dataset.colour === colour);
+    }
+    if (this.tool === "eraser") this.setTool("brush"); // choosing a colour means to paint with it
+  }
+
+  setTool(tool) {
+    this.tool = tool;
+    for (const name of ["brush", "eraser"]) this.find(`.af-${name}`).setAttribute("aria-pressed", name === tool);
+    this.setSize(this.sizes[tool]);
+  }
+
+  setSize(size) {
+    const sane = Math.round(Math.min(SIZES.max, Math.max(SIZES.min, size)));
+    this.sizes[this.tool] = sane;
+    this.find(".af-size").value = sane;
+    this.find(".af-size-value").textContent = sane;
+  }
+
+  // --- pictures from outside ----------------------------------------------------------------------------
+
+  listenToPictures() {
+    const input = this.find(".af-file");
+    const pane = this.find(".af-source");
+    this.on(".af-load", "click", () => input.click());
+    input.addEventListener("change", () => {
+      if (input.files[0]) this.usePicture(input.files[0]);
+      input.value = ""; // so that the same file can be chosen again
+    });
+    pane.addEventListener("dragover", (event) => {
+      event.preventDefault();
+      pane.classList.add("af-drop");
+    });
+    pane.addEventListener("dragleave", () => pane.classList.remove("af-drop"));
+    pane.addEventListener("drop", (event) => {
+      event.preventDefault();
+      pane.classList.remove("af-drop");
+      if (event.dataTransfer.files[0]) this.usePicture(event.dataTransfer.files[0]);
+    });
+    const paste = (event) => {
+      const file = [...(event.clipboardData?.files ?? [])].find(({ type }) => type.startsWith("image/"));
+      if (!file || !this.hasAttention(event)) return;
+      event.preventDefault();
+      this.usePicture(file);
+    };
+    document.addEventListener("paste", paste, { signal: this.leaving.signal });
+  }
+
+  // --- keyboard -----------------------------------------------------------------------------------------
+
+  listenToKeys() {
+    this.root.addEventListener("pointerenter", () => (this.hovered = true));
+    this.root.addEventListener("pointerleave", () => (this.hovered = false));
+    document.addEventListener("keydown", (event) => this.keyDown(event), { signal: this.leaving.signal });
+  }
+
+  // Keys and pasted pictures are ours only over or in the view, and never while somebody types.
+  hasAttention({ target }) {
+    const typing = target.closest?.("input:not([type=range], [type=color]), textarea, select, [contenteditable=true]");
+    return this.seen && !typing && (this.hovered || this.root.contains(document.activeElement));
+  }
+
+  keyDown(event) {
+    if (!this.hasAttention(event)) return;
+    const command = event.ctrlKey || event.metaKey;
+    const key = `${command ? "Ctrl+" : ""}${event.shiftKey && command ? "Shift+" : ""}${event.key.toLowerCase()}`;
+    const action = {
+      "Ctrl+z": () => this.undo(),
+      "Ctrl+Shift+z": () => this.redo(),
+      "Ctrl+y": () => this.redo(),
+      b: () => this.setTool("brush"),
+      e: () => this.setTool("eraser"),
+      "[": () => this.setSize(Math.min(this.sizes[this.tool] - 1, this.sizes[this.tool] * 0.8)),
+      "]": () => this.setSize(Math.max(this.sizes[this.tool] + 1, this.sizes[this.tool] * 1.25)),
+    }[key];
+    if (!action || event.altKey) return;
+    event.preventDefault();
+    action();
+  }
+}
+
+new CanvasView(element.querySelector(".af"));
+announce();

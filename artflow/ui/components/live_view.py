@@ -1,0 +1,53 @@
+"""What both live views have in common on the Python side: their files and how they become one component."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+HERE = Path(__file__).parent
+
+SHARED_STYLE = ("shared/view.css",)
+SHARED_SCRIPT = ("shared/words.js", "shared/hub.js", "shared/transport.js", "shared/view.js")
+
+
+def read_parts(*names: str) -> str:
+    """The named files of this folder, one after the other. Scripts share one scope, in this order."""
+    return "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
+
+
+class LiveView(gr.HTML):
+    """A picture that follows its input over a WebSocket. Frames never pass through Gradio.
+
+    Templates of ``gr.HTML`` are code, so the template files hold no value at all: everything that changes is
+    written by the scripts as text. The event ``ready`` fires once the view is on the page; listen to it
+    with ``js="..."`` to hand over the first values of the controls.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: tuple[int, int],
+        elem_id: str,
+        template: str,
+        style: tuple[str, ...],
+        script: tuple[str, ...],
+        **kwargs: Any,
+    ) -> None:
+        self.size = list(size)
+        super().__init__(
+            elem_id=elem_id,
+            html_template=read_parts(template),
+            css_template=read_parts(*SHARED_STYLE, *style),
+            js_on_load='"use strict";\n' + read_parts(*SHARED_SCRIPT, *script),
+            apply_default_css=False,
+            width=size[0],
+            height=size[1],
+            **kwargs,
+        )
+
+    def api_info(self) -> dict[str, Any]:
+        """The component carries no value; its frames go over the socket."""
+        return {"type": "string"}

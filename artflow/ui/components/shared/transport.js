@@ -1,0 +1,202 @@
+// The WebSocket protocol of ArtFlow's public API: binary messages of [4 bytes length][JSON][picture] both ways,
+// text messages for everything that is not a frame.
+
+const FIRST_RETRY = 500;
+const LAST_RETRY = 8000;
+const REFUSED = 1008; // close code of a server that does not want us: asking again changes nothing
+
+function packMessage(header, picture) {
+  const json = new TextEncoder().encode(JSON.stringify(header));
+  const message = new Uint8Array(4 + json.length + (picture?.length ?? 0));
+  new DataView(message.buffer).setUint32(0, json.length);
+  message.set(json, 4);
+  if (picture) message.set(picture, 4 + json.length);
+  return message;
+}
+
+function unpackMessage(buffer) {
+  const length = new DataView(buffer).getUint32(0);
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  return [header, new Uint8Array(buffer, 4 + length)];
+}
+
+function newUserId() {
+  if (crypto.randomUUID) return crypto.randomUUID(); // only there on https and localhost
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function socketUrl(mode) {
+  const root = (window.gradio_config?.root || location.origin).replace(/\/$/, "");
+  const url = new URL(`${root}/gradio_api/artflow/api/${mode}/ws/${newUserId()}`, location.href);
+  url.protocol = url.protocol.replace("http", "ws");
+  url.searchParams.set("results", "1");
+  const sign = new URLSearchParams(location.search).get("__sign"); // private Spaces sign every URL
+  if (sign) url.searchParams.set("__sign", sign);
+  return url;
+}
+
+// How many frames to keep on the way. A far or pipelined server needs several to stay busy; for a near one each
+// frame more only adds latency. So: as many as fit into one round trip, and one fewer whenever the server
+// had to drop a frame, because it then has more than it can use.
+class FlightWindow {
+  constructor(max) {
+    this.max = this.limit = max;
+    this.roundTrip = 0;
+    this.limitedAt = 0;
+  }
+
+  observe(roundTrip) {
+    this.roundTrip = this.roundTrip ? 0.8 * this.roundTrip + 0.2 * roundTrip : roundTrip;
+  }
+
+  dropped(now, size) {
+    this.limit = Math.max(1, size - 1);
+    this.limitedAt = now;
+  }
+
+  size(interval, now) {
+    if (this.limit < this.max && now - this.limitedAt > 5000) {
+      this.limit += 1; // the server may have become faster: try again
+      this.limitedAt = now;
+    }
+    return Math.max(1, Math.min(this.limit, Math.ceil(this.roundTrip / interval)));
+  }
+}
+
+// One session with the server, over as many sockets as it takes. The owner is told through these methods:
+// connectionChanged(state), loading(message, progress), connected({width, height}), placeFree(),
+// answered(info, jpeg), failed(message, frame), counted(stats).
+class Connection {
+  constructor(mode, owner) {
+    this.mode = mode;
+    this.owner = owner;
+    this.state = "closed"; // closed, connecting, open, waiting (to try again), timeout, refused
+    this.frame = 0; // counts on over reconnects, so that frame numbers always tell which is newer
+    this.retry = FIRST_RETRY;
+    this.interval = 1000 / 30; // how often the owner has a frame to send, or the server is done with one
+    this.forget();
+  }
+
+  forget() {
+    this.credits = 0;
+    this.inFlight = new Map(); // frame number -> when it was sent
+    this.window = new FlightWindow(1);
+    this.unsent = new Set(Object.keys(hub.settings[this.mode] ?? {}));
+  }
+
+  open() {
+    if (this.state === "connecting" || this.state === "open") return;
+    clearTimeout(this.retryTimer);
+    this.forget();
+    this.change("connecting");
+    const socket = (this.socket = new WebSocket(socketUrl(this.mode)));
+    socket.binaryType = "arraybuffer";
+    socket.onmessage = ({ data }) => {
+      if (socket !== this.socket) return;
+      if (typeof data === "string") this.read(JSON.parse(data));
+      else this.readAnswer(...unpackMessage(data));
+    };
+    socket.onclose = ({ code }) => socket === this.socket && this.lost(code);
+  }
+
+  close(state = "closed") {
+    clearTimeout(this.retryTimer);
+    clearTimeout(this.flushTimer);
+    const socket = this.socket;
+    this.socket = null; // first, so that its onclose is not taken for a loss
+    socket?.close();
+    this.change(state);
+  }
+
+  lost(code) {
+    this.socket = null;
+    if (code === REFUSED) return this.change("refused");
+    this.retryAt = performance.now() + this.retry;
+    this.retryTimer = setTimeout(() => this.open(), this.retry);
+    this.retry = Math.min(LAST_RETRY, 2 * this.retry);
+    this.change("waiting");
+  }
+
+  change(state) {
+    this.state = state;
+    this.owner.connectionChanged(state);
+  }
+
+  read(message) {
+    if (message.status === "connected") this.welcome(message);
+    else if (message.status === "send_frame") this.freePlace();
+    else if (message.status === "loading") this.owner.loading(message.message, message.progress);
+    else if (message.status === "stats") this.owner.counted(message);
+    else if (message.status === "timeout") this.close("timeout");
+    else if (message.status === "error") {
+      this.inFlight.delete(message.frame);
+      this.owner.failed(message.message, message.frame);
+      this.owner.placeFree();
+    }
+  }
+
+  welcome({ max_in_flight: max, width, height }) {
+    this.retry = FIRST_RETRY;
+    this.credits = max;
+    this.window = new FlightWindow(max);
+    this.change("open");
+    this.owner.connected({ width, height });
+    this.flushSoon();
+    this.owner.placeFree();
+  }
+
+  freePlace() {
+    this.credits = Math.min(this.window.max, this.credits + 1);
+    this.owner.placeFree();
+  }
+
+  readAnswer(info, jpeg) {
+    const now = performance.now();
+    const sentAt = this.inFlight.get(info.frame);
+    if (info.dropped) this.window.dropped(now, this.inFlight.size);
+    else if (!info.skipped && sentAt) this.window.observe(now - sentAt);
+    this.inFlight.delete(info.frame);
+    this.owner.answered(info, jpeg);
+    this.owner.placeFree();
+  }
+
+  // Whether the server would take a frame now.
+  hasPlace() {
+    return this.state === "open" && this.credits > 0 && this.inFlight.size < this.window.max;
+  }
+
+  // Whether one more frame on the way would also be of use. Frames that must go need only a place.
+  wantsFrame() {
+    return this.hasPlace() && this.inFlight.size < this.window.size(this.interval, performance.now());
+  }
+
+  // Sends a picture (bytes) with every parameter that changed since the last message; returns its number.
+  send(picture) {
+    const frame = ++this.frame;
+    this.credits -= 1;
+    this.inFlight.set(frame, performance.now());
+    this.socket.send(packMessage({ status: "next_frame", frame, ...this.takeUnsent() }, picture));
+    return frame;
+  }
+
+  parametersChanged(keys) {
+    for (const key of keys) this.unsent.add(key);
+    this.flushSoon();
+  }
+
+  // The next frame takes the parameters along; when none goes within a moment they go alone.
+  flushSoon() {
+    clearTimeout(this.flushTimer);
+    this.flushTimer = setTimeout(() => {
+      if (this.state !== "open" || !this.unsent.size) return;
+      this.socket.send(packMessage({ status: "next_frame", ...this.takeUnsent() }));
+    }, 80);
+  }
+
+  takeUnsent() {
+    const settings = hub.settings[this.mode] ?? {};
+    const values = Object.fromEntries([...this.unsent].map((key) => [key, settings[key]]));
+    this.unsent.clear();
+    return values;
+  }
+}

@@ -1,0 +1,230 @@
+// What both views share on the page: the result with its veil and buttons, the status line, the live numbers,
+// and knowing when the view is seen, hidden or gone.
+
+// Draws answers on a canvas, newest frame only, and remembers the last one for snapshots.
+class Result {
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.last = null; // {info, blob} of the frame on the canvas
+  }
+
+  async show(info, jpeg) {
+    const blob = new Blob([jpeg], { type: "image/jpeg" });
+    const bitmap = await createImageBitmap(blob);
+    const late = this.last && this.last.info.frame > info.frame; // decoding may overtake
+    if (!late) {
+      if (this.canvas.width !== bitmap.width) this.canvas.width = bitmap.width;
+      if (this.canvas.height !== bitmap.height) this.canvas.height = bitmap.height;
+      this.canvas.getContext("2d").drawImage(bitmap, 0, 0);
+      this.last = { info, blob };
+    }
+    bitmap.close();
+    return !late;
+  }
+
+  async snapshot() {
+    if (!this.last) return null;
+    const { info, blob } = this.last;
+    return { image: await dataUrl(blob), frame: info.frame, seed: info.seed, recipe: info.recipe };
+  }
+
+  // The JPEG exactly as it came, so that nothing is lost to a second encoding.
+  download() {
+    if (!this.last) return;
+    const { info, blob } = this.last;
+    const time = new Date().toISOString().slice(0, 19).replace(/[-:]/g, "").replace("T", "-");
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = `artflow-${info.seed ?? "picture"}-${time}.jpg`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  }
+}
+
+function dataUrl(blob) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(blob);
+  });
+}
+
+// canvas.toBlob as bytes. The browser copies the canvas at once, so it may be drawn on while this encodes.
+async function encodeJpeg(canvas, quality) {
+  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", quality));
+  return new Uint8Array(await blob.arrayBuffer());
+}
+
+// Draws the centre of a source of width x height so that it covers the whole canvas.
+function drawCover(context, source, width, height, mirrored = false) {
+  const { width: w, height: h } = context.canvas;
+  const scale = Math.max(w / width, h / height);
+  const [sw, sh] = [w / scale, h / scale];
+  context.setTransform(mirrored ? -1 : 1, 0, 0, 1, mirrored ? w : 0, 0);
+  context.drawImage(source, (width - sw) / 2, (height - sh) / 2, sw, sh, 0, 0, w, h);
+  context.setTransform(1, 0, 0, 1, 0, 0);
+}
+
+class LiveView {
+  constructor(root, mode) {
+    this.root = root;
+    this.mode = mode;
+    this.size = { width: props.width, height: props.height };
+    this.seen = false;
+    translate(root);
+    this.status = this.find(".af-status");
+    this.error = this.find(".af-error");
+    this.numbers = this.find(".af-numbers");
+    this.veil = this.find(".af-veil");
+    this.result = new Result(this.find(".af-result .af-picture"));
+    this.connection = new Connection(mode, this);
+    this.connected(this.size);
+    this.on(".af-snapshot", "click", () => this.result.download());
+    this.on(".af-fullscreen", "click", () => this.toggleFullscreen());
+    this.watchPage();
+    hub.views[mode] = this;
+  }
+
+  find(selector) {
+    return this.root.querySelector(selector);
+  }
+
+  on(selector, event, handler) {
+    this.find(selector).addEventListener(event, handler);
+  }
+
+  // --- seen, hidden, gone -------------------------------------------------------------------------------
+
+  watchPage() {
+    this.leaving = new AbortController(); // ends every listener outside our own element
+    let inView = false;
+    const update = () => {
+      const seen = inView && !document.hidden;
+      if (seen === this.seen) return;
+      this.seen = seen;
+      this.seenChanged(seen);
+    };
+    this.observer = new IntersectionObserver((entries) => {
+      inView = entries.at(-1).isIntersecting;
+      update();
+    });
+    this.observer.observe(this.root);
+    document.addEventListener("visibilitychange", update, { signal: this.leaving.signal });
+    // Gradio takes hidden components out of the page without telling them.
+    this.presence = setInterval(() => this.root.isConnected || this.leave(), 1000);
+  }
+
+  leave() {
+    clearInterval(this.presence);
+    clearInterval(this.countdown);
+    this.observer.disconnect();
+    this.leaving.abort();
+    this.connection.close();
+    if (hub.views[this.mode] === this) delete hub.views[this.mode];
+  }
+
+  seenChanged() {}
+
+  // --- what the connection tells ------------------------------------------------------------------------
+
+  connected({ width, height }) {
+    this.size = { width, height };
+    this.root.style.setProperty("--af-aspect", `${width} / ${height}`);
+    this.result.canvas.setAttribute("aria-label", say("result"));
+  }
+
+  connectionChanged(state) {
+    this.root.dataset.state = state;
+    clearInterval(this.countdown);
+    if (state !== "connecting") this.hideVeil();
+    if (state === "waiting") {
+      this.countdown = setInterval(() => this.sayWhenNext(), 1000);
+      this.sayWhenNext();
+    } else this.status.textContent = say(`state_${state}`);
+    if (state !== "open") this.numbers.replaceChildren();
+  }
+
+  sayWhenNext() {
+    const seconds = Math.max(1, Math.ceil((this.connection.retryAt - performance.now()) / 1000));
+    this.status.textContent = say("state_waiting", { seconds });
+  }
+
+  loading(message, progress) {
+    this.veil.hidden = false;
+    this.find(".af-veil-text").textContent = message;
+    const bar = this.find(".af-veil progress");
+    if (progress === null || progress === undefined) bar.removeAttribute("value"); // moves without an end
+    else bar.value = progress;
+  }
+
+  hideVeil() {
+    this.veil.hidden = true;
+  }
+
+  async answered(info, jpeg) {
+    if (!jpeg.length) return; // skipped or dropped: the picture that is there stays
+    if (!(await this.result.show(info, jpeg))) return;
+    this.root.dataset.shown = info.frame;
+    this.root.classList.add("af-has-result");
+    if (performance.now() - this.failedAt > 5000) this.hideError();
+  }
+
+  failed(message) {
+    this.failedAt = performance.now();
+    if (this.error.textContent !== message) this.error.textContent = message;
+    this.error.hidden = false;
+  }
+
+  hideError() {
+    this.error.hidden = true;
+    this.error.textContent = "";
+  }
+
+  counted(stats) {
+    const entries = [
+      ["fps", stats.fps.toFixed(1)],
+      ["latency", `${Math.round(stats.latency_ms_p50)} / ${Math.round(stats.latency_ms_p95)} ms`],
+      ["dropped", stats.dropped],
+      ["skipped", stats.skipped],
+      ["sessions", stats.sessions],
+      ["stage", say(`stage_${stats.stage}`, null, stats.stage)],
+    ];
+    if (stats.gpu_memory_mb !== null) entries.push(["gpuMemory", `${(stats.gpu_memory_mb / 1024).toFixed(1)} GB`]);
+    this.numbers.replaceChildren(...entries.map(([name, value]) => numberItem(name, value)));
+  }
+
+  settingsChanged(keys) {
+    this.connection.parametersChanged(keys);
+  }
+
+  snapshot() {
+    return this.result.snapshot();
+  }
+
+  // --- full screen --------------------------------------------------------------------------------------
+
+  toggleFullscreen() {
+    const pane = this.find(".af-result");
+    if (document.fullscreenElement) document.exitFullscreen();
+    else if (pane.requestFullscreen) pane.requestFullscreen();
+    else pane.classList.toggle("af-fill-page"); // iPhones allow only videos to go full screen
+  }
+}
+
+function numberItem(name, value) {
+  const item = document.createElement("span");
+  item.dataset.number = name;
+  item.title = say(`number_${name}_title`);
+  const label = document.createElement("span");
+  label.textContent = say(`number_${name}`);
+  const figure = document.createElement("b");
+  figure.textContent = value;
+  item.append(label, " ", figure);
+  return item;
+}
+
+// Says to the page that the view is there. Gradio listens once the script has returned.
+function announce() {
+  queueMicrotask(() => trigger("ready"));
+}
