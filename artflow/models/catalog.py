@@ -67,6 +67,8 @@ class ModelSpec(BaseModel):
     """Hub id or folder of the small autoencoder to use in place of the model's own."""
     family: Literal["sd", "sdxl", "auto"] = "auto"
     schedule: Literal["lcm", "turbo", "auto"] = "auto"
+    prediction_type: Literal["epsilon", "v_prediction", "sample", "auto"] = "auto"
+    """What the UNet predicts, for models that say it wrongly or not at all."""
     width: int = Field(default=512, ge=64, le=4096, multiple_of=8)
     height: int = Field(default=512, ge=64, le=4096, multiple_of=8)
     defaults: Defaults = Defaults()

@@ -54,22 +54,21 @@ def download(
     return _fetch(repo, revision, choose, complete, on_progress, endpoint, cache_dir)
 
 
-def download_part(
+def download_vae(
     repo: str,
     *,
-    stem: str,
     on_progress: OnProgress = quiet,
     endpoint: str | None = None,
     cache_dir: Path | None = None,
 ) -> Path:
-    """The local folder of a repository that holds one part, such as ``madebyollin/taesd``; otherwise as `download`."""
+    """The local folder of a repository that holds just a VAE, as ``madebyollin/taesd`` does; otherwise as `download`."""
 
     def choose(names: Collection[str]) -> list[str]:
         _, files = require_weights(repo, "vae", [n for n in names if "/" not in n], None)
         return ["config.json", *files]
 
     def complete(names: Collection[str]) -> bool:
-        return "config.json" in names and choose_weights(names, stem, None) is not None
+        return "config.json" in names and choose_weights(names, STEMS["vae"], None) is not None
 
     return _fetch(repo, None, choose, complete, on_progress, endpoint, cache_dir)
 
@@ -148,7 +147,9 @@ def _fetch(
     try:
         info = HfApi(endpoint=endpoint).model_info(repo, revision=revision, timeout=TIMEOUT)
         wanted = choose([s.rfilename for s in info.siblings or []])
-        plan = snapshot_download(**where, allow_patterns=wanted, dry_run=True)
+        plan = snapshot_download(
+            **where, allow_patterns=wanted, dry_run=True, tqdm_class=_bar(lambda _: None)
+        )
         total = sum(f.file_size or 0 for f in plan if f.will_download)
         bar = _bar(lambda done: on_progress(_message(repo, done, total), done / total if total else 1.0))
         folder = Path(snapshot_download(**where, allow_patterns=wanted, tqdm_class=bar))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from artflow.errors import ArtflowError
 from artflow.models import hub
 from artflow.models.catalog import ModelSpec
 from artflow.models.model import Model
+from artflow.models.parts import Parts
 from artflow.models.progress import Progress, quiet, without_chatter
 from artflow.models.weights import require_weights
 
@@ -30,19 +30,6 @@ CLASSES = {
     "CLIPTokenizer": CLIPTokenizer,
 }
 """Every class that is ever built from a folder. A folder that asks for another one is refused."""
-
-
-@dataclass
-class Parts:
-    """What a folder or a file gave, before it is checked and moved to the device."""
-
-    unet: UNet2DConditionModel
-    vae: AutoencoderKL | AutoencoderTiny | None
-    tokenizers: list[CLIPTokenizer]
-    text_encoders: list[CLIPTextModel | CLIPTextModelWithProjection]
-    scheduler_config: dict[str, Any]
-    scheduler_class: str
-    notes: list[str] = field(default_factory=list)
 
 
 def load_model(
@@ -67,6 +54,8 @@ def load_model(
             parts = _read(spec, dtype, tiny_vae, progress)
             if tiny_vae is not None:
                 parts.vae = _read_tiny_vae(tiny_vae, dtype, progress.part(0.85, 0.95))
+            if spec.prediction_type != "auto":
+                parts.scheduler_config["prediction_type"] = spec.prediction_type
             _check(spec, parts)
             progress.say(f"Moving {spec.title} to {device}", 0.95)
             model = _place(spec, parts, torch.device(device), dtype)
@@ -133,7 +122,6 @@ def read_folder(
         tokenizers=tokenizers,
         text_encoders=[loaded[n] for n in wanted if n.startswith("text_encoder")],
         scheduler_config=scheduler,
-        scheduler_class=scheduler.get("_class_name", ""),
     )
 
 
@@ -168,7 +156,7 @@ def _read_tiny_vae(source: str, dtype: torch.dtype, progress: Progress) -> Autoe
     """The small autoencoder of a Hub id or a folder."""
     folder = Path(source).expanduser()
     if not folder.is_dir():
-        folder = hub.download_part(source, stem="diffusion_pytorch_model", on_progress=progress.say)
+        folder = hub.download_vae(source, on_progress=progress.say)
     variant, _ = require_weights(source, "vae", [p.name for p in folder.iterdir()], None)
     progress.say("Loading the tiny autoencoder", 1.0)
     return AutoencoderTiny.from_pretrained(
@@ -234,10 +222,8 @@ def _place(spec: ModelSpec, parts: Parts, device: torch.device, dtype: torch.dty
         tokenizers=parts.tokenizers,
         text_encoders=parts.text_encoders,
         scheduler_config=parts.scheduler_config,
-        scheduler_class=parts.scheduler_class,
         device=device,
         dtype=dtype,
-        notes=parts.notes,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ class Model:
     """The diffusers scheduler config: betas, ``trained_betas``, ``prediction_type``, ``timestep_spacing`` ..."""
     device: torch.device
     dtype: torch.dtype
-    scheduler_class: str = ""
-    notes: list[str] = field(default_factory=list)
-    """Sentences for the person about what was loaded otherwise than asked."""
 
     @property
     def id(self) -> str:
@@ -50,7 +47,7 @@ class Model:
         """
         if self.spec.schedule != "auto":
             return self.spec.schedule
-        if "LCM" in self.scheduler_class or self.time_cond_width is not None:
+        if "LCM" in self.scheduler_config.get("_class_name", "") or self.time_cond_width is not None:
             return "lcm"
         return "turbo" if self.scheduler_config.get("timestep_spacing") == "trailing" else "lcm"
 

@@ -1,0 +1,141 @@
+"""Faster ways to run the same model: chosen by the operator, never a reason not to start.
+
+One that is not installed, or that fails when it is first used, is told in one sentence, and the plain path runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from artflow.models.model import Model
+
+log = logging.getLogger(__name__)
+
+Kind = Literal["none", "xformers", "tensorrt", "compile", "openvino"]
+
+INSTALL = {
+    "xformers": ("xformers", "pip install xformers"),
+    "tensorrt": ("torch_tensorrt", "pip install torch-tensorrt"),
+    "openvino": ("openvino", "pip install openvino"),
+}
+"""Module and the command that installs it."""
+
+
+@dataclass(eq=False)
+class Acceleration:
+    """What was asked for and what runs. Both can change while it runs: read them again for each page."""
+
+    asked: Kind
+    active: Kind = "none"
+    problem: str | None = None
+    """Why what was asked for is not active, for the person; with the command to run, where there is one."""
+    _undo: list[Callable[[], None]] = field(default_factory=list, repr=False)
+
+    @property
+    def fixed_batches(self) -> bool:
+        """Whether batches should keep to few sizes, since each new one costs a compilation."""
+        return self.active == "compile"
+
+    def remove(self) -> None:
+        """Put the model back on its plain path."""
+        while self._undo:
+            self._undo.pop()()
+        self.active = "none"
+
+    def give_up(self, problem: str) -> None:
+        """`remove`, for this reason."""
+        self.remove()
+        self.problem = problem
+        log.warning("%s", problem)
+
+
+def accelerate(model: Model, kind: Kind) -> Acceleration:
+    """Switch ``model`` to ``kind``, in place. Never raises: see ``problem`` of the result.
+
+    ``compile`` compiles the UNet and the VAE's decoder with fixed shapes when they are first called, which takes
+    from seconds (small models) to minutes for each shape; a compilation that fails changes the result then.
+    """
+    result = Acceleration(asked=kind)
+    if kind == "none":
+        return result
+    if kind == "compile":
+        _compile(model, result)
+        return result
+    module, command = INSTALL[kind]
+    if find_spec(module) is None:
+        result.give_up(f"{kind} is not installed, so the plain path runs; install it with: {command}")
+    elif kind == "xformers":
+        _xformers(model, result)
+    else:
+        result.give_up(
+            f"{kind} is installed, but this version cannot run models on it; choose none or compile."
+        )
+    return result
+
+
+def _xformers(model: Model, result: Acceleration) -> None:
+    if model.device.type != "cuda":
+        result.give_up(
+            f"xformers needs a CUDA GPU and the model is on {model.device.type}, so the plain path runs."
+        )
+        return
+    try:
+        model.unet.enable_xformers_memory_efficient_attention()
+    except Exception as error:  # a build for another torch or GPU fails in its own ways
+        result.give_up(f"xformers could not be used, so the plain path runs: {_first_line(error)}")
+        return
+    result.active = "xformers"
+    result._undo.append(model.unet.disable_xformers_memory_efficient_attention)
+
+
+def _compile(model: Model, result: Acceleration) -> None:
+    import torch
+
+    # One piece of code for each batch bucket, size and set of LoRAs; beyond the limit torch would silently stop.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
+    result.active = "compile"
+    for module in (model.unet, model.vae.decoder):
+        _guard(module, result)
+
+
+def _guard(module: Any, result: Acceleration) -> None:
+    """Compile ``module.forward``, and go back to the plain one if that, and only that, fails."""
+    import torch
+
+    plain = module.forward
+    compiled = torch.compile(plain, dynamic=False)
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        if result.active != "compile":
+            return plain(*args, **kwargs)
+        try:
+            return compiled(*args, **kwargs)
+        except Exception as error:
+            output = plain(*args, **kwargs)  # raises too if it is the input that is wrong
+            result.give_up(
+                f"The model could not be compiled, so the plain path runs: {_first_line(error)}{_hint()}"
+            )
+            return output
+
+    module.forward = forward
+    result._undo.append(lambda: module.__dict__.pop("forward", None))
+
+
+def _hint() -> str:
+    if sys.platform == "win32":
+        return " (a CPU needs the Visual C++ build tools; an NVIDIA GPU needs: pip install triton-windows)"
+    if platform.system() == "Darwin":
+        return " (a CPU needs a C++ compiler: xcode-select --install)"
+    return " (a CPU needs a C++ compiler: apt-get install g++; an NVIDIA GPU needs: pip install triton)"
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__).rstrip(".")[:300] + "."

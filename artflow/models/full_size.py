@@ -1,0 +1,106 @@
+"""Models of real size with random weights, in memory: speed does not depend on what the weights know.
+
+For benchmarks only. The configs are those of the real models (``configs/``); the weights are drawn so that activations
+keep their scale, because zeros, infinities and denormals would compute faster or slower than a real model does.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+from artflow.models.catalog import ModelSpec, Source
+from artflow.models.model import Model
+from artflow.models.progress import without_chatter
+from artflow.models.single_file import CONFIGS, clip_tokenizer
+
+Kind = Literal["sd15", "sd-turbo", "sdxl"]
+
+FOLDERS = {"sd15": "sd15", "sd-turbo": "sd2", "sdxl": "sdxl"}
+
+
+@torch.no_grad()
+def build_full_size(
+    kind: Kind = "sd-turbo",
+    *,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    vae: Literal["tiny", "kl"] = "tiny",
+    text_layers: int = 2,
+    seed: int = 0,
+) -> Model:
+    """A `Model` as `load_model` would give it: UNet of 860 M (sd15), 866 M (sd-turbo) or 2.6 G weights (sdxl).
+
+    ``vae="tiny"`` is TAESD's architecture. The text towers have their real width and ``text_layers`` layers: a
+    prompt is encoded once, so their depth costs memory and says nothing about frames. Built on ``device`` directly.
+    """
+    folder = CONFIGS / FOLDERS[kind]
+    generator = torch.Generator(device).manual_seed(seed)
+
+    def build(make: Any, *, on_meta: bool = True) -> Any:
+        with torch.device("meta" if on_meta else device):
+            module = make()
+        with without_chatter():
+            module = module.to(dtype)
+        if on_meta:
+            module = module.to_empty(device=device)
+        _fill(module, generator)
+        return module.requires_grad_(False).eval()
+
+    def text(name: str, cls: type) -> Any:
+        config = CLIPTextConfig.from_pretrained(folder, subfolder=name, num_hidden_layers=text_layers)
+        return build(lambda: cls(config), on_meta=False)  # its position ids are a buffer that has to be real
+
+    unet_config = UNet2DConditionModel.load_config(folder, subfolder="unet")
+    vae_config = AutoencoderKL.load_config(folder, subfolder="vae")
+    sdxl = kind == "sdxl"
+    scheduler = {
+        "_class_name": "EulerDiscreteScheduler",
+        "num_train_timesteps": 1000,
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "prediction_type": "epsilon",
+        "timestep_spacing": "leading" if kind == "sd15" else "trailing",
+    }
+    towers = [text("text_encoder", CLIPTextModel)]
+    if sdxl:
+        towers.append(text("text_encoder_2", CLIPTextModelWithProjection))
+    return Model(
+        spec=ModelSpec(
+            id=f"random/{kind}",
+            name=f"{kind}, random weights",
+            source=Source(folder=folder),
+            width=size,
+            height=size,
+        ),
+        family="sdxl" if sdxl else "sd",
+        unet=build(lambda: UNet2DConditionModel.from_config(unet_config)).to(
+            memory_format=torch.channels_last
+        ),
+        vae=build(AutoencoderTiny if vae == "tiny" else lambda: AutoencoderKL.from_config(vae_config)).to(
+            memory_format=torch.channels_last
+        ),
+        tokenizers=[clip_tokenizer() for _ in towers],
+        text_encoders=towers,
+        scheduler_config=scheduler,
+        device=torch.device(device),
+        dtype=dtype,
+    )
+
+
+def _fill(module: nn.Module, generator: torch.Generator) -> None:
+    """Weights that keep the variance of what goes through; norms as they start; no biases."""
+    for part in module.modules():
+        for name, weight in part.named_parameters(recurse=False):
+            if name == "bias":
+                weight.zero_()
+            elif weight.dim() == 1:
+                weight.fill_(1.0)
+            else:
+                fan_in = weight[0].numel()
+                weight.normal_(0.0, fan_in**-0.5, generator=generator)
