@@ -1,0 +1,20 @@
+"""ArtFlow: the picture follows at once. In a notebook: ``import artflow; artflow.notebook()``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from artflow.ui.app import Artflow
+
+__version__ = "0.1.0"
+
+
+def notebook(**launch: Any) -> Artflow:
+    """Show the app in a Jupyter or Colab cell; keyword arguments go to ``launch`` (``share=True`` ...)."""
+    from artflow.pipeline import get_pipeline
+    from artflow.ui.app import build
+
+    demo = build(get_pipeline())
+    demo.launch(inline=True, prevent_thread_lock=True, **launch)
+    return demo

@@ -88,6 +88,11 @@ class Pipeline:
 
         return text.defaults(self.spec, self.settings.text.generation)
 
+    @property
+    def choices(self) -> list[ModelSpec]:
+        """The models that people may choose: the app's own first."""
+        return [self.spec, *(spec for spec in self.catalog.models if spec.id != self.spec.id)]
+
     # -- models -----------------------------------------------------------------------------------------------------
 
     @property

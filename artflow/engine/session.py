@@ -103,6 +103,11 @@ class LiveSession:
         """Frames that have come and are not begun."""
         return len(self._inbox)
 
+    @property
+    def has_picture(self) -> bool:
+        """Whether there is a picture that settings alone could be shown on."""
+        return self._last_picture is not None
+
     def update(self, params: LiveParams) -> None:
         """Use these settings from the next frame on.
 

@@ -1,0 +1,15 @@
+"""ArtFlow, for `python app.py` and for a Space."""
+
+import sys
+
+from artflow.errors import ArtflowError
+from artflow.pipeline import get_pipeline
+from artflow.ui.app import build
+
+try:
+    demo = build(get_pipeline())
+except ArtflowError as error:
+    sys.exit(f"ArtFlow cannot start: {error}")
+
+if __name__ == "__main__":
+    demo.launch()

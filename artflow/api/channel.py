@@ -1,0 +1,131 @@
+"""The live session of one connection, seen from the web: places for frames, and the latest picture."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import HTTPConnection
+
+from artflow.errors import ArtflowError
+from artflow.images import encode_jpeg
+
+if TYPE_CHECKING:
+    from artflow.engine.session import LiveSession, Result
+    from artflow.pipeline import Pipeline
+
+USER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class Channel:
+    """One person's stream in one mode. Lives on the event loop; the engine reaches it through `arrived`."""
+
+    def __init__(self, owner: str | None, places: int) -> None:
+        self.owner = owner
+        self.latest: Result | None = None
+        self.closed = False
+        self.session: LiveSession | None = None
+        self.outbox: asyncio.Queue[Result | dict[str, Any]] = asyncio.Queue(maxsize=4 * places + 16)
+        self._places = asyncio.Semaphore(places)
+        self._loop = asyncio.get_running_loop()
+        self._news = asyncio.Event()
+
+    async def occupy(self) -> None:
+        """Take a place for a frame; waits while all are taken, which holds the sender back."""
+        await self._places.acquire()
+
+    def free(self) -> None:
+        """Give a frame's place back."""
+        self._places.release()
+
+    def arrived(self, result: Result) -> None:
+        """A frame's fate, from any thread. Frames hold places, so these always fit the outbox."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._note, result)
+
+    def close(self) -> None:
+        """End the session and let everyone who watches go."""
+        self.closed = True
+        if self.session is not None:
+            self.session.close()
+        self._ring()
+
+    async def picture_after(self, previous: Result | None) -> Result | None:
+        """The latest picture once there is another than ``previous``; None when the stream has ended."""
+        while not self.closed and (self.latest is None or self.latest is previous):
+            await self._news.wait()
+        return None if self.closed else self.latest
+
+    def _note(self, result: Result) -> None:
+        if self.closed:
+            return
+        self.outbox.put_nowait(result)
+        if result.picture is not None:
+            self.latest = result
+            self._ring()
+
+    def _ring(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+
+class Api:
+    """What the routes share: the pipeline, the open channels, and threads for JPEG work."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        self._channels: dict[tuple[str, str], Channel] = {}
+        self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="jpeg")
+
+    def claim(self, mode: str, user_id: str, channel: Channel) -> None:
+        """Register a channel under its user's id.
+
+        Raises:
+            ArtflowError: ``bad_user_id``, or ``user_id_taken`` where another socket has it.
+        """
+        if not USER_ID.fullmatch(user_id):
+            raise ArtflowError("bad_user_id", "A user id has 1 to 64 letters, digits, - and _.")
+        if (mode, user_id) in self._channels:
+            raise ArtflowError("user_id_taken", f"Another socket uses the id {user_id!r}; choose another one.")
+        self._channels[mode, user_id] = channel
+
+    def release(self, mode: str, user_id: str) -> None:
+        """Forget a channel."""
+        del self._channels[mode, user_id]
+
+    def find(self, mode: str, user_id: str, owner: str | None) -> Channel:
+        """The open channel of an id, for its owner alone.
+
+        Raises:
+            ArtflowError: ``no_session``, the same for what does not exist and for what is somebody else's.
+        """
+        channel = self._channels.get((mode, user_id))
+        if channel is None or channel.owner != owner:
+            raise ArtflowError("no_session", f"There is no {mode} session {user_id!r}; open its socket first.")
+        return channel
+
+    def count(self, mode: str | None = None) -> int:
+        """Open channels of a mode, or of all."""
+        return sum(mode in (None, key[0]) for key in self._channels)
+
+    async def in_thread(self, work: Callable[..., Any], *args: Any) -> Any:
+        """Picture work off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
+
+    async def jpeg(self, result: Result, quality: int) -> bytes:
+        """The picture of a result as JPEG."""
+        return await self.in_thread(encode_jpeg, result.picture, quality)
+
+    def close(self) -> None:
+        """End every channel and the threads."""
+        for channel in self._channels.values():
+            channel.close()
+        self._pool.shutdown(wait=False)
+
+
+def api_of(connection: HTTPConnection) -> Api:
+    """The shared state, as the app's lifespan put it there."""
+    return connection.app.state.artflow

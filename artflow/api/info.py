@@ -1,0 +1,94 @@
+"""What the server can do and how busy it is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from artflow.api.channel import Api, api_of
+from artflow.api.security import require_sign_in
+from artflow.modes.params import input_schema
+
+router = APIRouter(dependencies=[Depends(require_sign_in)])
+open_router = APIRouter()  # for load balancers, which do not sign in
+
+Mode = Literal["realtime", "canvas"]
+
+
+@router.get("/api/{mode}/settings")
+async def settings(request: Request, mode: Mode) -> dict[str, Any]:
+    """A mode's parameters with their defaults and limits, its performance settings, and the places there are."""
+    pipeline = api_of(request).pipeline
+    about, defaults = pipeline.modes[mode], pipeline.live_defaults(mode)
+    schema = input_schema(defaults)
+    performance = type(pipeline.settings.realtime.performance).model_fields
+    return {
+        "info": {"name": about.name, "title": about.title, "description": about.description, "input_mode": "image"},
+        "input_params": schema,
+        "performance": {name: getattr(defaults, name) for name in performance},
+        "max_queue_size": pipeline.settings.server.max_queue_size,
+        "page_content": f"<h1>ArtFlow: {about.title}</h1><p>{about.description}</p>",
+    }
+
+
+@router.get("/api/settings")
+async def older_settings(request: Request) -> dict[str, Any]:
+    """The webcam mode's settings, where the earlier servers had them."""
+    return await settings(request, "realtime")
+
+
+@router.get("/api/{mode}/queue")
+async def queue(request: Request, mode: Mode) -> dict[str, int]:
+    """How many live sessions the mode has."""
+    return {"queue_size": api_of(request).count(mode)}
+
+
+@router.get("/api/queue")
+async def older_queue(request: Request) -> dict[str, int]:
+    """How many live sessions there are."""
+    return {"queue_size": api_of(request).count()}
+
+
+@open_router.get("/api/health")
+async def health(request: Request) -> dict[str, Any]:
+    """Whether the app answers."""
+    api = api_of(request)
+    return {
+        "status": "healthy",
+        "timestamp": datetime.now(UTC).isoformat(),
+        "database": "none",
+        "queue": {"sessions": api.count(), "jobs": api.pipeline.numbers()["jobs"]},
+    }
+
+
+@router.get("/api/metrics")
+async def metrics(request: Request) -> dict[str, Any]:
+    """How busy the engine is."""
+    numbers = api_of(request).pipeline.numbers()
+    busy = numbers["sessions"] or numbers["jobs"]
+    return {"queue_length": numbers["jobs"], "worker_status": "busy" if busy else "idle", "active_jobs": numbers["jobs"]}
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def prometheus(request: Request) -> PlainTextResponse:
+    """The same and more in Prometheus' text format."""
+    return PlainTextResponse(_exposition(api_of(request)), media_type="text/plain; version=0.0.4")
+
+
+def _exposition(api: Api) -> bytes:
+    registry = CollectorRegistry()
+    words = {
+        "sessions": "Live sessions being served",
+        "jobs": "Jobs that wait or run",
+        "model_calls": "Calls of the denoiser so far",
+        "rows": "Rows in those calls",
+        "gpu_memory_mb": "GPU memory in use, MB",
+    }
+    for name, value in api.pipeline.numbers().items():
+        if value is not None:
+            Gauge(f"artflow_{name}", words[name], registry=registry).set(value)
+    return generate_latest(registry)

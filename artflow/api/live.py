@@ -1,0 +1,238 @@
+"""The live sockets: frames and settings in, pictures and recipes out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+
+from artflow.api import framing
+from artflow.api.channel import Api, Channel, api_of
+from artflow.api.security import may_connect, owner_of
+from artflow.errors import ArtflowError
+from artflow.images import decode
+
+if TYPE_CHECKING:
+    from artflow.engine.runner import Runner
+    from artflow.engine.session import Result
+
+log = logging.getLogger(__name__)
+router = APIRouter()
+
+ENVELOPE = {"status", "frame"}  # keys of a message that are no settings
+STATS_EVERY = 1.0
+POLICY = 1008  # close code: refused
+
+Message = tuple[dict[str, Any], bytes]
+Reader = Callable[[WebSocket], Awaitable[Message]]
+
+
+@router.websocket("/api/realtime/ws/{user_id}")
+async def realtime(socket: WebSocket, user_id: str) -> None:
+    """The webcam socket; with ``?results=1`` the pictures come back on it."""
+    await serve(socket, "realtime", user_id, _read_framed, results=socket.query_params.get("results") == "1")
+
+
+@router.websocket("/api/canvas/ws/{user_id}")
+async def canvas(socket: WebSocket, user_id: str) -> None:
+    """The canvas socket; with ``?results=1`` the pictures come back on it."""
+    await serve(socket, "canvas", user_id, _read_framed, results=socket.query_params.get("results") == "1")
+
+
+@router.websocket("/api/ws/{user_id}")
+async def older(socket: WebSocket, user_id: str, mode: str = "realtime") -> None:
+    """The socket of the earlier servers: three messages a frame, pictures on the stream."""
+    if mode not in ("realtime", "canvas"):
+        await _refuse(socket, ArtflowError("bad_parameter", f"mode cannot be {mode!r}: realtime or canvas."))
+        return
+    await serve(socket, mode, user_id, _read_three, results=False, places=1, say_wait=True)
+
+
+async def _read_framed(socket: WebSocket) -> Message:
+    message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1000))
+    data = message.get("bytes")
+    if data is None:
+        raise ArtflowError("bad_message", "This was a text message; send one binary message a frame.")
+    return framing.unpack(data)
+
+
+async def _read_three(socket: WebSocket) -> Message:
+    """``{"status": "next_frame"}``, the settings, and the picture's bytes."""
+    first = framing.parse(await socket.receive_text())
+    if first.get("status") != "next_frame":
+        raise ArtflowError("bad_message", f"status is {first.get('status')!r}; it must be 'next_frame'.")
+    return framing.parse(await socket.receive_text()), await socket.receive_bytes()
+
+
+async def serve(
+    socket: WebSocket,
+    mode: str,
+    user_id: str,
+    read: Reader,
+    *,
+    results: bool,
+    places: int | None = None,
+    say_wait: bool = False,
+) -> None:
+    """One connection from its first byte to its last; whatever it held is free when this returns."""
+    if not may_connect(socket):
+        await socket.close(POLICY)
+        return
+    api = api_of(socket)
+    limits = api.pipeline.settings.server
+    places = places or limits.max_in_flight
+    channel = Channel(owner_of(socket), places)
+    try:
+        api.claim(mode, user_id, channel)
+    except ArtflowError as error:
+        await _refuse(socket, error)
+        return
+    await socket.accept()
+    try:
+        async with asyncio.timeout(limits.timeout or None):
+            runner = await _loaded(api, socket)
+            channel.session = api.pipeline.open(mode, runner, {}, channel.arrived)
+            await _talk(api, socket, channel, read, results, places, say_wait)
+    except TimeoutError:
+        await _say(socket, {"status": "timeout", "message": f"Your {limits.timeout:g} seconds are over."})
+    except ArtflowError as error:
+        await _say(socket, error.as_json())
+    except WebSocketDisconnect:
+        pass
+    finally:
+        channel.close()
+        api.release(mode, user_id)
+        with contextlib.suppress(RuntimeError):  # closed from the other side already
+            await socket.close()
+
+
+async def _loaded(api: Api, socket: WebSocket) -> Runner:
+    """The model, with its progress told while it comes."""
+    loading = api.pipeline.load()
+    while not loading.runner.done():
+        await socket.send_json({"status": "loading", "message": loading.message, "progress": loading.fraction})
+        await asyncio.sleep(0.2)
+    return loading.runner.result()
+
+
+async def _talk(
+    api: Api, socket: WebSocket, channel: Channel, read: Reader, results: bool, places: int, say_wait: bool
+) -> None:
+    session = channel.session
+    assert session is not None
+    size = {"width": session.params.width, "height": session.params.height}
+    await channel.outbox.put({"status": "connected", "max_in_flight": places} | size)
+    for _ in range(places):
+        await channel.outbox.put({"status": "send_frame"})
+    parts = [_receive(api, socket, channel, read, say_wait), _send(api, socket, channel, results)]
+    if results:
+        parts.append(_report(api, channel))
+    tasks = [asyncio.create_task(part) for part in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _receive(api: Api, socket: WebSocket, channel: Channel, read: Reader, say_wait: bool) -> None:
+    while True:
+        await channel.occupy()
+        header: dict[str, Any] = {}
+        try:
+            header, data = await read(socket)
+            taken = await api.in_thread(partial(_take, api, channel, header, data))
+        except ArtflowError as error:
+            channel.free()
+            number = {"frame": header["frame"]} if "frame" in header else {}
+            await channel.outbox.put(error.as_json() | number)
+            await channel.outbox.put({"status": "send_frame"})
+            continue
+        if not taken:
+            channel.free()
+        elif say_wait:
+            await channel.outbox.put({"status": "wait"})
+
+
+def _take(api: Api, channel: Channel, header: dict[str, Any], data: bytes) -> bool:
+    """Hand a message to the session; whether it is a frame that will be answered. Runs in a thread."""
+    limits, session = api.pipeline.settings.server, channel.session
+    assert session is not None
+    number = header.get("frame")
+    if number is not None and not (isinstance(number, int) and 0 <= number < 2**53):
+        raise ArtflowError("bad_parameter", f"frame cannot be {number!r}: a whole number from 0.")
+    picture = decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_frame_bytes) if data else None
+    changes = {name: value for name, value in header.items() if name not in ENVELOPE}
+    changed = False
+    if changes:
+        params = api.pipeline.changed(session.params, changes)
+        changed = params != session.params
+        if changed:
+            session.update(params)
+    if picture is None and (session.flow.pipelined or not changed or not session.has_picture):
+        return False  # settings alone: the next frame shows them
+    session.submit(picture, number)
+    return True
+
+
+async def _send(api: Api, socket: WebSocket, channel: Channel, results: bool) -> None:
+    while True:
+        item = await channel.outbox.get()
+        if isinstance(item, dict):
+            await socket.send_json(item)
+            continue
+        if item.error is not None:
+            await socket.send_json(item.error.as_json() | {"frame": item.frame})
+        elif results:
+            await socket.send_bytes(await _answer(api, channel, item))
+        channel.free()
+        await socket.send_json({"status": "send_frame"})
+
+
+async def _answer(api: Api, channel: Channel, result: Result) -> bytes:
+    header = {
+        "frame": result.frame,
+        "latency_ms": round(result.latency * 1000, 1),
+        "skipped": result.skipped,
+        "dropped": result.dropped,
+    }
+    if result.picture is None or result.recipe is None:
+        return framing.pack(header)
+    assert channel.session is not None
+    header |= {"seed": result.recipe["seed"], "recipe": result.recipe}
+    return framing.pack(header, await api.jpeg(result, channel.session.params.jpeg_quality))
+
+
+async def _report(api: Api, channel: Channel) -> None:
+    """The live numbers, once a second."""
+    session = channel.session
+    assert session is not None
+    while True:
+        app = api.pipeline.numbers()
+        await channel.outbox.put(
+            {"status": "stats", "waiting": session.waiting, "stage": session.stage}
+            | session.numbers.snapshot()
+            | {name: app[name] for name in ("sessions", "gpu_memory_mb")}
+        )
+        await asyncio.sleep(STATS_EVERY)
+
+
+async def _refuse(socket: WebSocket, error: ArtflowError) -> None:
+    await socket.accept()
+    await _say(socket, error.as_json())
+    await socket.close(POLICY)
+
+
+async def _say(socket: WebSocket, message: dict[str, Any]) -> None:
+    with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # nobody is there to hear it
+        await socket.send_json(message)

@@ -1,0 +1,56 @@
+"""All routes, and what ``launch(app_kwargs=...)`` needs to put them beside the UI."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from artflow.api import info, live, stream
+from artflow.api.channel import Api
+from artflow.errors import ArtflowError
+from artflow.pipeline import Pipeline
+
+# Gradio's server-side rendering proxy and some hosts pass on this prefix alone; the pages use it.
+PAGE_PREFIX = "/gradio_api/artflow"
+
+STATUS = {"no_session": 404, "busy": 503, "too_many_sessions": 503}
+
+
+def app_kwargs(pipeline: Pipeline) -> dict[str, Any]:
+    """Keyword arguments of the FastAPI app: our routes, their shared state, their errors, and /docs."""
+    return {
+        "routes": list(_router().routes),
+        "lifespan": _lifespan(pipeline),
+        "exception_handlers": {ArtflowError: _as_json},
+        "docs_url": "/docs",
+        "title": "ArtFlow",
+    }
+
+
+def _router() -> APIRouter:
+    both = APIRouter()
+    for part in (live.router, stream.router, info.router, info.open_router):
+        both.include_router(part)
+        both.include_router(part, prefix=PAGE_PREFIX, include_in_schema=False)
+    return both
+
+
+def _lifespan(pipeline: Pipeline) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.artflow = Api(pipeline)
+        try:
+            yield
+        finally:
+            app.state.artflow.close()
+
+    return lifespan
+
+
+async def _as_json(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ArtflowError)
+    return JSONResponse(error.as_json(), STATUS.get(error.code, 422))

@@ -1,0 +1,52 @@
+"""Who may connect. Gradio's sign-in guards Gradio's own routes only, and browsers let any page open a socket."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from fastapi import HTTPException, Request
+from starlette.requests import HTTPConnection
+
+
+def signed_in_user(connection: HTTPConnection) -> str | None:
+    """The name that Gradio's sign-in gave this browser; None where nobody is signed in."""
+    app = connection.app
+    for name in (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}"):
+        token = connection.cookies.get(name)
+        if token is not None and token in app.tokens:
+            return app.tokens[token]
+    return None
+
+
+def needs_sign_in(connection: HTTPConnection) -> bool:
+    """Whether the app was launched with ``auth``."""
+    return getattr(connection.app, "auth", None) is not None
+
+
+def owner_of(connection: HTTPConnection) -> str | None:
+    """Whose connection this is: the signed-in name, or None where the app has no accounts."""
+    return signed_in_user(connection) if needs_sign_in(connection) else None
+
+
+def may_connect(connection: HTTPConnection) -> bool:
+    """Whether to accept: anyone where there are no accounts; else who is signed in, from a page of this host.
+
+    The page's host matters because a browser sends cookies along to a socket that a foreign page opens.
+    """
+    if not needs_sign_in(connection):
+        return True
+    return signed_in_user(connection) is not None and _same_host(connection)
+
+
+def _same_host(connection: HTTPConnection) -> bool:
+    origin = connection.headers.get("origin")
+    if origin is None:  # not a browser
+        return True
+    host = connection.headers.get("x-forwarded-host") or connection.headers.get("host")
+    return urlsplit(origin).netloc == host
+
+
+async def require_sign_in(request: Request) -> None:
+    """FastAPI dependency: 401 for who may not connect."""
+    if not may_connect(request):
+        raise HTTPException(401, detail={"status": "error", "code": "sign_in", "message": "Sign in first."})

@@ -1,0 +1,55 @@
+"""A session's pictures as an endless multipart response, which an ``<img>`` shows as video."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import StreamingResponse
+
+from artflow.api.channel import Api, Channel, api_of
+from artflow.api.security import owner_of, require_sign_in
+
+router = APIRouter(dependencies=[Depends(require_sign_in)])
+
+Quality = Annotated[int, Query(ge=1, le=100)]
+MaxFps = Annotated[float, Query(gt=0, le=240)]
+
+
+@router.get("/api/realtime/stream/{user_id}")
+@router.get("/api/stream/{user_id}")
+async def realtime(request: Request, user_id: str, quality: Quality = 85, max_fps: MaxFps = 30) -> StreamingResponse:
+    """The webcam pictures of an open socket."""
+    return _response(request, "realtime", user_id, quality, max_fps)
+
+
+@router.get("/api/canvas/stream/{user_id}")
+async def canvas(request: Request, user_id: str, quality: Quality = 95, max_fps: MaxFps = 30) -> StreamingResponse:
+    """The canvas pictures of an open socket."""
+    return _response(request, "canvas", user_id, quality, max_fps)
+
+
+def _response(request: Request, mode: str, user_id: str, quality: int, max_fps: float) -> StreamingResponse:
+    api = api_of(request)
+    channel = api.find(mode, user_id, owner_of(request))
+    return StreamingResponse(
+        _parts(api, channel, quality, 1 / max_fps),
+        media_type="multipart/x-mixed-replace; boundary=frame",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+async def _parts(api: Api, channel: Channel, quality: int, interval: float) -> AsyncIterator[bytes]:
+    shown, due = None, 0.0
+    while (result := await channel.picture_after(shown)) is not None:
+        pause = due - time.monotonic()
+        if pause > 0:
+            await asyncio.sleep(pause)
+            result = channel.latest or result
+        shown, due = result, max(due, time.monotonic()) + interval
+        jpeg = await api.jpeg(result, quality)
+        part = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(jpeg), jpeg)
+        yield part + part  # Chrome shows a part only when the next one begins

@@ -1,0 +1,64 @@
+"""The whole page, and how it is launched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from artflow.api.routes import app_kwargs
+from artflow.pipeline import Pipeline
+from artflow.ui.live_tab import live_tab
+from artflow.ui.text_tab import TextTab
+
+CSS = """
+.gradio-container { max-width: 1280px !important; margin: auto; }
+#artflow-head p { margin: 0; opacity: .75; }
+footer { opacity: .6; }
+"""
+
+
+class Artflow(gr.Blocks):
+    """The app's page; ``launch`` brings the routes with it, however it is called."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        super().__init__(title="ArtFlow", delete_cache=(600, 1800), analytics_enabled=False, fill_width=True)
+        self._pipeline = pipeline
+
+    def launch(self, *args: Any, **kwargs: Any) -> Any:
+        """Gradio's ``launch`` with what ArtFlow needs: its routes, and no server-side rendering.
+
+        That rendering puts a proxy before the app which does not pass on WebSockets.
+        """
+        needed = {
+            "ssr_mode": False,
+            "run_history": False,
+            "theme": gr.themes.Soft(),
+            "css": CSS,
+            "max_file_size": "20mb",
+            "app_kwargs": app_kwargs(self._pipeline),
+            "mcp_server": True,
+        }
+        return super().launch(*args, **needed | kwargs)
+
+
+def build(pipeline: Pipeline) -> Artflow:
+    """The page over a pipeline. Loads no model: the first person who starts something does."""
+    demo = Artflow(pipeline)
+    with demo:
+        gr.Markdown(f"# ArtFlow\nPoint a camera, draw, or type: the picture follows. Model: **{pipeline.spec.title}**", elem_id="artflow-head")
+        notes = gr.Markdown(visible=False, elem_id="artflow-notes")
+        with gr.Tabs():
+            with gr.Tab("Webcam", id="realtime"):
+                live_tab(pipeline, "realtime")
+            with gr.Tab("Canvas", id="canvas"):
+                live_tab(pipeline, "canvas")
+            with gr.Tab("Text", id="text"):
+                TextTab(pipeline)
+        demo.load(lambda: _notes(pipeline), None, notes, queue=False, api_visibility="private")
+    demo.queue(max_size=64)
+    return demo
+
+
+def _notes(pipeline: Pipeline) -> Any:
+    return gr.Markdown("\n\n".join(pipeline.notes), visible=bool(pipeline.notes))

@@ -1,0 +1,51 @@
+"""The tabs whose picture follows at once: webcam and canvas."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from artflow.engine.params import LiveParams
+from artflow.pipeline import Pipeline
+from artflow.ui.components import CanvasView, WebcamView
+from artflow.ui.controls import ParamControls, prompt_box, send_to_view
+
+VIEWS = {"realtime": WebcamView, "canvas": CanvasView}
+
+
+def live_tab(pipeline: Pipeline, mode: str) -> gr.Textbox:
+    """The view of a live mode, and under it what it is made with. Returns the prompt field."""
+    defaults = pipeline.live_defaults(mode)
+    VIEWS[mode](size=(defaults.width, defaults.height))
+    controls = ParamControls(defaults)
+    prompt = controls.built["prompt"] = prompt_box(
+        defaults.prompt, max_length=pipeline.settings.server.max_prompt, elem_id=f"artflow-{mode}-prompt"
+    )
+    gr.Examples(pipeline.spec.examples, prompt, label="Try one of these")
+    with gr.Row():
+        controls.add("strength", label="Change", info="how far from the picture")
+        controls.add("steps", info="more: finer and slower")
+        controls.add_seed()
+    with gr.Accordion("More settings", open=False):
+        controls.add("negative_prompt", label="What to avoid")
+        with gr.Row():
+            controls.add("prompt_b")
+            controls.add("blend")
+            controls.add("transition", maximum=10)
+        with gr.Row():
+            controls.add("cfg_type")
+            controls.add("guidance_scale")
+            controls.add("delta")
+        with gr.Row():
+            _flow_controls(controls, mode, defaults)
+    send_to_view(mode, controls.built)
+    return prompt
+
+
+def _flow_controls(controls: ParamControls, mode: str, defaults: LiveParams) -> None:
+    """How frames flow: not about the picture."""
+    if mode == "realtime":
+        controls.add("priority", info="under load: latency gives up steps and size, quality waits")
+        controls.add("enable_similar_image_filter", info="a still scene costs nothing")
+        controls.add("similar_image_filter_threshold", step=0.001, minimum=0.5)
+    controls.add("max_fps", maximum=60, step=1)
+    controls.add("jpeg_quality")
