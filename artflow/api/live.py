@@ -109,7 +109,7 @@ async def serve(
     finally:
         channel.close()
         api.release(mode, user_id)
-        with contextlib.suppress(RuntimeError):  # closed from the other side already
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # closed from the other side already
             await socket.close()
 
 
