@@ -88,7 +88,7 @@ def _xformers(model: Model, result: Acceleration) -> None:
         return
     try:
         model.unet.enable_xformers_memory_efficient_attention()
-    except Exception as error:  # a build for another torch or GPU fails in its own ways
+    except Exception as error:  # noqa: BLE001 - a build for another torch or GPU fails in its own ways
         result.give_up(f"xformers could not be used, so the plain path runs: {_first_line(error)}")
         return
     result.active = "xformers"
@@ -117,7 +117,7 @@ def _guard(module: Any, result: Acceleration) -> None:
             return plain(*args, **kwargs)
         try:
             return compiled(*args, **kwargs)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - compilers fail in many ways, and none of them may stop a picture
             output = plain(*args, **kwargs)  # raises too if it is the input that is wrong
             result.give_up(
                 f"The model could not be compiled, so the plain path runs: {_first_line(error)}{_hint()}"

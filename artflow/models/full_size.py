@@ -75,8 +75,8 @@ def build_full_size(
             id=f"random/{kind}",
             name=f"{kind}, random weights",
             source=Source(folder=folder),
-            width=size,
-            height=size,
+            width=512,
+            height=512,
         ),
         family="sdxl" if sdxl else "sd",
         unet=build(lambda: UNet2DConditionModel.from_config(unet_config)).to(

@@ -43,11 +43,15 @@ def without_chatter() -> Iterator[None]:
 
     verbosity = diffusers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
+    diffusers_bars = diffusers_logging.is_progress_bar_enabled()
     diffusers_logging.set_verbosity_error()
+    diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
         diffusers_logging.set_verbosity(verbosity)
+        if diffusers_bars:
+            diffusers_logging.enable_progress_bar()
         if bars:
             transformers_logging.enable_progress_bar()

@@ -23,6 +23,7 @@ Family = Literal["sd", "sdxl"]
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 
 TEXT_WIDTH = 32
+SECOND_TEXT_WIDTH = 48  # SDXL's towers differ in width, too
 TOKENS = 77
 
 
@@ -51,11 +52,9 @@ def build_tiny(
         torch.manual_seed(seed)
         unet = _unet(family, channels, time_cond)
         autoencoder = _tiny_vae() if vae == "tiny" else _kl_vae()
-        texts = (
-            [_text(CLIPTextModel)]
-            if family == "sd"
-            else [_text(CLIPTextModel), _text(CLIPTextModelWithProjection)]
-        )
+        texts = [_text(CLIPTextModel, TEXT_WIDTH)]
+        if family == "sdxl":
+            texts.append(_text(CLIPTextModelWithProjection, SECOND_TEXT_WIDTH))
     parts = {"unet": unet, "vae": autoencoder} | {
         n: t for n, t in zip(("text_encoder", "text_encoder_2"), texts)
     }
@@ -95,7 +94,7 @@ def _unet(family: Family, channels: tuple[int, ...], time_cond: bool) -> UNet2DC
         extra = {
             "addition_embed_type": "text_time",
             "addition_time_embed_dim": 8,
-            "projection_class_embeddings_input_dim": 6 * 8 + TEXT_WIDTH,
+            "projection_class_embeddings_input_dim": 6 * 8 + SECOND_TEXT_WIDTH,
             "use_linear_projection": True,
         }
     unet = UNet2DConditionModel(
@@ -108,7 +107,7 @@ def _unet(family: Family, channels: tuple[int, ...], time_cond: bool) -> UNet2DC
         up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * (len(channels) - 1),
         norm_num_groups=8,
         attention_head_dim=4,
-        cross_attention_dim=TEXT_WIDTH * (2 if family == "sdxl" else 1),
+        cross_attention_dim=TEXT_WIDTH + (SECOND_TEXT_WIDTH if family == "sdxl" else 0),
         time_cond_proj_dim=32 if time_cond else None,
         **extra,
     ).eval()
@@ -122,7 +121,7 @@ def _unet(family: Family, channels: tuple[int, ...], time_cond: bool) -> UNet2DC
     inputs: dict = {"encoder_hidden_states": torch.randn(2, TOKENS, unet.config.cross_attention_dim)}
     if family == "sdxl":
         sizes = torch.tensor([[64.0, 64, 0, 0, 64, 64]] * 2)
-        inputs["added_cond_kwargs"] = {"text_embeds": torch.randn(2, TEXT_WIDTH), "time_ids": sizes}
+        inputs["added_cond_kwargs"] = {"text_embeds": torch.randn(2, SECOND_TEXT_WIDTH), "time_ids": sizes}
     if time_cond:
         inputs["timestep_cond"] = torch.randn(2, 32)
     output = unet(torch.randn(2, 4, 16, 16), torch.tensor([499, 999]), **inputs).sample
@@ -164,17 +163,17 @@ def _kl_vae() -> AutoencoderKL:
     return vae
 
 
-def _text(kind: type) -> CLIPTextModel:
+def _text(kind: type, width: int) -> CLIPTextModel:
     tokenizer = byte_tokenizer()
     return kind(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
-            hidden_size=TEXT_WIDTH,
-            intermediate_size=2 * TEXT_WIDTH,
+            hidden_size=width,
+            intermediate_size=2 * width,
             num_hidden_layers=2,
             num_attention_heads=4,
             max_position_embeddings=TOKENS,
-            projection_dim=TEXT_WIDTH,
+            projection_dim=width,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
