@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import random
 import time
 from pathlib import Path
@@ -35,7 +34,7 @@ def save_checkpoint(path: Path, state: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     torch.save(state, partial)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def load_checkpoint(path: Path) -> dict | None:
@@ -69,6 +68,39 @@ class Average:
         torch._foreach_lerp_(self.mean, self.live, 1 - decay)
 
 
+class Threads:
+    """Keeps whichever thread count is quicker now: beside other work, threads that wait for each other lose to one.
+
+    Call once per step. Every ``every`` seconds the other count is tried for ``TRIAL`` steps, and kept if quicker.
+    """
+
+    TRIAL = 4
+
+    def __init__(self, most: int, every: float = 12.0) -> None:
+        self.most, self.every, self.usual = most, every, 1
+        self.last = self.tried = time.monotonic()
+        self.settled, self.times = float("inf"), [0.0]
+        torch.set_num_threads(self.usual)
+
+    def step(self) -> None:
+        now = time.monotonic()
+        self.times.append(now - self.last)
+        self.last = now
+        if self.most == 1:
+            return
+        other = self.most if self.usual == 1 else 1
+        if torch.get_num_threads() == self.usual:
+            if now - self.tried > self.every and len(self.times) > self.TRIAL:
+                self.settled = min(self.times[-self.TRIAL :])
+                self.times = []
+                torch.set_num_threads(other)
+        elif len(self.times) > self.TRIAL:
+            if min(self.times[1:]) < self.settled:  # the first step after a switch pays for the switch
+                self.usual = other
+            self.times, self.tried = [], now
+            torch.set_num_threads(self.usual)
+
+
 class Progress:
     """Prints ``step/steps, loss, samples/s, ETA`` every ``every`` seconds; counts from where the run resumed."""
 
@@ -85,7 +117,10 @@ class Progress:
         self.printed = now
         rate = (step - self.start) * self.batch / max(1e-6, now - self.began)
         eta = (self.steps - step) * self.batch / max(1e-6, rate)
-        print(f"{step}/{self.steps} loss {self.loss:.4f} {rate:.1f} samples/s ETA {eta / 60:.1f} min {note}", flush=True)
+        print(
+            f"{step}/{self.steps} loss {self.loss:.4f} {rate:.1f} samples/s ETA {eta / 60:.1f} min {note}",
+            flush=True,
+        )
 
 
 def psnr(first: torch.Tensor, second: torch.Tensor) -> float:

@@ -93,7 +93,10 @@ class IconSet:
         if name not in icons:
             return None
         icon = icons[name]
-        width, height = icon.get("width", self._data.get("width", 16)), icon.get("height", self._data.get("height", 16))
+        width, height = (
+            icon.get("width", self._data.get("width", 16)),
+            icon.get("height", self._data.get("height", 16)),
+        )
         svg = (
             '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
             f'viewBox="{icon.get("left", 0)} {icon.get("top", 0)} {width} {height}" width="{width}" height="{height}">'

@@ -1,0 +1,175 @@
+"""Composition, schedule and resuming: small runs on made-up drawings, no downloads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from diffusers import LCMScheduler
+
+from training import common, diffusion, latents, vae, words
+from training.common import Average, load_checkpoint, save_checkpoint, warm_cosine
+from training.concepts import COLOURS, CONCEPTS, STYLES, with_article
+from training.generate import Generator
+from training.scenes import Composer
+from training.schedule import Noise, betas, lcm_timesteps, scheduler
+
+
+def drawings() -> dict[tuple[str, str], np.ndarray]:
+    """One flat disc per concept and style, each in a colour of its own."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:128, :128]
+    disc = ((x - 64) ** 2 + (y - 64) ** 2 < 50**2).astype(np.uint8) * 255
+    out = {}
+    for style in STYLES:
+        for concept in CONCEPTS:
+            icon = np.empty((128, 128, 4), np.uint8)
+            icon[..., :3], icon[..., 3] = rng.integers(0, 256, 3), disc
+            out[style, concept.icon] = icon
+    return out
+
+
+@pytest.fixture
+def composer() -> Composer:
+    return Composer(drawings(), [], seed=3)
+
+
+def test_caption_names_every_thing_and_the_background_that_is_drawn(composer: Composer) -> None:
+    plain = 0
+    for i in range(300):
+        scene = composer.one(canonical=i % 2 == 0)
+        assert scene.image.shape == scene.source.shape == (128, 128, 3)
+        for name in scene.names:
+            concept = next(c for c in CONCEPTS if c.name == name)
+            assert any(word in scene.caption for word in concept.words), scene.caption
+        assert (STYLES["flat"] in scene.caption) == (scene.style == "flat")
+        if scene.background in COLOURS:
+            plain += 1
+            assert scene.background in scene.caption
+            corner = scene.image[:3, :3].reshape(-1, 3).mean(0)
+            distances = {n: np.abs(corner - c).sum() for n, c in COLOURS.items()}
+            assert min(distances, key=distances.get) == scene.background
+    assert plain > 60
+
+
+def test_same_seed_same_scenes_other_seed_others() -> None:
+    first, again, other = (Composer(drawings(), [], seed=s) for s in (1, 1, 2))
+    a, b, c = ([k.one(True) for _ in range(5)] for k in (first, again, other))
+    assert all(np.array_equal(x.image, y.image) and x.caption == y.caption for x, y in zip(a, b, strict=True))
+    assert any(x.caption != y.caption for x, y in zip(a, c, strict=True))
+
+
+def test_canonical_things_sit_in_the_middle(composer: Composer) -> None:
+    for _ in range(30):
+        at = composer.layouts(1, True, None)[0]
+        assert abs(at.x - 0.5) < 0.02 and abs(at.y - 0.5) < 0.02 and not at.flip
+
+
+def test_a_placed_thing_leaves_a_trace_in_its_source() -> None:
+    """From the source alone one must be able to tell where the thing goes: else the target is a blur."""
+    composer = Composer(drawings(), [], seed=8)
+    composer.background = lambda canonical: (np.full((128, 128, 3), 255, np.float32), "", "", None)  # type: ignore[method-assign]
+    blank = 0
+    for _ in range(60):
+        scene = composer.one(canonical=False)
+        blank += scene.source.std() < 4
+    assert blank <= 3
+
+
+def test_articles() -> None:
+    assert [with_article(w) for w in ("cat", "owl", "grapes")] == ["a cat", "an owl", "grapes"]
+
+
+def test_concepts_have_distinct_words_and_enough_of_them() -> None:
+    names = [w for c in CONCEPTS for w in c.words]
+    assert len(CONCEPTS) >= 100
+    assert len(set(names)) == len(names), sorted(n for n in names if names.count(n) > 1)
+
+
+def test_schedule_ends_without_signal_and_matches_diffusers() -> None:
+    ours = torch.cumprod(1 - betas(), 0)
+    assert ours[-1] == 0 and ours[0] > 0.99 and (ours[:-1] > ours[1:]).all()
+    assert torch.allclose(LCMScheduler.from_config(scheduler().config).alphas_cumprod.double(), ours, atol=1e-6)
+    assert lcm_timesteps(4) == [999, 759, 499, 259] and lcm_timesteps(1) == [999]
+    assert max(lcm_timesteps(2, 0.5)) == 499
+
+
+def test_v_leads_back_to_the_picture_at_every_timestep() -> None:
+    noise, t = Noise(torch.device("cpu")), torch.tensor([0, 259, 999])
+    x0, e, other = (torch.randn(3, 4, 2, 2) for _ in range(3))
+    xt = noise.add(x0, e, t)
+    signal, sigma = noise.split(t)
+    assert torch.allclose(noise.v_to(x0, xt, t)[1:], (signal * e - sigma * x0)[1:], atol=1e-4)
+    assert torch.allclose(noise.x0(xt, signal * e - sigma * x0, t), x0, atol=1e-4)
+    assert torch.allclose(noise.epsilon(xt, signal * e - sigma * x0, t), e, atol=1e-4)
+    rough = noise.add(other, e, t)
+    assert torch.allclose(noise.x0(rough, noise.v_to(x0, rough, t), t)[1:], x0[1:], atol=1e-4)
+
+
+def test_generator_agrees_with_the_diffusers_scheduler() -> None:
+    """Our sampler's first two latents are LCMScheduler's, given the same noise."""
+    noise, lcm = Noise(torch.device("cpu")), scheduler()
+    lcm.set_timesteps(2, original_inference_steps=50)
+    # boundary scalings (c_skip, c_out) are 0 and 1 to 1e-4 away from t = 0: the sampler leaves them out
+    latents, v = torch.randn(1, 12, 4, 4), torch.randn(1, 12, 4, 4)
+    made = lcm.step(v, lcm.timesteps[0], latents, generator=torch.Generator().manual_seed(0), return_dict=False)
+    assert torch.allclose(made[1], noise.x0(latents, v, torch.tensor([999])), atol=1e-3)
+    assert Generator.__call__.__doc__ and "2310.04378" in Generator.__call__.__doc__
+
+
+def test_learning_rate_follows_steps_and_refits() -> None:
+    assert warm_cosine(0, 1000, 1.0) == pytest.approx(0.01)
+    assert warm_cosine(400, 1000, 1.0) == 1.0
+    assert warm_cosine(999, 1000, 1.0) < 0.05
+    assert warm_cosine(999, 4000, 1.0) == 1.0
+
+
+def test_checkpoint_is_atomic(tmp_path) -> None:
+    path = tmp_path / "run.pt"
+    save_checkpoint(path, {"step": 1})
+    with pytest.raises(Exception):  # noqa: B017 - whatever cannot be pickled
+        save_checkpoint(path, {"step": (lambda: 0)})
+    assert load_checkpoint(path) == {"step": 1}
+    assert load_checkpoint(tmp_path / "none.pt") is None
+
+
+def test_average_follows_the_weights() -> None:
+    module = torch.nn.Linear(2, 2)
+    average = Average([module], decay=0.5)
+    before = average.mean[0].clone()
+    with torch.no_grad():
+        module.weight.add_(1.0)
+    average.update(step=1000)
+    assert torch.allclose(average.mean[0], before + 0.5)
+
+
+def test_diffusion_stage_resumes_where_it_stopped(tmp_path, monkeypatch) -> None:
+    """Two steps, then the same command with more steps: it goes on from 2, with its optimizer, to 4."""
+    codec = vae.build()
+    vae.initialise(codec)
+
+    def made_up(seed: int) -> Composer:
+        return Composer(drawings(), [], seed)
+
+    monkeypatch.setattr(latents, "composer", made_up)
+    monkeypatch.setattr(words, "composer", made_up)
+    tokenizer = words.train_tokenizer(tmp_path / "tokenizer", captions=300)
+    monkeypatch.setattr(latents, "load_tokenizer", lambda: tokenizer)
+    monkeypatch.setattr(diffusion, "load_tokenizer", lambda: tokenizer)
+    monkeypatch.setattr(diffusion, "load_vae", lambda: codec.eval().requires_grad_(False))
+    monkeypatch.setattr(diffusion, "CHECKPOINT", tmp_path / "diffusion.pt")
+    monkeypatch.setattr(diffusion, "CHANNELS", (32, 32, 32))
+    monkeypatch.setattr(diffusion, "PREFILL", 1)
+    monkeypatch.setattr(common, "device", lambda: torch.device("cpu"))
+    command = ["diffusion", "--batch", "2", "--fresh", "2", "--ring", "64", "--threads", "1", "--steps"]
+    monkeypatch.setattr("sys.argv", [*command, "2"])
+    diffusion.main()
+    first = load_checkpoint(tmp_path / "diffusion.pt")
+    assert first["step"] == 2
+    monkeypatch.setattr("sys.argv", [*command, "4"])
+    diffusion.main()
+    second = load_checkpoint(tmp_path / "diffusion.pt")
+    assert second["step"] == 4
+    steps = {int(s["step"]) for s in second["optimizer"]["state"].values()}
+    assert steps == {4}, "the optimizer's moments did not survive the restart"
+    assert not torch.equal(first["unet"]["conv_in.weight"], second["unet"]["conv_in.weight"])

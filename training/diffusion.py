@@ -1,0 +1,149 @@
+"""Stage 3, ``python -m training.diffusion``: the text tower and the UNet, trained together from nothing.
+
+v-prediction on a zero-terminal-SNR schedule (2202.00512, 2305.08891). Noisy steps see canonical scenes; a part of the
+middle steps starts from rough sources instead of the scene itself, which is what live img2img does. Resumes from
+``cache/diffusion.pt``; ``--steps`` may be given anew at any time and refits the learning rate's decay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import nn
+from torch._inductor import config as inductor
+
+from training.common import (
+    CACHE,
+    LATENT_CHANNELS,
+    Average,
+    Progress,
+    Threads,
+    device,
+    load_checkpoint,
+    save_checkpoint,
+    seed_everything,
+    warm_cosine,
+)  # fmt: skip
+from training.latents import Ring
+from training.schedule import Noise
+from training.vae import load as load_vae
+from training.words import WIDTH, build_text_model, load_tokenizer, token_ids
+
+CHECKPOINT = CACHE / "diffusion.pt"
+CHANNELS = (64, 96, 192)
+CANONICAL_FROM = 850  # above this t hardly anything of a source is left, so layout comes from the words alone
+SOURCE_RANGE, SOURCE_SHARE = (240, 900), 0.35  # where live img2img enters, strengths 0.3 to 0.9
+PREFILL = 16  # batches of 64 fresh scenes before the first update
+
+
+def build_unet() -> UNet2DConditionModel:
+    unet = UNet2DConditionModel(
+        sample_size=16, in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS, block_out_channels=CHANNELS,
+        layers_per_block=1, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=WIDTH,
+        attention_head_dim=tuple(c // 32 for c in CHANNELS), norm_num_groups=16, addition_embed_type="text",
+        addition_embed_type_num_heads=4, resnet_time_scale_shift="scale_shift",
+    )  # fmt: skip
+    return unet.to(memory_format=torch.channels_last)
+
+
+def sample_timesteps(count: int) -> torch.Tensor:
+    """[N]: 15 % pure noise, 10 % nearly clean, the rest where few-step sampling and img2img live."""
+    t = torch.randint(200, 1000, (count,))
+    pick = torch.rand(count)
+    t = torch.where(pick < 0.15, torch.full_like(t, 999), t)
+    return torch.where(pick > 0.9, torch.randint(0, 200, (count,)), t).to(device())
+
+
+class Batch:
+    """One training batch: noised latents, timesteps, token ids, the v to predict and each sample's weight."""
+
+    def __init__(self, ring: Ring, noise: Noise, count: int, empty: torch.Tensor, on_grid: int = 1) -> None:
+        self.t = torch.div(sample_timesteps(count), on_grid, rounding_mode="floor") * on_grid + on_grid - 1
+        canonical = (self.t >= CANONICAL_FROM) | (torch.rand(count, device=device()) < 0.45)
+        self.x0, source, self.ids = ring.draw(canonical)
+        low, high = SOURCE_RANGE
+        rough = (self.t >= low) & (self.t < high) & (torch.rand(count, device=device()) < SOURCE_SHARE)
+        self.start = torch.where(rough[:, None, None, None], source, self.x0)
+        self.xt = noise.add(self.start, torch.randn_like(self.x0), self.t).contiguous(memory_format=torch.channels_last)
+        self.v = noise.v_to(self.x0, self.xt, self.t)
+        # v's error is x0's over sigma: where no noise explains the gap to a rough source, count x0's error itself
+        sigma = noise.split(self.t)[1]
+        self.weight = torch.where(rough[:, None, None, None], sigma**2, torch.ones_like(sigma))
+        self.ids = torch.where(torch.rand(count, 1, device=device()) < 0.1, empty, self.ids)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=6000, help="updates in all; the decay is fitted to it")
+    parser.add_argument("--batch", type=int, default=48)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--fresh", type=int, default=6, help="new scenes per update")
+    parser.add_argument("--ring", type=int, default=24_000, help="scenes kept encoded")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--compile", action="store_true", help="fuse the UNet's kernels (100 s to start, then faster)")
+    parser.add_argument("--save-every", type=float, default=120, help="seconds between checkpoints")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_arguments()
+    threads = Threads(args.threads)
+    inductor.cpp.dynamic_threads = True  # so that compiled kernels follow the thread count too
+    state = load_checkpoint(CHECKPOINT)
+    step = state["step"] if state else 0
+    seed_everything(step + 1)
+    tokenizer = load_tokenizer()
+    unet, text = build_unet().to(device()), build_text_model(tokenizer).to(device())
+    if state:
+        unet.load_state_dict(state["unet"])
+        text.load_state_dict(state["text"])
+    parameters = [*unet.parameters(), *text.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.9, 0.99), weight_decay=0.01)
+    average = Average([unet, text], decay=0.999)
+    if state:
+        optimizer.load_state_dict(state["optimizer"])
+        average.modules[0].load_state_dict(state["unet_average"])
+        average.modules[1].load_state_dict(state["text_average"])
+    noise = Noise(device())
+    empty = token_ids(tokenizer, [""]).to(device())
+    ring = Ring(load_vae(), args.ring, seed=step + 100)
+    for _ in range(PREFILL):
+        ring.fill(64)
+    denoise = torch.compile(unet) if args.compile else unet
+
+    def keep() -> None:
+        save_checkpoint(CHECKPOINT, {
+            "step": step, "unet": unet.state_dict(), "text": text.state_dict(), "optimizer": optimizer.state_dict(),
+            "unet_average": average.modules[0].state_dict(), "text_average": average.modules[1].state_dict(),
+        })  # fmt: skip
+
+    progress, saved = Progress(step, args.steps, args.batch), time.monotonic()
+    while step < args.steps:
+        for group in optimizer.param_groups:
+            group["lr"] = warm_cosine(step, args.steps, args.rate)
+        ring.fill(args.fresh)
+        batch = Batch(ring, noise, args.batch, empty)
+        with torch.autocast(device().type, torch.bfloat16):
+            words = text(batch.ids).last_hidden_state
+            output = denoise(batch.xt, batch.t, words).sample
+        loss = (batch.weight * (output.float() - batch.v) ** 2).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        step += 1
+        average.update(step)
+        progress.update(step, loss.item(), f"threads {threads.usual}")
+        threads.step()
+        if time.monotonic() - saved > args.save_every:
+            keep()
+            saved = time.monotonic()
+    keep()
+
+
+if __name__ == "__main__":
+    main()
