@@ -74,17 +74,13 @@ def accelerate(model: Model, kind: Kind) -> Acceleration:
     elif kind == "xformers":
         _xformers(model, result)
     else:
-        result.give_up(
-            f"{kind} is installed, but this version cannot run models on it; choose none or compile."
-        )
+        result.give_up(f"{kind} is installed, but this version cannot run models on it; choose none or compile.")
     return result
 
 
 def _xformers(model: Model, result: Acceleration) -> None:
     if model.device.type != "cuda":
-        result.give_up(
-            f"xformers needs a CUDA GPU and the model is on {model.device.type}, so the plain path runs."
-        )
+        result.give_up(f"xformers needs a CUDA GPU and the model is on {model.device.type}, so the plain path runs.")
         return
     try:
         model.unet.enable_xformers_memory_efficient_attention()
@@ -119,9 +115,7 @@ def _guard(module: Any, result: Acceleration) -> None:
             return compiled(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - compilers fail in many ways, and none of them may stop a picture
             output = plain(*args, **kwargs)  # raises too if it is the input that is wrong
-            result.give_up(
-                f"The model could not be compiled, so the plain path runs: {_first_line(error)}{_hint()}"
-            )
+            result.give_up(f"The model could not be compiled, so the plain path runs: {_first_line(error)}{_hint()}")
             return output
 
     module.forward = forward

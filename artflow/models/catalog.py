@@ -113,9 +113,7 @@ class Catalog(BaseModel):
         for spec in self.models:
             if spec.id == model_id:
                 return spec
-        raise ArtflowError(
-            "unknown_model", f"There is no model {_short(model_id)}; there are {', '.join(self.ids)}."
-        )
+        raise ArtflowError("unknown_model", f"There is no model {_short(model_id)}; there are {', '.join(self.ids)}.")
 
     def find(self, text: str) -> ModelSpec:
         """The model that the *operator's* settings name. Never call this with text from a user: see `get`.
@@ -126,18 +124,19 @@ class Catalog(BaseModel):
         text = text.strip()
         if text in self.ids:
             return self.get(text)
-        path = Path(text).expanduser()
-        if path.is_dir() and (path / "model_index.json").is_file():
-            return _ad_hoc(text, folder=path.resolve())
-        if path.is_file() and path.suffix == ".safetensors":
-            return _ad_hoc(text, file=path.resolve())
-        if path.is_file() and is_unsafe(path.name):
+        path = _existing(text)
+        if path is None:
+            if HUB_ID.fullmatch(text) and not text.endswith(".safetensors"):
+                return _ad_hoc(text, hub=text)
+        elif (path / "model_index.json").is_file():
+            return _ad_hoc(text, folder=path)
+        elif path.is_file() and path.suffix == ".safetensors":
+            return _ad_hoc(text, file=path)
+        elif path.is_file() and is_unsafe(path.name):
             raise unsafe(text)
-        if HUB_ID.fullmatch(text) and not path.exists() and path.suffix != ".safetensors":
-            return _ad_hoc(text, hub=text)
         raise ArtflowError(
             "unknown_model",
-            f"There is no model {_short(text)}; allowed are {', '.join(self.ids)}, an existing diffusers folder (with a "
+            f"There is no model {_short(text)}; allowed are {', '.join(self.ids)}, an existing diffusers folder (with "
             "model_index.json), an existing .safetensors file, or a Hub id such as owner/name.",
         )
 
@@ -165,6 +164,19 @@ def _resolved(spec: ModelSpec) -> ModelSpec:
     if tiny is not None and (ROOT / tiny).is_dir():
         tiny = str(ROOT / tiny)
     return spec.model_copy(update={"source": spec.source.model_copy(update=paths), "tiny_vae": tiny})
+
+
+def _existing(text: str) -> Path | None:
+    """The file or folder of this name, if there is one."""
+    try:
+        path = Path(text).expanduser().resolve()
+        return path if text and path.exists() else None
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ):  # too long, no such user, a zero byte: no file has such a name
+        return None
 
 
 def _ad_hoc(text: str, **source: Any) -> ModelSpec:

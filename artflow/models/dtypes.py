@@ -30,9 +30,7 @@ def pick_device(setting: str = "auto") -> str:
     if setting not in DEVICES:
         raise ArtflowError("bad_device", f"device cannot be {setting!r}; allowed are {', '.join(DEVICES)}.")
     if setting not in found:
-        raise ArtflowError(
-            "bad_device", f"device is {setting!r} and this machine has none; it has {', '.join(found)}."
-        )
+        raise ArtflowError("bad_device", f"device is {setting!r} and this machine has none; it has {', '.join(found)}.")
     return setting
 
 
@@ -57,11 +55,7 @@ def pick_dtype(setting: str, device: str) -> torch.dtype:
             "bad_dtype",
             "dtype is 'float16' and the device is a CPU, which is slow in it; use bfloat16 or float32.",
         )
-    if (
-        setting == "bfloat16"
-        and kind == "cuda"
-        and not torch.cuda.is_bf16_supported(including_emulation=False)
-    ):
+    if setting == "bfloat16" and kind == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise ArtflowError("bad_dtype", "dtype is 'bfloat16' and this GPU has none; use float16 or float32.")
     return getattr(torch, setting)
 

@@ -79,9 +79,7 @@ def build_full_size(
             height=512,
         ),
         family="sdxl" if sdxl else "sd",
-        unet=build(lambda: UNet2DConditionModel.from_config(unet_config)).to(
-            memory_format=torch.channels_last
-        ),
+        unet=build(lambda: UNet2DConditionModel.from_config(unet_config)).to(memory_format=torch.channels_last),
         vae=build(AutoencoderTiny if vae == "tiny" else lambda: AutoencoderKL.from_config(vae_config)).to(
             memory_format=torch.channels_last
         ),

@@ -61,7 +61,7 @@ def download_vae(
     endpoint: str | None = None,
     cache_dir: Path | None = None,
 ) -> Path:
-    """The local folder of a repository that holds just a VAE, as ``madebyollin/taesd`` does; otherwise as `download`."""
+    """The local folder of a repository that is just a VAE, as ``madebyollin/taesd`` is; otherwise as `download`."""
 
     def choose(names: Collection[str]) -> list[str]:
         _, files = require_weights(repo, "vae", [n for n in names if "/" not in n], None)
@@ -73,9 +73,7 @@ def download_vae(
     return _fetch(repo, None, choose, complete, on_progress, endpoint, cache_dir)
 
 
-def choose_files(
-    repo: str, names: Iterable[str], variant: str | None, skip: Collection[str] = ()
-) -> list[str]:
+def choose_files(repo: str, names: Iterable[str], variant: str | None, skip: Collection[str] = ()) -> list[str]:
     """The files to download, out of the ``names`` (paths) of all files of a repository."""
     names = set(names)
     if "model_index.json" not in names:
@@ -103,14 +101,8 @@ def is_complete(names: Iterable[str], variant: str | None, skip: Collection[str]
         {"model_index.json", "scheduler/scheduler_config.json"} <= names
         and ({"unet", "vae"} - set(skip)) <= set(parts)
         and len(tokenizers) == sum(p.startswith("text_encoder") for p in parts) > 0
-        and all(
-            f"{p}/config.json" in names and choose_weights(_inside(p, names), STEMS[p], variant)
-            for p in parts
-        )
-        and all(
-            f"{t}/tokenizer.json" in names or {f"{t}/vocab.json", f"{t}/merges.txt"} <= names
-            for t in tokenizers
-        )
+        and all(f"{p}/config.json" in names and choose_weights(_inside(p, names), STEMS[p], variant) for p in parts)
+        and all(f"{t}/tokenizer.json" in names or {f"{t}/vocab.json", f"{t}/merges.txt"} <= names for t in tokenizers)
     )
 
 
@@ -147,9 +139,7 @@ def _fetch(
     try:
         info = HfApi(endpoint=endpoint).model_info(repo, revision=revision, timeout=TIMEOUT)
         wanted = choose([s.rfilename for s in info.siblings or []])
-        plan = snapshot_download(
-            **where, allow_patterns=wanted, dry_run=True, tqdm_class=_bar(lambda _: None)
-        )
+        plan = snapshot_download(**where, allow_patterns=wanted, dry_run=True, tqdm_class=_bar(lambda _: None))
         total = sum(f.file_size or 0 for f in plan if f.will_download)
         bar = _bar(lambda done: on_progress(_message(repo, done, total), done / total if total else 1.0))
         folder = Path(snapshot_download(**where, allow_patterns=wanted, tqdm_class=bar))

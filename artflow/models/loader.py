@@ -62,9 +62,7 @@ def load_model(
     except ArtflowError:
         raise
     except Exception as error:  # whatever a library says about a file that people brought
-        raise ArtflowError(
-            "model_load_failed", f"{spec.id} could not be loaded: {_reason(error)}."
-        ) from error
+        raise ArtflowError("model_load_failed", f"{spec.id} could not be loaded: {_reason(error)}.") from error
     progress.say(f"{spec.title} is ready", 1.0)
     return model
 
@@ -89,12 +87,10 @@ def _read(spec: ModelSpec, dtype: torch.dtype, tiny_vae: str | None, progress: P
     return read_folder(spec, folder, dtype, skip, progress.part(0.7 if spec.source.hub else 0.0, 0.85))
 
 
-def read_folder(
-    spec: ModelSpec, folder: Path, dtype: torch.dtype, skip: set[str], progress: Progress
-) -> Parts:
+def read_folder(spec: ModelSpec, folder: Path, dtype: torch.dtype, skip: set[str], progress: Progress) -> Parts:
     """Read a diffusers folder: UNet, VAE (unless it is in ``skip``), tokenizers, text encoders, scheduler config."""
     index = _index(spec, folder)
-    if "text_encoder" not in index and "text_encoder_2" in index:
+    if not index.get("text_encoder") and index.get("text_encoder_2"):
         raise _refused(spec, "it is an SDXL refiner, which cannot make pictures on its own")
     wanted = [n for n in ("text_encoder", "text_encoder_2", "unet", "vae") if index.get(n) and n not in skip]
     loaded: dict[str, Any] = {}
@@ -134,9 +130,7 @@ def _index(spec: ModelSpec, folder: Path) -> dict[str, str | None]:
     found = {k: v[1] for k, v in index.items() if isinstance(v, list) and len(v) == 2}
     for name in ("unet", "vae", "text_encoder", "tokenizer"):
         if not found.get(name) and not (name in ("text_encoder", "tokenizer") and found.get(f"{name}_2")):
-            raise _refused(
-                spec, f"it is a {index.get('_class_name', 'model')} without {name}, not a Stable Diffusion"
-            )
+            raise _refused(spec, f"it is a {index.get('_class_name', 'model')} without {name}, not a Stable Diffusion")
     return found
 
 
@@ -169,28 +163,18 @@ def _check(spec: ModelSpec, parts: Parts) -> None:
     unet, vae = parts.unet.config, parts.vae
     assert vae is not None
     if unet.addition_embed_type == "text_time" and len(parts.text_encoders) != 2:
-        raise _refused(
-            spec, "it has one text encoder and SDXL needs two (a refiner cannot make pictures on its own)"
-        )
+        raise _refused(spec, "it has one text encoder and SDXL needs two (a refiner cannot make pictures on its own)")
     if unet.addition_embed_type not in (None, "text_time") or unet.class_embed_type is not None:
         raise _refused(spec, "its UNet takes conditions that neither Stable Diffusion 1, 2 nor SDXL has")
     if len(parts.tokenizers) != len(parts.text_encoders):
-        raise _refused(
-            spec, f"it has {len(parts.text_encoders)} text encoders and {len(parts.tokenizers)} tokenizers"
-        )
+        raise _refused(spec, f"it has {len(parts.text_encoders)} text encoders and {len(parts.tokenizers)} tokenizers")
     if unet.in_channels != unet.out_channels:
-        raise _refused(
-            spec, f"its UNet takes {unet.in_channels} channels (an inpainting model), not plain latents"
-        )
+        raise _refused(spec, f"its UNet takes {unet.in_channels} channels (an inpainting model), not plain latents")
     if vae.config.latent_channels != unet.in_channels:
-        raise _refused(
-            spec, f"its VAE has {vae.config.latent_channels} latent channels, its UNet {unet.in_channels}"
-        )
+        raise _refused(spec, f"its VAE has {vae.config.latent_channels} latent channels, its UNet {unet.in_channels}")
     prediction = parts.scheduler_config.get("prediction_type") or "epsilon"
     if prediction not in ("epsilon", "v_prediction", "sample"):
-        raise _refused(
-            spec, f"its prediction_type is {prediction}; allowed are epsilon, v_prediction, sample"
-        )
+        raise _refused(spec, f"its prediction_type is {prediction}; allowed are epsilon, v_prediction, sample")
     family = _family(parts)
     if spec.family not in ("auto", family):
         raise _refused(spec, f"the catalogue says it is of the {spec.family} family, and it is {family}")

@@ -58,9 +58,7 @@ class Model:
     @property
     def vae_scale(self) -> int:
         """Pixels a latent, along one side: 8 for every Stable Diffusion."""
-        if hasattr(
-            self.vae.config, "num_encoder_blocks"
-        ):  # AutoencoderTiny halves the side between its blocks
+        if hasattr(self.vae.config, "num_encoder_blocks"):  # AutoencoderTiny halves the side between its blocks
             return 2 ** (len(self.vae.config.num_encoder_blocks) - 1)
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
 

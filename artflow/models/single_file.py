@@ -73,9 +73,7 @@ def read_single_file(spec: ModelSpec, dtype: torch.dtype, skip: set[str], progre
 def detect(model: str, shapes: dict[str, tuple[int, ...]]) -> Kind:
     """Which family these tensors (name to shape) are a checkpoint of, or why they are none."""
     if UNET_INPUT not in shapes:
-        raise _refused(
-            model, "it is not a Stable Diffusion checkpoint (a LoRA, a VAE or another kind of model?)"
-        )
+        raise _refused(model, "it is not a Stable Diffusion checkpoint (a LoRA, a VAE or another kind of model?)")
     if SECOND_TEXT + "model.ln_final.weight" in shapes:
         return "sdxl"
     if any(name.startswith("conditioner.embedders.0.model.") for name in shapes):
@@ -134,12 +132,7 @@ def _prediction(
     said = metadata.get("modelspec.prediction_type", "")
     if "v_pred" in shapes or said.startswith("v"):
         return extra | {"prediction_type": "v_prediction"}
-    if (
-        said.startswith("epsilon")
-        or kind != "sd2"
-        or spec.source.config is not None
-        or spec.prediction_type != "auto"
-    ):
+    if said.startswith("epsilon") or kind != "sd2" or spec.source.config is not None or spec.prediction_type != "auto":
         return extra
     return extra | {"prediction_type": "v_prediction" if _predicts_velocity(unet) else "epsilon"}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
@@ -55,9 +55,7 @@ def build_tiny(
         texts = [_text(CLIPTextModel, TEXT_WIDTH)]
         if family == "sdxl":
             texts.append(_text(CLIPTextModelWithProjection, SECOND_TEXT_WIDTH))
-    parts = {"unet": unet, "vae": autoencoder} | {
-        n: t for n, t in zip(("text_encoder", "text_encoder_2"), texts)
-    }
+    parts = {"unet": unet, "vae": autoencoder} | dict(zip(("text_encoder", "text_encoder_2"), texts))
     with without_chatter():
         for name, part in parts.items():
             if variant == "fp16":
@@ -89,7 +87,7 @@ def byte_tokenizer(tokens: int = TOKENS) -> CLIPTokenizer:
 
 
 def _unet(family: Family, channels: tuple[int, ...], time_cond: bool) -> UNet2DConditionModel:
-    extra: dict = {}
+    extra: dict[str, Any] = {}
     if family == "sdxl":
         extra = {
             "addition_embed_type": "text_time",
@@ -118,7 +116,7 @@ def _unet(family: Family, channels: tuple[int, ...], time_cond: bool) -> UNet2DC
             weight.mul_(6)  # the timestep, the guidance embedding
         elif name.startswith("add_embedding") and name.endswith("weight"):
             weight.mul_(2)  # SDXL's pooled text and sizes
-    inputs: dict = {"encoder_hidden_states": torch.randn(2, TOKENS, unet.config.cross_attention_dim)}
+    inputs: dict[str, Any] = {"encoder_hidden_states": torch.randn(2, TOKENS, unet.config.cross_attention_dim)}
     if family == "sdxl":
         sizes = torch.tensor([[64.0, 64, 0, 0, 64, 64]] * 2)
         inputs["added_cond_kwargs"] = {"text_embeds": torch.randn(2, SECOND_TEXT_WIDTH), "time_ids": sizes}
@@ -195,7 +193,7 @@ def _scheduler(kind: str, prediction_type: Prediction):
     return EulerDiscreteScheduler(**betas, timestep_spacing="trailing")
 
 
-def _rescale(layer: torch.nn.Module, output: torch.Tensor, *, std: float, mean: float = 0.0) -> None:
+def _rescale(layer: Any, output: torch.Tensor, *, std: float, mean: float = 0.0) -> None:
     """Scale and shift the last ``layer`` so that its ``output`` per channel gets this mean and deviation."""
     got = output.transpose(0, 1).flatten(1)
     rows = slice(0, got.shape[0])
@@ -207,7 +205,7 @@ def _rescale(layer: torch.nn.Module, output: torch.Tensor, *, std: float, mean: 
 
 
 def _write_index(folder: Path, family: Family, vae: str, scheduler: str, tokenizers: list[str]) -> None:
-    index = {
+    index: dict[str, Any] = {
         "_class_name": "StableDiffusionPipeline" if family == "sd" else "StableDiffusionXLPipeline",
         "_diffusers_version": "0.30.0",
         "scheduler": ["diffusers", "LCMScheduler" if scheduler == "lcm" else "EulerDiscreteScheduler"],

@@ -18,9 +18,7 @@ STEMS = {
 """Parts of a pipeline that have weights, and what their files are called."""
 
 
-def choose_weights(
-    names: Iterable[str], stem: str, variant: str | None
-) -> tuple[str | None, list[str]] | None:
+def choose_weights(names: Iterable[str], stem: str, variant: str | None) -> tuple[str | None, list[str]] | None:
     """The variant to load and its files, out of the file ``names`` of one component folder.
 
     The wanted ``variant`` first, then plain files, then ``fp16``. Sharded weights come with their index and count
@@ -42,9 +40,7 @@ def choose_weights(
     return None
 
 
-def require_weights(
-    model: str, part: str, names: Iterable[str], variant: str | None
-) -> tuple[str | None, list[str]]:
+def require_weights(model: str, part: str, names: Iterable[str], variant: str | None) -> tuple[str | None, list[str]]:
     """`choose_weights` for a ``part`` of ``model``, or the reason why it cannot be loaded.
 
     Raises ``ArtflowError``: ``unsafe_weights`` where only pickled files are there, ``model_load_failed`` where none.

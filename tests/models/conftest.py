@@ -17,7 +17,7 @@ from artflow.models.tiny import build_tiny
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """A folder with a tiny model; options as in `build_tiny`. The same options give the same folder: do not write there."""
+    """A folder with a tiny model, the same one for the same options of `build_tiny`: do not write there."""
 
     @cache
     def build(**options: object) -> Path:

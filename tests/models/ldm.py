@@ -44,9 +44,7 @@ def write_checkpoint(
     """Write ``model`` (with an AutoencoderKL); ``open_clip`` stores the text tower of sd as SD 2.x does."""
     unet = {f"model.diffusion_model.{k}": v for k, v in _unet(model).items()}
     vae = {f"first_stage_model.{_vae_name(k)}": v for k, v in model.vae.state_dict().items()}
-    towers = [
-        {k.removeprefix("text_model."): v for k, v in t.state_dict().items()} for t in model.text_encoders
-    ]
+    towers = [{k.removeprefix("text_model."): v for k, v in t.state_dict().items()} for t in model.text_encoders]
     if model.family == "sdxl":
         text = _clip(towers[0], "conditioner.embedders.0.transformer.")
         text |= _open_clip(towers[1], "conditioner.embedders.1.model.")
@@ -65,9 +63,7 @@ def _unet(model: Model) -> Tensors:
     attentive = [t.startswith("Cross") for t in model.unet.config.up_block_types]
     result = {}
     for name, value in model.unet.state_dict().items():
-        stem, _, rest = re.fullmatch(
-            r"(\w+?_blocks\.\d+\.\w+\.\d+|mid_block\.\w+\.\d+|)(\.?)(.+)", name
-        ).groups()
+        stem, _, rest = re.fullmatch(r"(\w+?_blocks\.\d+\.\w+\.\d+|mid_block\.\w+\.\d+|)(\.?)(.+)", name).groups()
         part = stem.split(".")
         if not stem:
             layer, suffix = rest.rsplit(".", 1)

@@ -51,9 +51,7 @@ def test_a_tiny_vae_takes_the_place_of_the_one_in_the_file(tiny, load, tmp_path)
 
 def test_what_the_unet_predicts_is_read_from_the_metadata(tiny, load, tmp_path):
     folder = tiny(vae="kl")
-    path = write_checkpoint(
-        load(folder), tmp_path / "model.safetensors", metadata={"modelspec.prediction_type": "v"}
-    )
+    path = write_checkpoint(load(folder), tmp_path / "model.safetensors", metadata={"modelspec.prediction_type": "v"})
     assert load_file_model(path, config=folder).prediction_type == "v_prediction"
     assert load_file_model(path, config=folder, prediction_type="sample").prediction_type == "sample"
 
@@ -104,14 +102,9 @@ def test_the_architectures_that_ship_have_the_published_sizes(kind, unet, text):
     folder = CONFIGS / kind
     with torch.device("meta"):
         assert (
-            count(
-                UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder, subfolder="unet"))
-            )
-            == unet
+            count(UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder, subfolder="unet"))) == unet
         )
-        assert (
-            count(AutoencoderKL.from_config(AutoencoderKL.load_config(folder, subfolder="vae"))) == 83_653_863
-        )
+        assert count(AutoencoderKL.from_config(AutoencoderKL.load_config(folder, subfolder="vae"))) == 83_653_863
         assert count(CLIPTextModel(CLIPTextConfig.from_pretrained(folder, subfolder="text_encoder"))) == text
         if kind == "sdxl":
             config = CLIPTextConfig.from_pretrained(folder, subfolder="text_encoder_2")

@@ -1,0 +1,104 @@
+"""Acceleration is a wish: what cannot be had is said in one sentence, and the plain path runs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from artflow.models import acceleration
+from artflow.models.acceleration import accelerate
+
+
+@pytest.fixture(scope="module")
+def model(tiny, load):
+    """As small as a UNet with a text condition gets: compilers take seconds for each layer."""
+    return load(tiny(channels=(8,)))
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@torch.inference_mode()
+def denoise(model, rows: int = 1) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(rows)
+    latents = torch.randn(rows, 4, 8, 8, generator=generator).contiguous(memory_format=torch.channels_last)
+    text = torch.randn(rows, 77, 32, generator=generator)
+    times = torch.full((rows,), 499.0)
+    return model.unet(latents, times, encoder_hidden_states=text, return_dict=False)[0]
+
+
+@torch.inference_mode()
+def decode(model, latents: torch.Tensor) -> torch.Tensor:
+    return model.vae.decode(latents, return_dict=False)[0]
+
+
+def test_none_changes_nothing(model):
+    result = accelerate(model, "none")
+    assert (result.active, result.problem, result.fixed_batches) == ("none", None, False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [
+        ("xformers", "pip install xformers"),
+        ("tensorrt", "pip install torch-tensorrt"),
+        ("openvino", "pip install openvino"),
+    ],
+)
+def test_one_that_is_not_installed_names_the_command_that_installs_it(model, monkeypatch, kind, command):
+    monkeypatch.setattr(acceleration, "find_spec", lambda module: None)
+    before = denoise(model)
+    result = accelerate(model, kind)
+    assert (result.asked, result.active) == (kind, "none")
+    assert result.problem == f"{kind} is not installed, so the plain path runs; install it with: {command}"
+    assert torch.equal(denoise(model), before)
+
+
+def test_xformers_says_that_it_needs_a_gpu(model, monkeypatch):
+    monkeypatch.setattr(acceleration, "find_spec", lambda module: object())
+    result = accelerate(model, "xformers")
+    assert result.active == "none"
+    assert result.problem == "xformers needs a CUDA GPU and the model is on cpu, so the plain path runs."
+
+
+def test_compiled_code_gives_the_same_pictures_and_can_be_taken_away(model):
+    plain = denoise(model)
+    picture = decode(model, plain)
+    result = accelerate(model, "compile")
+    assert result.fixed_batches
+
+    assert torch.allclose(denoise(model), plain, atol=1e-4)
+    assert torch.allclose(decode(model, plain), picture, atol=1e-4)
+    assert (result.active, result.problem) == ("compile", None)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 2  # the UNet and the decoder were compiled
+
+    result.remove()
+    assert result.active == "none" and not result.fixed_batches
+    assert torch.equal(denoise(model), plain)
+
+
+def test_a_compilation_that_fails_falls_back_and_says_why(model, monkeypatch):
+    plain = denoise(model)
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("/no/such/compiler",))
+    monkeypatch.setattr("torch._inductor.config.force_disable_caches", True)
+    result = accelerate(model, "compile")
+
+    assert torch.equal(denoise(model), plain)  # the person who asked first gets the picture
+
+    assert result.active == "none"
+    assert result.problem.startswith("The model could not be compiled, so the plain path runs: ")
+    assert "/no/such/compiler" in result.problem and "apt-get install g++" in result.problem
+    assert "forward" not in vars(model.unet) and "forward" not in vars(model.vae.decoder)
+
+
+def test_a_wrong_input_is_not_taken_for_a_failed_compilation(model, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    result = accelerate(model, "compile")
+    with pytest.raises(RuntimeError):
+        model.unet(torch.zeros(1, 3, 8, 8), 1, encoder_hidden_states=torch.zeros(1, 77, 32))
+    assert (result.active, result.problem) == ("compile", None)
+    result.remove()
