@@ -47,7 +47,7 @@ def write_camera_video(
     frames: int = 60,
     fps: int = 30,
 ) -> Path:
-    """Writes a Y4M file for Chromium's ``--use-file-for-fake-video-capture``; the browser plays it in a loop."""
+    """Writes a Y4M file for ``--use-file-for-fake-video-capture``; the browser plays it in a loop."""
     with path.open("wb") as file:
         file.write(f"YUV4MPEG2 W{size[0]} H{size[1]} F{fps}:1 Ip A1:1 C420jpeg\n".encode())
         for index in range(frames):
@@ -72,7 +72,7 @@ def launch_chromium(playwright, camera: Path | None = None) -> Browser:
 
 
 def watch_errors(page: Page) -> list[str]:
-    """Collects what goes wrong in the page's scripts: uncaught errors, and those that Gradio catches and logs."""
+    """Collects what goes wrong in the page's scripts: uncaught errors, and those Gradio catches and logs."""
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
 
@@ -105,7 +105,9 @@ def browser(camera_video: Path) -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A page of its own context; the test fails if a script on it failed."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US", accept_downloads=True)
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 900}, locale="en-US", accept_downloads=True
+    )
     page = context.new_page()
     errors = watch_errors(page)
     yield page

@@ -43,7 +43,8 @@ class Frame:
 class Echo:
     """How the server behaves (set by tests) and what it saw (read by tests)."""
 
-    delay: float = 0.0
+    delay: float = 0.0  # of the work, one frame after the other
+    distance: float = 0.0  # of the way back, any number of answers at once
     max_in_flight: int = 4
     size: tuple[int, int] = (512, 512)
     loading: list[dict[str, Any]] = field(default_factory=list)
@@ -59,8 +60,10 @@ class Echo:
     answered: list[int] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
     connections: list[str] = field(default_factory=list)
+    most_in_flight: int = 0
     violations: list[str] = field(default_factory=list)
     sockets: dict[WebSocket, asyncio.AbstractEventLoop] = field(default_factory=dict)
+    _parameters: dict[str, Any] = field(default_factory=dict)
 
     def reset(self) -> None:
         """Back to the defaults, forgetting everything, without closing sockets that are open."""
@@ -71,8 +74,6 @@ class Echo:
     def last_parameters(self) -> dict[str, Any]:
         """All parameters as the newest connection told them, later ones over earlier ones."""
         return self._parameters
-
-    _parameters: dict[str, Any] = field(default_factory=dict)
 
     def hang_up(self, code: int = 1011) -> None:
         """Closes every open socket, as a restarted server would."""
@@ -102,6 +103,7 @@ class _Client:
         self.in_flight: set[int] = set()
         self.latencies: list[float] = []
         self.skipped = 0
+        self.travelling: set[asyncio.Task] = set()
 
     async def run(self) -> None:
         echo = self.echo
@@ -144,6 +146,7 @@ class _Client:
         frame = Frame(self.mode, self.user_id, header, picture)
         echo.frames.append(frame)
         self.in_flight.add(frame.number)
+        echo.most_in_flight = max(echo.most_in_flight, len(self.in_flight))
         if len(self.in_flight) > echo.max_in_flight:
             echo.violations.append(f"{len(self.in_flight)} frames in flight")
         if self.mode == "realtime":
@@ -162,7 +165,14 @@ class _Client:
             await asyncio.sleep(self.echo.delay)
             picture = None if self.echo.skip else await asyncio.to_thread(_invert, frame.picture)
             self.latencies.append(1000 * (time.perf_counter() - started))
-            await self.answer(frame, picture=picture)
+            if self.echo.distance:
+                self.travelling.add(asyncio.create_task(self.answer_from_afar(frame, picture)))
+            else:
+                await self.answer(frame, picture=picture)
+
+    async def answer_from_afar(self, frame: Frame, picture: bytes | None) -> None:
+        await asyncio.sleep(self.echo.distance)
+        await _quietly(self.answer(frame, picture=picture))
 
     async def answer(self, frame: Frame, *, picture: bytes | None = None, dropped: bool = False) -> None:
         echo = self.echo

@@ -22,6 +22,7 @@ class CanvasView(LiveView):
                 "canvas/sheet.js",
                 "canvas/history.js",
                 "canvas/stroke.js",
+                "canvas/tools.js",
                 "canvas/outbox.js",
                 "canvas/layers.js",
                 "canvas/script.js",

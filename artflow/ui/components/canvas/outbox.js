@@ -63,7 +63,8 @@ class Outbox {
       if (!this.connection.hasPlace()) return false;
       const end = this.ends[0];
       const picture = await end;
-      if (!this.connection.hasPlace() || this.ends[0] !== end) return this.ends.length > 0 && this.connection.hasPlace();
+      if (this.ends[0] !== end) return true; // the queue changed meanwhile: look again
+      if (!this.connection.hasPlace()) return false;
       this.ends.shift();
       this.sentEnds.set(this.connection.send(picture), end);
       return true;

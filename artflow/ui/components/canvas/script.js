@@ -1,25 +1,20 @@
 // The canvas view: tools on top, paper on one side, the picture that follows each stroke on the other.
 
-const COLOURS = ["#1b1b1f", "#ffffff", "#e5484d", "#f5a524", "#ffe14d", "#46a758", "#3e7bfa", "#8e5bd6"];
-const SIZES = { min: 1, max: 128 };
+const TYPED_IN = "input:not([type=range], [type=color]), textarea, select, [contenteditable=true]";
 
 class CanvasView extends LiveView {
   constructor(root) {
     super(root, "canvas");
     this.paper = this.find(".af-paper");
     this.ring = this.find(".af-ring");
-    this.tool = "brush";
-    this.sizes = { brush: 12, eraser: 36 };
-    this.colour = COLOURS[0];
+    this.tools = new Tools(root);
     this.stroke = null;
     this.outbox = new Outbox(this.connection, () => this.capture(), () => this.showWaiting());
     this.newSheet();
-    this.buildColours();
-    this.listenToTools();
+    this.listenToButtons();
     this.listenToPaper();
     this.listenToPictures();
     this.listenToKeys();
-    this.setTool("brush");
     if (hub.pictures.canvas) this.loadPicture(hub.pictures.canvas);
     delete hub.pictures.canvas;
   }
@@ -31,7 +26,8 @@ class CanvasView extends LiveView {
     this.shot = newSurface(width, height);
     this.history = new History();
     this.touched = false; // whether there is anything to ask a picture for
-    this.strip = new LayerStrip(this.find(".af-layer-list"), this.sheet, (action, layer) => this.layerAction(action, layer));
+    const act = (action, layer) => this.layerAction(action, layer);
+    this.strip = new LayerStrip(this.find(".af-layer-list"), this.sheet, act);
     this.paper.width = width;
     this.paper.height = height;
     this.refresh();
@@ -61,7 +57,7 @@ class CanvasView extends LiveView {
   answered(info, jpeg) {
     this.outbox.answered(info.frame);
     if (jpeg.length) {
-      // Strokes are answered one after the other, so more on the way than one in work and one next only adds waiting.
+      // Strokes are answered one by one: more on the way than one in work and one next only adds waiting.
       const { connection } = this;
       connection.interval = 0.8 * connection.interval + 0.2 * Math.max(1000 / 30, info.latency_ms);
     }
@@ -91,7 +87,8 @@ class CanvasView extends LiveView {
 
   capture() {
     const { width, height } = this.size;
-    if (this.shot.canvas.width !== width || this.shot.canvas.height !== height) this.shot = newSurface(width, height);
+    const { canvas } = this.shot;
+    if (canvas.width !== width || canvas.height !== height) this.shot = newSurface(width, height);
     this.sheet.drawOn(this.shot);
     return encodeJpeg(this.shot.canvas, CANVAS_QUALITY);
   }
@@ -159,14 +156,15 @@ class CanvasView extends LiveView {
     });
   }
 
-  async loadPicture(url) {
-    await this.usePicture(await (await fetch(url)).blob());
+  loadPicture(url) {
+    return this.usePicture(fetch(url).then((response) => response.blob()));
   }
 
-  async usePicture(blob) {
+  // Takes a file or blob, or the promise of one.
+  async usePicture(file) {
     let bitmap;
     try {
-      bitmap = await createImageBitmap(blob);
+      bitmap = await createImageBitmap(await file);
     } catch {
       return this.failed(say("not_a_picture"));
     }
@@ -229,8 +227,9 @@ class CanvasView extends LiveView {
     event.preventDefault();
     this.paper.focus({ preventScroll: true });
     this.paper.setPointerCapture(event.pointerId);
-    const erase = this.tool === "eraser" || event.button === 5;
-    this.stroke = new Stroke(layer.context, this.scratch, { colour: this.colour, erase }, this.pointOf(event));
+    const erase = this.tools.tool === "eraser" || event.button === 5;
+    const paint = { colour: this.tools.colour, erase };
+    this.stroke = new Stroke(layer.context, this.scratch, paint, this.pointOf(event));
     this.touched = true;
     this.root.classList.add("af-touched");
     this.wake();
@@ -261,7 +260,7 @@ class CanvasView extends LiveView {
     return {
       x: ((event.clientX - box.left) * this.sheet.width) / box.width,
       y: ((event.clientY - box.top) * this.sheet.height) / box.height,
-      width: widthAt(event, this.sizes[this.tool], this.find(".af-pressure").getAttribute("aria-pressed") === "true"),
+      width: widthAt(event, this.tools.size, this.tools.pressure),
     };
   }
 
@@ -269,64 +268,20 @@ class CanvasView extends LiveView {
   showRing(event) {
     this.ring.hidden = event.pointerType === "touch";
     const box = this.paper.getBoundingClientRect();
-    const diameter = (this.sizes[this.tool] * box.width) / this.sheet.width;
+    const diameter = (this.tools.size * box.width) / this.sheet.width;
+    const [left, top] = [event.clientX - box.left - diameter / 2, event.clientY - box.top - diameter / 2];
     this.ring.style.width = this.ring.style.height = `${diameter}px`;
-    this.ring.style.transform = `translate(${event.clientX - box.left - diameter / 2}px, ${event.clientY - box.top - diameter / 2}px)`;
+    this.ring.style.transform = `translate(${left}px, ${top}px)`;
   }
 
-  // --- tools --------------------------------------------------------------------------------------------
+  // --- buttons -------------------------------------------------------------------------------------------
 
-  listenToTools() {
-    this.on(".af-brush", "click", () => this.setTool("brush"));
-    this.on(".af-eraser", "click", () => this.setTool("eraser"));
-    this.on(".af-size", "input", ({ target }) => this.setSize(Number(target.value)));
-    this.on(".af-colour", "input", ({ target }) => this.setColour(target.value));
-    this.on(".af-pressure", "click", ({ currentTarget: button }) => {
-      button.setAttribute("aria-pressed", button.getAttribute("aria-pressed") !== "true");
-    });
+  listenToButtons() {
     this.on(".af-undo", "click", () => this.undo());
     this.on(".af-redo", "click", () => this.redo());
     this.on(".af-clear", "click", () => this.clear());
     this.on(".af-layer-add", "click", () => this.addLayer());
     this.on(".af-use-result", "click", () => this.useResult());
-  }
-
-  buildColours() {
-    const swatches = COLOURS.map((colour) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.className = "af-swatch";
-      button.dataset.colour = colour;
-      button.style.background = colour;
-      button.title = `${say("colour")} ${colour}`;
-      button.setAttribute("aria-label", button.title);
-      button.addEventListener("click", () => this.setColour(colour));
-      return button;
-    });
-    this.find(".af-swatches").prepend(...swatches);
-    this.setColour(this.colour);
-  }
-
-  setColour(colour) {
-    this.colour = colour;
-    this.find(".af-colour").value = colour;
-    for (const swatch of this.root.querySelectorAll(".af-swatch")) {
-      swatch.setAttribute("aria-pressed", swatch.dataset.colour === colour);
-    }
-    if (this.tool === "eraser") this.setTool("brush"); // choosing a colour means to paint with it
-  }
-
-  setTool(tool) {
-    this.tool = tool;
-    for (const name of ["brush", "eraser"]) this.find(`.af-${name}`).setAttribute("aria-pressed", name === tool);
-    this.setSize(this.sizes[tool]);
-  }
-
-  setSize(size) {
-    const sane = Math.round(Math.min(SIZES.max, Math.max(SIZES.min, size)));
-    this.sizes[this.tool] = sane;
-    this.find(".af-size").value = sane;
-    this.find(".af-size-value").textContent = sane;
   }
 
   // --- pictures from outside ----------------------------------------------------------------------------
@@ -368,7 +323,7 @@ class CanvasView extends LiveView {
 
   // Keys and pasted pictures are ours only over or in the view, and never while somebody types.
   hasAttention({ target }) {
-    const typing = target.closest?.("input:not([type=range], [type=color]), textarea, select, [contenteditable=true]");
+    const typing = target.closest?.(TYPED_IN);
     return this.seen && !typing && (this.hovered || this.root.contains(document.activeElement));
   }
 
@@ -380,10 +335,10 @@ class CanvasView extends LiveView {
       "Ctrl+z": () => this.undo(),
       "Ctrl+Shift+z": () => this.redo(),
       "Ctrl+y": () => this.redo(),
-      b: () => this.setTool("brush"),
-      e: () => this.setTool("eraser"),
-      "[": () => this.setSize(Math.min(this.sizes[this.tool] - 1, this.sizes[this.tool] * 0.8)),
-      "]": () => this.setSize(Math.max(this.sizes[this.tool] + 1, this.sizes[this.tool] * 1.25)),
+      b: () => this.tools.choose("brush"),
+      e: () => this.tools.choose("eraser"),
+      "[": () => this.tools.smaller(),
+      "]": () => this.tools.larger(),
     }[key];
     if (!action || event.altKey) return;
     event.preventDefault();

@@ -11,7 +11,7 @@ class Stroke {
     this.paint = { colour, erase };
     this.box = { left: width, top: height, right: 0, bottom: 0 };
     this.last = this.middle = point;
-    this.line(point.width, (path) => path.lineTo(point.x, point.y), point); // a tap leaves a dot
+    this.dot(point); // browsers draw nothing for a line without length
   }
 
   add(point) {
@@ -34,19 +34,33 @@ class Stroke {
     return patchOf(this.context, left, top, right - left, bottom - top, this.scratch);
   }
 
-  line(width, draw, ...reached) {
+  dot({ x, y, width }) {
+    this.draw((context) => {
+      context.arc(x, y, width / 2, 0, 2 * Math.PI);
+      context.fill();
+    });
+    this.grow({ x, y }, width / 2 + 2);
+  }
+
+  line(width, addPath, ...reached) {
+    this.draw((context) => {
+      context.lineWidth = width;
+      context.lineCap = context.lineJoin = "round";
+      context.moveTo(this.middle.x, this.middle.y);
+      addPath(context);
+      context.stroke();
+    });
+    for (const point of [this.middle, ...reached]) this.grow(point, width / 2 + 2);
+  }
+
+  draw(paint) {
     const { context } = this;
     context.save();
     context.globalCompositeOperation = this.paint.erase ? "destination-out" : "source-over";
-    context.strokeStyle = this.paint.erase ? "#000" : this.paint.colour;
-    context.lineWidth = width;
-    context.lineCap = context.lineJoin = "round";
+    context.strokeStyle = context.fillStyle = this.paint.erase ? "#000" : this.paint.colour;
     context.beginPath();
-    context.moveTo(this.middle.x, this.middle.y);
-    draw(context);
-    context.stroke();
+    paint(context);
     context.restore();
-    for (const point of [this.middle, ...reached]) this.grow(point, width / 2 + 2);
   }
 
   grow({ x, y }, margin) {

@@ -22,7 +22,8 @@ function unpackMessage(buffer) {
 
 function newUserId() {
   if (crypto.randomUUID) return crypto.randomUUID(); // only there on https and localhost
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 function socketUrl(mode) {
@@ -36,27 +37,34 @@ function socketUrl(mode) {
 }
 
 // How many frames to keep on the way. A far or pipelined server needs several to stay busy; for a near one each
-// frame more only adds latency. So: as many as fit into one round trip, and one fewer whenever the server
-// had to drop a frame, because it then has more than it can use.
+// frame more only adds latency. So: as many as fit into one round trip, and one fewer when the server drops a
+// good part of them, because it then has more than it can use. Later one more is tried, each time more rarely.
 class FlightWindow {
   constructor(max) {
     this.max = this.limit = max;
-    this.roundTrip = 0;
+    this.roundTrip = 0; // smoothed
+    this.drops = 0; // part of the answers that were drops, smoothed
+    this.patience = 5000;
     this.limitedAt = 0;
   }
 
-  observe(roundTrip) {
+  answered(roundTrip) {
     this.roundTrip = this.roundTrip ? 0.8 * this.roundTrip + 0.2 * roundTrip : roundTrip;
+    this.drops *= 0.9;
   }
 
-  dropped(now, size) {
-    this.limit = Math.max(1, size - 1);
+  dropped(now) {
+    this.drops = 0.9 * this.drops + 0.1;
+    if (this.drops < 0.2 || this.limit === 1) return; // one slow moment is no reason
+    this.limit -= 1;
+    this.drops = 0;
     this.limitedAt = now;
+    this.patience = Math.min(60_000, 2 * this.patience);
   }
 
   size(interval, now) {
-    if (this.limit < this.max && now - this.limitedAt > 5000) {
-      this.limit += 1; // the server may have become faster: try again
+    if (this.limit < this.max && now - this.limitedAt > this.patience) {
+      this.limit += 1;
       this.limitedAt = now;
     }
     return Math.max(1, Math.min(this.limit, Math.ceil(this.roundTrip / interval)));
@@ -153,8 +161,8 @@ class Connection {
   readAnswer(info, jpeg) {
     const now = performance.now();
     const sentAt = this.inFlight.get(info.frame);
-    if (info.dropped) this.window.dropped(now, this.inFlight.size);
-    else if (!info.skipped && sentAt) this.window.observe(now - sentAt);
+    if (info.dropped) this.window.dropped(now);
+    else if (!info.skipped && sentAt) this.window.answered(now - sentAt); // a skip says nothing about real work
     this.inFlight.delete(info.frame);
     this.owner.answered(info, jpeg);
     this.owner.placeFree();

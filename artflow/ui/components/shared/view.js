@@ -163,6 +163,7 @@ class LiveView {
   }
 
   async answered(info, jpeg) {
+    this.hideVeil();
     if (!jpeg.length) return; // skipped or dropped: the picture that is there stays
     if (!(await this.result.show(info, jpeg))) return;
     this.root.dataset.shown = info.frame;
