@@ -6,6 +6,7 @@ keep their scale, because zeros, infinities and denormals would compute faster o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -41,19 +42,17 @@ def build_full_size(
     folder = CONFIGS / FOLDERS[kind]
     generator = torch.Generator(device).manual_seed(seed)
 
-    def build(make: Any, *, on_meta: bool = True) -> Any:
-        with torch.device("meta" if on_meta else device):
+    def build(make: Callable[[], Any]) -> Any:
+        with torch.device("meta"):
             module = make()
         with without_chatter():
-            module = module.to(dtype)
-        if on_meta:
-            module = module.to_empty(device=device)
+            module = module.to(dtype).to_empty(device=device)
         _fill(module, generator)
         return module.requires_grad_(False).eval()
 
     def text(name: str, cls: type) -> Any:
         config = CLIPTextConfig.from_pretrained(folder, subfolder=name, num_hidden_layers=text_layers)
-        return build(lambda: cls(config), on_meta=False)  # its position ids are a buffer that has to be real
+        return build(lambda: cls(config))
 
     unet_config = UNet2DConditionModel.load_config(folder, subfolder="unet")
     vae_config = AutoencoderKL.load_config(folder, subfolder="vae")
@@ -92,7 +91,10 @@ def build_full_size(
 
 
 def _fill(module: nn.Module, generator: torch.Generator) -> None:
-    """Weights that keep the variance of what goes through; norms as they start; no biases."""
+    """Weights that keep the variance of what goes through; norms as they start; no biases; real position ids."""
+    for name, buffer in module.named_buffers():
+        assert name.endswith("position_ids"), name
+        buffer.copy_(torch.arange(buffer.shape[-1]))
     for part in module.modules():
         for name, weight in part.named_parameters(recurse=False):
             if name == "bias":

@@ -158,6 +158,14 @@ def test_an_endpoint_that_cannot_be_reached_is_named(tmp_path):
     assert caught.value.code == "download_failed"
 
 
+def test_offline_is_respected(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ArtflowError, match="me/model is not downloaded yet, and HF_HUB_OFFLINE forbids") as caught:
+        download("me/model", endpoint=server.url, cache_dir=tmp_path)
+    assert caught.value.code == "download_failed"
+    assert server.log == []
+
+
 LOAD = """
 import json, sys, torch
 from artflow.errors import ArtflowError
@@ -184,9 +192,6 @@ def load_elsewhere(**environment: str) -> dict:
 def test_a_hub_id_is_loaded_end_to_end_and_again_without_a_network(server, tmp_path):
     """HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE; the small VAE from a repository of its own."""
     home = {"HF_HOME": str(tmp_path)}
-    offline = load_elsewhere(**home, HF_HUB_OFFLINE="1", HF_ENDPOINT=server.url)
-    assert offline["message"] == "me/model is not downloaded yet, and HF_HUB_OFFLINE forbids to do it now."
-
     loaded = load_elsewhere(**home, HF_ENDPOINT=server.url)
     assert loaded["vae"] == "AutoencoderTiny"
     fractions = [f for _, f in loaded["heard"] if f is not None]
