@@ -1,0 +1,1 @@
+"""Ratios against peers: the same work, on the same machine, in the same run. Figures in RESULTS.md."""
