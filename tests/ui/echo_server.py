@@ -45,6 +45,7 @@ class Echo:
 
     delay: float = 0.0  # of the work, one frame after the other
     distance: float = 0.0  # of the way back, any number of answers at once
+    steps: int = 1  # pipelined in realtime: the answer to a frame comes with the (steps - 1)-th frame after it
     max_in_flight: int = 4
     size: tuple[int, int] = (512, 512)
     loading: list[dict[str, Any]] = field(default_factory=list)
@@ -99,6 +100,7 @@ class _Client:
     def __init__(self, echo: Echo, socket: WebSocket, mode: str, user_id: str) -> None:
         self.echo, self.socket, self.mode, self.user_id = echo, socket, mode, user_id
         self.waiting: list[Frame] = []
+        self.air: list[Frame] = []
         self.wake = asyncio.Event()
         self.in_flight: set[int] = set()
         self.latencies: list[float] = []
@@ -160,7 +162,10 @@ class _Client:
             while not self.waiting:
                 self.wake.clear()
                 await self.wake.wait()
-            frame = self.waiting.pop(0)
+            self.air.append(self.waiting.pop(0))
+            if self.mode == "realtime" and len(self.air) < self.echo.steps:
+                continue
+            frame = self.air.pop(0)
             started = time.perf_counter()
             await asyncio.sleep(self.echo.delay)
             picture = None if self.echo.skip else await asyncio.to_thread(_invert, frame.picture)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.ui.driver import Canvas, Webcam, wait_until
@@ -148,3 +149,19 @@ def test_far_server_gets_several_frames_on_the_way(webcam: Webcam, echo: Echo) -
     echo.distance = 0.15
     webcam.start()
     wait_until(webcam.page, lambda: echo.most_in_flight >= 3, "a full pipe")
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.1])
+def test_pipelining_server_is_kept_supplied(webcam: Webcam, echo: Echo, delay: float) -> None:
+    """It answers a frame only when the third one after it has come: waiting for the answer would be for ever."""
+    echo.steps, echo.delay = 4, delay
+    webcam.start()
+    webcam.wait_shown(12)
+
+
+def test_more_steps_in_the_middle_of_a_session(webcam: Webcam, echo: Echo) -> None:
+    """The window has settled at one frame when the server suddenly needs four on the way."""
+    webcam.start()
+    webcam.wait_shown(20)
+    echo.steps = 4
+    webcam.wait_shown(echo.frames[-1].number + 12)

@@ -71,8 +71,9 @@ class CanvasView extends LiveView {
 
   // A new prompt asks for a new picture of the same drawing; the frame takes the parameters along.
   settingsChanged(keys) {
-    super.settingsChanged(keys);
-    if (this.touched) this.outbox.sheetChanged();
+    if (!this.touched) return super.settingsChanged(keys);
+    this.connection.parametersChanged(keys);
+    this.outbox.sheetChanged();
   }
 
   showWaiting() {

@@ -89,6 +89,7 @@ class Connection {
     this.credits = 0;
     this.inFlight = new Map(); // frame number -> when it was sent
     this.window = new FlightWindow(1);
+    this.lastNews = 0; // when something was last sent or answered
     this.unsent = new Set(Object.keys(hub.settings[this.mode] ?? {}));
   }
 
@@ -164,6 +165,7 @@ class Connection {
     if (info.dropped) this.window.dropped(now);
     else if (!info.skipped && sentAt) this.window.answered(now - sentAt); // a skip says nothing about real work
     this.inFlight.delete(info.frame);
+    this.lastNews = now;
     this.owner.answered(info, jpeg);
     this.owner.placeFree();
   }
@@ -178,18 +180,25 @@ class Connection {
     return this.hasPlace() && this.inFlight.size < this.window.size(this.interval, performance.now());
   }
 
+  // Whether the answer may be waiting for more frames: a server that pipelines n steps over n frames answers the
+  // first one when it has the n-th. Before the first answer that can only be tried.
+  isStalled() {
+    const patience = this.window.roundTrip ? Math.max(250, 2 * this.window.roundTrip) : 0;
+    return this.hasPlace() && performance.now() - this.lastNews >= patience;
+  }
+
   // Sends a picture (bytes) with every parameter that changed since the last message; returns its number.
   send(picture) {
     const frame = ++this.frame;
     this.credits -= 1;
-    this.inFlight.set(frame, performance.now());
+    this.lastNews = performance.now();
+    this.inFlight.set(frame, this.lastNews);
     this.socket.send(packMessage({ status: "next_frame", frame, ...this.takeUnsent() }, picture));
     return frame;
   }
 
   parametersChanged(keys) {
     for (const key of keys) this.unsent.add(key);
-    this.flushSoon();
   }
 
   // The next frame takes the parameters along; when none goes within a moment they go alone.

@@ -183,9 +183,10 @@ class LiveView {
   }
 
   counted(stats) {
+    const { latency_ms_p50: middle, latency_ms_p95: slow } = stats;
     const entries = [
       ["fps", stats.fps.toFixed(1)],
-      ["latency", `${Math.round(stats.latency_ms_p50)} / ${Math.round(stats.latency_ms_p95)} ms`],
+      ["latency", middle === null ? "–" : `${Math.round(middle)} / ${Math.round(slow)} ms`],
       ["dropped", stats.dropped],
       ["skipped", stats.skipped],
       ["sessions", stats.sessions],
@@ -197,6 +198,7 @@ class LiveView {
 
   settingsChanged(keys) {
     this.connection.parametersChanged(keys);
+    this.connection.flushSoon();
   }
 
   snapshot() {

@@ -10,9 +10,7 @@ from artflow.ui.components.live_view import LiveView
 class WebcamView(LiveView):
     """The camera on one side, the picture that follows it on the other."""
 
-    def __init__(
-        self, *, size: tuple[int, int] = (512, 512), elem_id: str = "artflow-webcam", **kwargs: Any
-    ) -> None:
+    def __init__(self, *, size: tuple[int, int] = (512, 512), elem_id: str = "artflow-webcam", **kwargs: Any) -> None:
         super().__init__(
             size=size,
             elem_id=elem_id,
