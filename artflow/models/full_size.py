@@ -31,13 +31,14 @@ def build_full_size(
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
     vae: Literal["tiny", "kl"] = "tiny",
-    text_layers: int = 2,
+    text_layers: int | None = 2,
     seed: int = 0,
 ) -> Model:
     """A `Model` as `load_model` would give it: UNet of 860 M (sd15), 866 M (sd-turbo) or 2.6 G weights (sdxl).
 
-    ``vae="tiny"`` is TAESD's architecture. The text towers have their real width and ``text_layers`` layers: a
-    prompt is encoded once, so their depth costs memory and says nothing about frames. Built on ``device`` directly.
+    ``vae="tiny"`` is TAESD's architecture. The text towers have their real width and ``text_layers`` layers
+    (``None``: all): a prompt is encoded once, so depth costs memory there and says nothing about frames. Built on
+    ``device`` directly.
     """
     folder = CONFIGS / FOLDERS[kind]
     generator = torch.Generator(device).manual_seed(seed)
@@ -51,7 +52,8 @@ def build_full_size(
         return module.requires_grad_(False).eval()
 
     def text(name: str, cls: type) -> Any:
-        config = CLIPTextConfig.from_pretrained(folder, subfolder=name, num_hidden_layers=text_layers)
+        config = CLIPTextConfig.from_pretrained(folder, subfolder=name)
+        config.num_hidden_layers = text_layers or config.num_hidden_layers
         return build(lambda: cls(config))
 
     unet_config = UNet2DConditionModel.load_config(folder, subfolder="unet")

@@ -52,7 +52,7 @@ def write_checkpoint(
         text = _open_clip(towers[0], "cond_stage_model.model.")
     else:
         text = _clip(towers[0], "cond_stage_model.transformer.")
-    tensors = {k: v.contiguous().clone() for k, v in (unet | vae | text).items()}
+    tensors = {k: v.contiguous() for k, v in (unet | vae | text).items()}
     save_file(tensors, path, metadata=metadata)
     return path
 
