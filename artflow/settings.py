@@ -132,18 +132,28 @@ def load_settings(
     Raises:
         ArtflowError: ``bad_settings``, naming every bad key, its value and what is allowed.
     """
-    tree: dict[str, Any] = yaml.safe_load(yaml_file.read_text("utf-8")) or {}
+    tree = _read_yaml(yaml_file)
+    _rename_older(tree)
     for source in (dotenv_values(env_file) if env_file.is_file() else {}, environ):
         for prefix in PREFIXES:
             for name, value in source.items():
                 if name.startswith(prefix) and value is not None:
                     _put(tree, name.removeprefix(prefix).lower().split("__"), _parsed(value))
-    for old, new in OLDER_KEYS.items():
-        _rename(tree, old.split("."), new.split("."))
+            _rename_older(tree)  # each time: an older name must not win over what comes later
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
         raise ArtflowError("bad_settings", "; ".join(_sentence(e) for e in error.errors())) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ArtflowError("bad_settings", f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict | None):
+        raise ArtflowError("bad_settings", f"{path} holds {tree!r}; it must be groups of settings")
+    return tree or {}
 
 
 def _parsed(value: str) -> Any:
@@ -162,7 +172,16 @@ def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:
         if not isinstance(child, dict):
             child = tree[name] = {}
         tree = child
-    tree[path[-1]] = value
+    if isinstance(value, dict) and isinstance(tree.get(path[-1]), dict):
+        for name, part in value.items():
+            _put(tree[path[-1]], [name], part)
+    else:
+        tree[path[-1]] = value
+
+
+def _rename_older(tree: dict[str, Any]) -> None:
+    for old, new in OLDER_KEYS.items():
+        _rename(tree, old.split("."), new.split("."))
 
 
 def _rename(tree: dict[str, Any], old: list[str], new: list[str]) -> None:
