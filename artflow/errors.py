@@ -26,6 +26,7 @@ class ArtflowError(Exception):
 def validation_sentence(error: Mapping[str, Any], allowed: Iterable[str], noun: str = "parameter") -> str:
     """One of pydantic's errors as a sentence that names the key, the value and what is allowed."""
     key = ".".join(str(part) for part in error["loc"])
+    key = key if len(key) <= 80 else key[:77] + "..."
     value = repr(error["input"])
     value = value if len(value) <= 80 else value[:77] + "..."
     if error["type"] == "extra_forbidden":

@@ -10,7 +10,7 @@ from typing import Any
 
 from artflow.settings import LogSettings
 
-FACTS = ("session", "job", "mode", "model", "code")  # what `extra=` may bring into a line
+FACTS = ("session", "job", "mode", "model", "code", "prompt")  # what `extra=` may bring into a line
 
 
 class JsonLines(logging.Formatter):

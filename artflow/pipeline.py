@@ -37,6 +37,12 @@ class Loading:
         self.message = f"Loading {spec.title}"
         self.fraction: float | None = None
         self.runner: Future[Runner] = Future()
+        self.acceleration: Acceleration | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the load has ended with an error; asking for the model again tries again."""
+        return self.runner.done() and self.runner.exception() is not None
 
     def say(self, message: str, fraction: float | None) -> None:
         """Note the progress; read by whoever waits."""
@@ -53,8 +59,8 @@ class Pipeline:
         self.settings = settings
         self.catalog = catalog or load_catalog()
         self.device = pick_device(settings.model.device)
-        self._accelerations: list[Acceleration] = []
         self._lock = threading.Lock()
+        self._jobs = 0  # requests in `generate`, the model's load included
         self._engine: Engine | None = None
         self._models: dict[str, Loading] = {}
         chosen = settings.model.model_id
@@ -115,7 +121,7 @@ class Pipeline:
         engine = self.engine
         with self._lock:
             loading = self._models.get(spec.id)
-            if loading is None or (loading.runner.done() and loading.runner.exception() is not None):
+            if loading is None or loading.failed:
                 self._make_room(engine)
                 loading = self._models[spec.id] = Loading(spec)
                 threading.Thread(target=self._load, args=(loading, engine), name=f"load {spec.id}", daemon=True).start()
@@ -124,20 +130,23 @@ class Pipeline:
     @property
     def notes(self) -> list[str]:
         """What people should know: each fallback, and why."""
-        notes = [a.problem for a in self._accelerations if a.problem]
+        with self._lock:
+            accelerations = [loading.acceleration for loading in self._models.values()]
+        notes = [a.problem for a in accelerations if a is not None and a.problem]
         if self.settings.model.use_cuda_graph and self.device != "cuda":
             notes.append(f"use_cuda_graph needs a CUDA device; this one is {self.device}, so it is off.")
         return list(dict.fromkeys(notes))
 
     def _make_room(self, engine: Engine) -> None:
         """Let go of idle models, so that one more fits; the lock is held."""
-        for name, other in list(self._models.items()):
+        self._models = {name: other for name, other in self._models.items() if not other.failed}
+        for name in sorted(self._models, key=lambda name: name == self.spec.id):  # the app's own goes last
             if len(self._models) < self.settings.model.max_loaded:
                 return
-            failed = other.runner.done() and other.runner.exception() is not None
-            if failed or (other.runner.done() and name != self.spec.id and not engine.uses(other.runner.result())):
+            runner = self._models[name].runner
+            if runner.done() and not engine.uses(runner.result()):
                 del self._models[name]
-        if len(self._models) >= self.settings.model.max_loaded and self.settings.model.max_loaded > 1:
+        if len(self._models) >= self.settings.model.max_loaded:
             raise ArtflowError("busy", f"{len(self._models)} models are in use already; try again in a moment.")
 
     def _load(self, loading: Loading, engine: Engine) -> None:
@@ -145,7 +154,7 @@ class Pipeline:
             runner = self._runner(loading)
             engine.call(lambda: self._warm_up(runner)).result()
             loading.runner.set_result(runner)
-        except Exception as error:  # noqa: BLE001 - whoever waits for the model is told
+        except Exception as error:
             if not isinstance(error, ArtflowError):
                 log.error("a model could not be loaded", exc_info=error)
                 error = ArtflowError("model_load_failed", f"{loading.spec.title} could not be loaded: {error}")
@@ -169,7 +178,7 @@ class Pipeline:
         graphs = wanted.use_cuda_graph and self.device == "cuda"
         if wanted.use_cuda_graph and not graphs:
             log.warning("use_cuda_graph is off: it needs a CUDA device")
-        self._accelerations.append(acceleration)
+        loading.acceleration = acceleration
         return Runner(
             model,
             max_batch=wanted.max_batch,
@@ -211,6 +220,7 @@ class Pipeline:
         params = self.changed(self.live_defaults(mode), changes)
         session = LiveSession(runner, params, self.modes[mode].flow, on_result, max_size=limits.max_size)
         self.engine.add(session)
+        log.info("a live session", extra={"session": session.id, "mode": mode, "model": runner.model.id})
         return session
 
     def changed(self, params: LiveParams, changes: Mapping[str, Any]) -> LiveParams:
@@ -221,7 +231,13 @@ class Pipeline:
         """
         from artflow.modes.params import merged
 
-        return merged(type(params), params.model_dump(), changes, max_prompt=self.settings.server.max_prompt)
+        new = merged(type(params), params.model_dump(), changes, max_prompt=self.settings.server.max_prompt)
+        if new.prompt != params.prompt and self.settings.logging.prompts:
+            log.info("a new prompt", extra=self._prompt_for_log(new.prompt))
+        return new
+
+    def _prompt_for_log(self, prompt: str) -> dict[str, str]:
+        return {"prompt": prompt} if self.settings.logging.prompts else {}
 
     def generate(
         self,
@@ -235,7 +251,6 @@ class Pipeline:
         Raises:
             ArtflowError: bad parameters, ``busy`` where too many wait, or what went wrong on the way.
         """
-        from artflow.engine.job import Job
         from artflow.modes import text
         from artflow.modes.params import merged
 
@@ -243,16 +258,35 @@ class Pipeline:
         params = merged(
             text.TextParams, self.text_defaults().model_dump(), changes, max_prompt=limits.max_prompt
         )
-        if self.engine.jobs >= limits.max_jobs:
-            raise ArtflowError("busy", f"{limits.max_jobs} jobs wait already; try again in a moment.")
-        cancelled = cancelled or threading.Event()
+        with self._lock:
+            if self._jobs >= limits.max_jobs:
+                raise ArtflowError("busy", f"{limits.max_jobs} jobs wait already; try again in a moment.")
+            self._jobs += 1
+        try:
+            return self._generate(params, on_progress, on_loading, cancelled or threading.Event())
+        finally:
+            with self._lock:
+                self._jobs -= 1
+
+    def _generate(
+        self,
+        params: TextParams,
+        on_progress: Callable[[Progress], None],
+        on_loading: Callable[[Loading], None],
+        cancelled: threading.Event,
+    ) -> list[Made]:
+        from artflow.engine.job import Job
+        from artflow.modes import text
+
         loading = self.load(params.model)
         while not loading.runner.done():
             on_loading(loading)
             if cancelled.wait(0.1):
                 return []
         runner = loading.runner.result()
-        job = Job(runner, text.orders(params, runner, limits.max_size), on_progress, cancelled)
+        job = Job(runner, text.orders(params, runner, self.settings.server.max_size), on_progress, cancelled)
+        about = {"model": runner.model.id} | self._prompt_for_log(params.prompt)
+        log.info("a job of %d pictures", params.batch_count, extra={"job": job.id} | about)
         self.engine.add(job)
         return job.wait()
 
@@ -266,7 +300,7 @@ class Pipeline:
             memory = round(torch.cuda.memory_allocated() / 1e6)
         return {
             "sessions": engine.sessions,
-            "jobs": engine.jobs,
+            "jobs": self._jobs,
             "model_calls": engine.calls,
             "rows": engine.rows,
             "gpu_memory_mb": memory,

@@ -23,7 +23,8 @@ def merged(kind: type[P], *layers: Mapping[str, Any], max_prompt: int = 1_000) -
         values |= {_name(kind, key): value for key, value in layer.items()}
     for key, value in values.items():
         if isinstance(value, str) and len(value) > max_prompt:
-            raise ArtflowError("prompt_too_long", f"`{key}` has {len(value)} characters; at most {max_prompt} are allowed.")
+            sentence = f"`{key[:80]}` has {len(value)} characters; at most {max_prompt} are allowed."
+            raise ArtflowError("prompt_too_long", sentence)
     try:
         return kind.model_validate(values)
     except ValidationError as error:
