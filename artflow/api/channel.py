@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import HTTPConnection
@@ -20,6 +22,14 @@ if TYPE_CHECKING:
 USER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
+@dataclass(frozen=True)
+class Note:
+    """A text message on its way out; ``frees``: it answers a message, whose place comes back with it."""
+
+    message: dict[str, Any] | None
+    frees: bool = False
+
+
 class Channel:
     """One person's stream in one mode. Lives on the event loop; the engine reaches it through `arrived`."""
 
@@ -28,22 +38,33 @@ class Channel:
         self.latest: Result | None = None
         self.closed = False
         self.session: LiveSession | None = None
-        self.outbox: asyncio.Queue[Result | dict[str, Any]] = asyncio.Queue(maxsize=4 * places + 16)
+        self.outbox: asyncio.Queue[Result | Note] = asyncio.Queue()
         self._places = asyncio.Semaphore(places)
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
 
     async def occupy(self) -> None:
-        """Take a place for a frame; waits while all are taken, which holds the sender back."""
+        """Take a place for a message; waits while all are taken, which holds the sender back.
+
+        The place is held until the answer has gone out. So a client that does not read cannot pile anything up.
+        """
         await self._places.acquire()
 
     def free(self) -> None:
-        """Give a frame's place back."""
+        """Give a message's place back."""
         self._places.release()
 
+    def say(self, message: dict[str, Any]) -> None:
+        """Send a text message soon."""
+        self.outbox.put_nowait(Note(message))
+
+    def answer(self, message: dict[str, Any] | None) -> None:
+        """Give a message's place back, with something said before where there is something to say."""
+        self.outbox.put_nowait(Note(message, frees=True))
+
     def arrived(self, result: Result) -> None:
-        """A frame's fate, from any thread. Frames hold places, so these always fit the outbox."""
-        if not self._loop.is_closed():
+        """A frame's fate, from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
             self._loop.call_soon_threadsafe(self._note, result)
 
     def close(self) -> None:
@@ -51,6 +72,7 @@ class Channel:
         self.closed = True
         if self.session is not None:
             self.session.close()
+            self.session = None  # it knows `arrived`: without this the two would wait for the garbage collector
         self._ring()
 
     async def picture_after(self, previous: Result | None) -> Result | None:
@@ -106,6 +128,10 @@ class Api:
         if channel is None or channel.owner != owner:
             raise ArtflowError("no_session", f"There is no {mode} session {user_id!r}; open its socket first.")
         return channel
+
+    def is_open(self, mode: str, user_id: str) -> bool:
+        """Whether an id has a channel; says nothing about whose it is."""
+        return (mode, user_id) in self._channels
 
     def count(self, mode: str | None = None) -> int:
         """Open channels of a mode, or of all."""

@@ -47,6 +47,10 @@ def parse(text: bytes | str) -> dict[str, Any]:
         raise ArtflowError("bad_message", f"This is not JSON: {error}.") from None
     if not isinstance(value, dict):
         raise ArtflowError("bad_message", f"The JSON is a {type(value).__name__}; it must be an object.")
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):  # half a character, or brackets without end: no answer could name it
+        raise ArtflowError("bad_message", "The JSON has text that is not Unicode, or is nested too deep.") from None
     return value
 
 

@@ -70,7 +70,8 @@ async def metrics(request: Request) -> dict[str, Any]:
     """How busy the engine is."""
     numbers = api_of(request).pipeline.numbers()
     busy = numbers["sessions"] or numbers["jobs"]
-    return {"queue_length": numbers["jobs"], "worker_status": "busy" if busy else "idle", "active_jobs": numbers["jobs"]}
+    jobs = numbers["jobs"]
+    return {"queue_length": jobs, "worker_status": "busy" if busy else "idle", "active_jobs": jobs}
 
 
 @router.get("/metrics", response_class=PlainTextResponse)

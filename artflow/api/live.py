@@ -7,12 +7,13 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocketState
 
 from artflow.api import framing
-from artflow.api.channel import Api, Channel, api_of
+from artflow.api.channel import Api, Channel, Note, api_of
 from artflow.api.security import may_connect, owner_of
 from artflow.errors import ArtflowError
 from artflow.images import decode
@@ -28,6 +29,7 @@ ENVELOPE = {"status", "frame"}  # keys of a message that are no settings
 STATS_EVERY = 1.0
 POLICY = 1008  # close code: refused
 
+T = TypeVar("T", str, bytes)
 Message = tuple[dict[str, Any], bytes]
 Reader = Callable[[WebSocket], Awaitable[Message]]
 
@@ -54,21 +56,42 @@ async def older(socket: WebSocket, user_id: str, mode: str = "realtime") -> None
 
 
 async def _read_framed(socket: WebSocket) -> Message:
+    data = await _received(socket)
+    if isinstance(data, str):
+        raise ArtflowError("bad_message", "This was a text message; send one binary message a frame.")
+    header, picture = framing.unpack(data)
+    if header.get("status", "next_frame") != "next_frame":
+        raise _bad_status(header)
+    return header, picture
+
+
+async def _read_three(socket: WebSocket) -> Message:
+    """``{"status": "next_frame"}``, the settings, and the picture's bytes (which may be none)."""
+    first = framing.parse(_expect(str, await _received(socket)))
+    if first.get("status") != "next_frame":
+        raise _bad_status(first)
+    # Both are taken before either is judged: after a mistake in one, the next message begins a frame again.
+    settings, picture = await _received(socket), await _received(socket)
+    return framing.parse(_expect(str, settings)), _expect(bytes, picture)
+
+
+async def _received(socket: WebSocket) -> bytes | str:
     message = await socket.receive()
     if message["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(message.get("code", 1000))
     data = message.get("bytes")
-    if data is None:
-        raise ArtflowError("bad_message", "This was a text message; send one binary message a frame.")
-    return framing.unpack(data)
+    return data if data is not None else message["text"]
 
 
-async def _read_three(socket: WebSocket) -> Message:
-    """``{"status": "next_frame"}``, the settings, and the picture's bytes."""
-    first = framing.parse(await socket.receive_text())
-    if first.get("status") != "next_frame":
-        raise ArtflowError("bad_message", f"status is {first.get('status')!r}; it must be 'next_frame'.")
-    return framing.parse(await socket.receive_text()), await socket.receive_bytes()
+def _expect(kind: type[T], data: bytes | str) -> T:
+    if not isinstance(data, kind):
+        names = {str: "text", bytes: "binary"}
+        raise ArtflowError("bad_message", f"This was a {names[type(data)]} message; {names[kind]} comes here.")
+    return data
+
+
+def _bad_status(header: dict[str, Any]) -> ArtflowError:
+    return ArtflowError("bad_message", f"status is {str(header.get('status'))[:80]!r}; it must be 'next_frame'.")
 
 
 async def serve(
@@ -94,8 +117,8 @@ async def serve(
     except ArtflowError as error:
         await _refuse(socket, error)
         return
-    await socket.accept()
     try:
+        await socket.accept()
         async with asyncio.timeout(limits.timeout or None):
             runner = await _loaded(api, socket)
             channel.session = api.pipeline.open(mode, runner, {}, channel.arrived)
@@ -106,6 +129,9 @@ async def serve(
         await _say(socket, error.as_json())
     except WebSocketDisconnect:
         pass
+    except RuntimeError:  # what Starlette raises for a send after the end, among others
+        if WebSocketState.DISCONNECTED not in (socket.client_state, socket.application_state):
+            raise
     finally:
         channel.close()
         api.release(mode, user_id)
@@ -128,9 +154,9 @@ async def _talk(
     session = channel.session
     assert session is not None
     size = {"width": session.params.width, "height": session.params.height}
-    await channel.outbox.put({"status": "connected", "max_in_flight": places} | size)
+    channel.say({"status": "connected", "max_in_flight": places} | size)
     for _ in range(places):
-        await channel.outbox.put({"status": "send_frame"})
+        channel.say({"status": "send_frame"})
     parts = [_receive(api, socket, channel, read, say_wait), _send(api, socket, channel, results)]
     if results:
         parts.append(_report(api, channel))
@@ -146,31 +172,42 @@ async def _talk(
 
 
 async def _receive(api: Api, socket: WebSocket, channel: Channel, read: Reader, say_wait: bool) -> None:
+    """Every message takes a place, which comes back with its answer: a frame's fate, an error, or nothing to show."""
     while True:
         await channel.occupy()
-        header: dict[str, Any] = {}
         try:
             header, data = await read(socket)
+        except ArtflowError as error:
+            channel.answer(error.as_json())
+            continue
+        number = {"frame": header["frame"]} if _is_number(header.get("frame")) else {}
+        try:
             taken = await api.in_thread(partial(_take, api, channel, header, data))
         except ArtflowError as error:
-            channel.free()
-            number = {"frame": header["frame"]} if "frame" in header else {}
-            await channel.outbox.put(error.as_json() | number)
-            await channel.outbox.put({"status": "send_frame"})
-            continue
-        if not taken:
-            channel.free()
-        elif say_wait:
-            await channel.outbox.put({"status": "wait"})
+            channel.answer(error.as_json() | number)
+        except Exception as error:
+            log.exception("a message failed")
+            wrong = ArtflowError("bad_message", f"This message cannot be used: {type(error).__name__}.")
+            channel.answer(wrong.as_json() | number)
+        else:
+            if not taken:
+                channel.answer(None)
+            elif say_wait:
+                channel.say({"status": "wait"})
+
+
+def _is_number(number: Any) -> bool:
+    return type(number) is int and 0 <= number < 2**53  # what JavaScript can count to; no booleans
 
 
 def _take(api: Api, channel: Channel, header: dict[str, Any], data: bytes) -> bool:
-    """Hand a message to the session; whether it is a frame that will be answered. Runs in a thread."""
+    """Hand a message to the session; whether a frame will answer it. Runs in a thread."""
     limits, session = api.pipeline.settings.server, channel.session
-    assert session is not None
+    if session is None:
+        raise ArtflowError("session_closed", "This session has ended; connect again.")
     number = header.get("frame")
-    if number is not None and not (isinstance(number, int) and 0 <= number < 2**53):
-        raise ArtflowError("bad_parameter", f"frame cannot be {number!r}: a whole number from 0.")
+    if number is not None and not _is_number(number):
+        raise ArtflowError("bad_parameter", f"frame cannot be {str(number)[:80]!r}: a whole number from 0.")
     picture = decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_frame_bytes) if data else None
     changes = {name: value for name, value in header.items() if name not in ENVELOPE}
     changed = False
@@ -179,19 +216,22 @@ def _take(api: Api, channel: Channel, header: dict[str, Any], data: bytes) -> bo
         changed = params != session.params
         if changed:
             session.update(params)
-    if picture is None and (session.flow.pipelined or not changed or not session.has_picture):
-        return False  # settings alone: the next frame shows them
-    session.submit(picture, number)
-    return True
+    if picture is not None:
+        session.submit(picture, number)
+        return True
+    # Settings alone: the next frame of a camera shows them; a drawing stays as it is, so it is answered once more.
+    return changed and not session.flow.pipelined and session.repeat()
 
 
 async def _send(api: Api, socket: WebSocket, channel: Channel, results: bool) -> None:
     while True:
         item = await channel.outbox.get()
-        if isinstance(item, dict):
-            await socket.send_json(item)
-            continue
-        if item.error is not None:
+        if isinstance(item, Note):
+            if item.message is not None:
+                await socket.send_json(item.message)
+            if not item.frees:
+                continue
+        elif item.error is not None:
             await socket.send_json(item.error.as_json() | {"frame": item.frame})
         elif results:
             await socket.send_bytes(await _answer(api, channel, item))
@@ -208,8 +248,8 @@ async def _answer(api: Api, channel: Channel, result: Result) -> bytes:
     }
     if result.picture is None or result.recipe is None:
         return framing.pack(header)
-    assert channel.session is not None
     header |= {"seed": result.recipe["seed"], "recipe": result.recipe}
+    assert channel.session is not None
     return framing.pack(header, await api.jpeg(result, channel.session.params.jpeg_quality))
 
 
@@ -218,12 +258,13 @@ async def _report(api: Api, channel: Channel) -> None:
     session = channel.session
     assert session is not None
     while True:
-        app = api.pipeline.numbers()
-        await channel.outbox.put(
-            {"status": "stats", "waiting": session.waiting, "stage": session.stage}
-            | session.numbers.snapshot()
-            | {name: app[name] for name in ("sessions", "gpu_memory_mb")}
-        )
+        if channel.outbox.empty():  # a client that does not read gets no heap of old numbers
+            app = api.pipeline.numbers()
+            channel.say(
+                {"status": "stats", "waiting": session.waiting, "stage": session.stage}
+                | session.numbers.snapshot()
+                | {name: app[name] for name in ("sessions", "gpu_memory_mb")}
+            )
         await asyncio.sleep(STATS_EVERY)
 
 

@@ -19,8 +19,14 @@ Quality = Annotated[int, Query(ge=1, le=100)]
 MaxFps = Annotated[float, Query(gt=0, le=240)]
 
 
-@router.get("/api/realtime/stream/{user_id}")
 @router.get("/api/stream/{user_id}")
+async def older(request: Request, user_id: str, quality: Quality = 85, max_fps: MaxFps = 30) -> StreamingResponse:
+    """The pictures of an open socket of either mode, where the earlier servers had them."""
+    mode = "canvas" if api_of(request).is_open("canvas", user_id) else "realtime"
+    return _response(request, mode, user_id, quality, max_fps)
+
+
+@router.get("/api/realtime/stream/{user_id}")
 async def realtime(request: Request, user_id: str, quality: Quality = 85, max_fps: MaxFps = 30) -> StreamingResponse:
     """The webcam pictures of an open socket."""
     return _response(request, "realtime", user_id, quality, max_fps)

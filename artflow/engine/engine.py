@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -18,7 +20,11 @@ from artflow.engine.session import LiveSession
 from artflow.errors import ArtflowError
 from artflow.images import Picture, fit
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
+
+ROUND_FAILED = 0.05  # seconds to wait then, so that an error that stays does not keep a core busy
 
 
 class Engine:
@@ -67,12 +73,12 @@ class Engine:
     @property
     def sessions(self) -> int:
         """Live sessions being served."""
-        return len(self._sessions)
+        return sum(not session.closed for session in self._sessions)
 
     @property
     def jobs(self) -> int:
         """Jobs that wait or run."""
-        return len(self._jobs)
+        return sum(not job.finished for job in self._jobs)
 
     def uses(self, runner: Runner) -> bool:
         """Whether anything that is being served needs this model."""
@@ -94,34 +100,49 @@ class Engine:
 
     def _loop(self) -> None:
         while not self._closing:
-            with self._changed:
-                self._news = False
-                errands, self._errands = self._errands, []
-                self._sessions = [s for s in self._sessions if not s.closed]
-                self._jobs = [j for j in self._jobs if not j.finished]
-                sessions, jobs = list(self._sessions), list(self._jobs)
-            for errand, future in errands:
-                _settle(errand, future)
-            now = time.monotonic()
-            works = schedule(sessions, jobs, now, self._max_rows)
-            if works:
-                try:
-                    self._step(works)
-                except Exception as error:  # noqa: BLE001 - the thread must outlive any one call
-                    for work in works:
-                        _fail(work, error)
-            else:
-                pause = min((s.due - now for s in sessions), default=float("inf"))
-                del sessions, jobs  # a closed session must not live on in a waiting thread
-                self._wait(pause)
-            works = []
+            try:
+                pause = self._round()
+            except Exception:
+                log.exception("a round of the engine failed")
+                pause = ROUND_FAILED
+            self._wait(pause)
+        error = ArtflowError("engine_closed", "The app is shutting down.")
+        for _, future in self._errands:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error)
         for job in self._jobs:
-            job.fail(ArtflowError("engine_closed", "The app is shutting down."))
+            job.fail(error)
+        for session in self._sessions:
+            session.end(error)
+
+    def _round(self) -> float:
+        """All that can be done now; returns the seconds until there may be more.
+
+        A function of its own, so that nothing of a session that has closed lives on in a thread that waits.
+        """
+        with self._changed:
+            self._news = False
+            errands, self._errands = self._errands, []
+            self._sessions = [s for s in self._sessions if not s.closed]
+            self._jobs = [j for j in self._jobs if not j.finished]
+            sessions, jobs = list(self._sessions), list(self._jobs)
+        for errand, future in errands:
+            _settle(errand, future)
+        now = time.monotonic()
+        works = schedule(sessions, jobs, now, self._max_rows)
+        if not works:
+            return min((s.due - now for s in sessions), default=float("inf"))
+        try:
+            self._step(works)
+        except Exception as error:  # noqa: BLE001 - the owners are told, and the next round is another
+            for work in works:
+                _fail(work, error)
+        return 0.0
 
     def _wait(self, pause: float) -> None:
         with self._changed:
-            if not self._news and not self._closing:
-                self._changed.wait(None if pause == float("inf") else max(pause, 0.001))
+            if pause > 0 and not self._news and not self._closing:
+                self._changed.wait(None if pause == float("inf") else pause)
 
     @torch.inference_mode()
     def _step(self, works: list[Work]) -> None:
@@ -138,17 +159,16 @@ class Engine:
                     work.frame = None
                 work.rows = [row for flight in work.flights for row in flight.rows()]
         works = [work for work in works if work.rows]
-        works, answers = self._isolated(_predicted, works)
-        self.calls += 1
-        self.rows += sum(len(work.rows) for work in works)
+        works, answers = self._isolated(self._predicted, works)
 
         finished: list[tuple[Work, Flight | None, torch.Tensor]] = []
         steps = _advanced(works, answers)
         for work, answer in zip(works, answers, strict=True):
             if isinstance(work.owner, Job):
-                latent = work.owner.absorb(answer)
-                if latent is not None:
-                    finished.append((work, None, latent))
+                with _failing(work):
+                    latent = work.owner.absorb(answer)
+                    if latent is not None:
+                        finished.append((work, None, latent))
             else:
                 mine = [steps.pop(0) for _ in work.flights]
                 work.owner.absorb(mine)
@@ -160,12 +180,24 @@ class Engine:
         finished, pictures = self._isolated(decoded, finished, owner=lambda item: item[0])
         for (work, flight, _), picture in zip(finished, pictures, strict=True):
             if isinstance(work.owner, Job):
-                work.owner.deliver(picture)
+                with _failing(work):
+                    work.owner.deliver(picture)
             elif not work.owner.closed and flight is not None:
                 work.owner.deliver(flight, picture)
 
+    def _predicted(self, works: Sequence[Work]) -> list[torch.Tensor]:
+        """The model's answers to each work's rows."""
+        rows = [row for work in works for row in work.rows]
+        answer = works[0].owner.runner.predict(rows)
+        self.calls += 1
+        self.rows += len(rows)
+        return list(answer.split([len(work.rows) for work in works]))
+
     def _isolated(
-        self, compute: Callable[[Sequence[Any]], Sequence[Any]], items: list[Any], owner: Callable[[Any], Work] = lambda w: w
+        self,
+        compute: Callable[[Sequence[Any]], Sequence[Any]],
+        items: list[Any],
+        owner: Callable[[Any], Work] = lambda work: work,
     ) -> tuple[list[Any], list[Any]]:
         """``compute`` on all items at once; if that raises, on each alone, so that an error stays with its owner.
 
@@ -193,12 +225,6 @@ def _entering(works: Sequence[Work]) -> list[torch.Tensor | None]:
     return [next(latents) if w.frame is not None and w.frame.picture is not None else None for w in works]
 
 
-def _predicted(works: Sequence[Work]) -> list[torch.Tensor]:
-    """The model's answers to each work's rows."""
-    answer = works[0].owner.runner.predict([row for work in works for row in work.rows])
-    return list(answer.split([len(work.rows) for work in works]))
-
-
 def _advanced(works: Sequence[Work], answers: Sequence[torch.Tensor]) -> list[Step]:
     """The live flights' next states, in the order of the works: one arithmetic for all of them."""
     flights = [flight for work in works for flight in work.flights]
@@ -211,11 +237,20 @@ def _advanced(works: Sequence[Work], answers: Sequence[torch.Tensor]) -> list[St
 
 
 def _fail(work: Work, error: Exception) -> None:
-    told = as_artflow_error(error)
+    told = as_artflow_error(error, work.owner)
     if isinstance(work.owner, Job):
         work.owner.fail(told)
     else:
         work.owner.fail(work.frames, told)
+
+
+@contextmanager
+def _failing(work: Work) -> Iterator[None]:
+    """What goes wrong inside is the work's alone."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - a sampler or a listener may raise anything
+        _fail(work, error)
 
 
 def _settle(errand: Callable[[], Any], future: Future) -> None:

@@ -21,6 +21,7 @@ CfgType = Literal["none", "self", "initialize", "full"]
 
 # Below this alpha (zero terminal SNR) a noisy latent holds no picture to compare the residual noise with.
 BLIND_ALPHA = 1e-3
+TINIEST_ALPHA = 2**-12  # in its place where it is zero and has to divide, as diffusers has it
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class Step:
 def to_clean(kind: str, noisy: torch.Tensor, answer: torch.Tensor, alpha: torch.Tensor, sigma: torch.Tensor):
     """The clean latent that an answer of prediction type ``kind`` stands for (2202.00512, appendix D)."""
     if kind == "epsilon":
-        return (noisy - sigma * answer) / alpha
+        return (noisy - sigma * answer) / alpha.clamp(min=TINIEST_ALPHA)
     if kind == "v_prediction":
         return alpha * noisy - sigma * answer
     return answer  # "sample"
@@ -174,7 +175,7 @@ def advance(flights: Sequence[Flight], answers: Sequence[torch.Tensor]) -> list[
 
 
 def _coefficients(flights: Sequence[Flight], like: torch.Tensor) -> list[torch.Tensor]:
-    """alpha, sigma, c_skip, c_out, the next step's alpha and sigma (1 after the last), guidance - 1: (rows, 1, 1, 1)."""
+    """alpha, sigma, c_skip, c_out, the next alpha and sigma (1 after the last), guidance - 1: each (rows, 1, 1, 1)."""
     table = []
     for flight in flights:
         s, i, plan = flight.plan.schedule, flight.step, flight.plan

@@ -37,7 +37,8 @@ class CudaGraphs:
         held = {name: value.clone() for name, value in inputs.items()}
 
         def call() -> torch.Tensor:
-            rest = {name: value for name, value in held.items() if name not in ("latents", "times") and name not in added}
+            others = added | {"latents", "times"}
+            rest = {name: value for name, value in held.items() if name not in others}
             if added:
                 rest["added_cond_kwargs"] = {name: held[name] for name in added}
             return self._denoise(held["latents"], held["times"], return_dict=False, **rest)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -58,6 +59,7 @@ class Job:
         on_progress: Callable[[Progress], None] = lambda _: None,
         cancelled: threading.Event | None = None,
     ) -> None:
+        self.id = secrets.token_hex(4)  # for the log
         self.runner = runner
         self.made: list[Made] = []
         self.skipped_calls = 0  # model calls that went by without this job's row
@@ -67,7 +69,7 @@ class Job:
         self._finished = threading.Event()
         self._cancelled = cancelled or threading.Event()
         self._error: ArtflowError | None = None
-        self._last_preview = time.monotonic()
+        self._last_preview = self.waiting_since = time.monotonic()  # its last picture's end, or its own beginning
 
     # -- any thread ---------------------------------------------------------------------------------------------
 
@@ -87,6 +89,11 @@ class Job:
     def finished(self) -> bool:
         """Whether nothing more will happen."""
         return self._finished.is_set()
+
+    @property
+    def in_the_air(self) -> bool:
+        """Whether a picture has been begun and is not finished."""
+        return self._flight is not None and self._flight.step > 0
 
     # -- the engine's thread --------------------------------------------------------------------------------------
 
@@ -121,6 +128,7 @@ class Job:
         if flight.done:
             self.made.append(Made(picture, self._orders[len(self.made)].recipe))
             self._flight = None
+            self.waiting_since = time.monotonic()
             if len(self.made) == len(self._orders):
                 self._finished.set()
 

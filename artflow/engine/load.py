@@ -29,8 +29,8 @@ STAGES = (
 class LoadLadder:
     """Moves one latency session along `STAGES` by the latencies of its own frames.
 
-    Down a stage when the median of the last ``window`` is over ``target`` seconds; up when it is under a third of it for
-    ``patience`` windows in a row, which leaves room for what the next stage costs.
+    Down a stage when the median of the last ``window`` is over ``target`` seconds; up when it is under a third of it
+    for ``patience`` windows in a row, which leaves room for what the next stage costs.
     """
 
     def __init__(self, target: float = 0.4, window: int = 8, patience: int = 3) -> None:

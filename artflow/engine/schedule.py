@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -130,8 +131,8 @@ class ScheduleMaker:
 
 
 def _check_indices(indices: Sequence[int]) -> None:
-    rising = all(a < b for a, b in zip(indices, indices[1:], strict=False))
-    if not (1 <= len(indices) <= 8 and rising and 0 <= indices[0] and indices[-1] < LCM_GRID):
+    rising = all(a < b for a, b in pairwise(indices))
+    if not (1 <= len(indices) <= 8 and rising and indices[0] >= 0 and indices[-1] < LCM_GRID):
         raise ArtflowError(
             "bad_t_index_list",
             f"t_index_list {list(indices)} is not allowed: 1 to 8 rising whole numbers from 0 to {LCM_GRID - 1}.",

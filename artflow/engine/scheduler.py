@@ -1,14 +1,16 @@
 """Picks what shares the next model call. Decides only; computes nothing.
 
 Rows can share a call when they are of one model, one latent shape and one prompt length. Live work goes before jobs,
-who waited longest goes first, and a job's row is left out of one call at most.
+who waited longest goes first, and the row of a job whose turn it is is left out of one call at most.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import TypeVar
 
 import torch
 
@@ -22,6 +24,7 @@ from artflow.errors import ArtflowError
 log = logging.getLogger(__name__)
 
 Key = tuple[Runner, tuple[int, ...], tuple[int, ...]]
+Owner = TypeVar("Owner", LiveSession, Job)
 
 
 @dataclass
@@ -47,20 +50,16 @@ def schedule(sessions: Iterable[LiveSession], jobs: Iterable[Job], now: float, m
 
     A session or job whose settings cannot be prepared is told so and left out.
     """
-    jobs = [job for job in jobs if not job.finished]
-    late = [job for job in jobs if job.skipped_calls]
+    turn = _turn(jobs, now, max(max_rows // 2, 1))
+    late = [asked for asked in turn if asked[0].skipped_calls]
     live = sorted((s for s in sessions if not s.closed and s.ready(now)), key=lambda s: s.last_served)
+    wishes = chain(late, _asked(live, now), [asked for asked in turn if not asked[0].skipped_calls])
 
     picked: list[Work] = []
     key: Key | None = None
     rows = 0
-    for owner in (*late, *live, *(job for job in jobs if not job.skipped_calls)):
-        try:
-            wanted, count = _ask(owner, now)
-        except Exception as error:  # noqa: BLE001 - it ends this owner's frame or job, and nothing else
-            _refuse(owner, now, as_artflow_error(error))
-            continue
-        if wanted is None or key not in (None, wanted) or (picked and rows + count > max_rows):
+    for owner, wanted, count in wishes:
+        if key not in (None, wanted) or (picked and rows + count > max_rows):
             continue
         work = Work(owner)
         if isinstance(owner, LiveSession):
@@ -73,9 +72,38 @@ def schedule(sessions: Iterable[LiveSession], jobs: Iterable[Job], now: float, m
         key, rows = wanted, rows + count
 
     served = {id(work.owner) for work in picked}
-    for job in jobs:
+    for job, _, _ in turn:
         job.skipped_calls = 0 if id(job) in served or not picked else job.skipped_calls + 1
     return picked
+
+
+def _turn(jobs: Iterable[Job], now: float, max_rows: int) -> list[tuple[Job, Key, int]]:
+    """The jobs whose turn it is: all of one key and together few enough rows that one call can bring them all.
+
+    The others wait in line: a job keeps its turn for one picture, and nobody overtakes who waits longer. That is
+    what leaves every second call to live work, however many jobs there are.
+    """
+    line = sorted((job for job in jobs if not job.finished), key=lambda job: (not job.in_the_air, job.waiting_since))
+    turn: list[tuple[Job, Key, int]] = []
+    rows = 0
+    for job, key, count in _asked(line, now):
+        if turn and (key != turn[0][1] or rows + count > max_rows):
+            break
+        turn.append((job, key, count))
+        rows += count
+    return turn
+
+
+def _asked(owners: Iterable[Owner], now: float) -> Iterator[tuple[Owner, Key, int]]:
+    """Each owner with its key and its number of rows; who cannot be prepared is told so and left out."""
+    for owner in owners:
+        try:
+            key, count = _ask(owner, now)
+        except Exception as error:  # noqa: BLE001 - it ends this owner's frame or job, and nothing else
+            _refuse(owner, now, as_artflow_error(error, owner))
+            continue
+        if key is not None:
+            yield owner, key, count
 
 
 def _ask(owner: LiveSession | Job, now: float) -> tuple[Key | None, int]:
@@ -97,11 +125,11 @@ def _key(runner: Runner, latent: torch.Size, conditioning: Conditioning) -> Key:
     return runner, tuple(latent), tuple(conditioning.tokens.shape)
 
 
-def as_artflow_error(error: Exception) -> ArtflowError:
+def as_artflow_error(error: Exception, owner: LiveSession | Job) -> ArtflowError:
     """What a person is told of an error inside a step; the log has the rest."""
     if isinstance(error, ArtflowError):
         return error
-    log.error("a step failed", exc_info=error)
+    log.error("a step failed", exc_info=error, extra={"job" if isinstance(owner, Job) else "session": owner.id})
     return ArtflowError("engine_error", f"This picture could not be made: {type(error).__name__}: {error}")
 
 

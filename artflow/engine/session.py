@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import time
@@ -21,6 +22,8 @@ from artflow.engine.runner import Runner
 from artflow.engine.similarity import SimilarityFilter
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, check_size, fit
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,21 @@ class Flow:
 class LiveSession:
     """A person's stream of frames.
 
-    ``submit``, ``update`` and ``close`` may be called from any thread; all else belongs to the engine's thread.
-    ``on_result`` is called once for every frame submitted before ``close``, from the thread that decided its fate; it
-    must not block.
+    ``submit``, ``repeat``, ``update`` and ``close`` may be called from any thread; all else belongs to the engine's
+    thread. ``on_result`` is called once for every frame submitted before ``close``, from the thread that decided its
+    fate; it must not block.
     """
 
     def __init__(
-        self, runner: Runner, params: LiveParams, flow: Flow, on_result: Callable[[Result], None], *, max_size: int = 1024
+        self,
+        runner: Runner,
+        params: LiveParams,
+        flow: Flow,
+        on_result: Callable[[Result], None],
+        *,
+        max_size: int = 1024,
     ) -> None:
+        self.id = secrets.token_hex(4)  # for the log
         self.runner = runner
         self.flow = flow
         self.numbers = Numbers()
@@ -70,7 +80,8 @@ class LiveSession:
         self.wake: Callable[[], None] = lambda: None
         self._on_result = on_result
         self._max_size = max_size
-        self._lock = threading.Lock()
+        self._entry = threading.Lock()  # one submitter at a time; held while pictures are resized and compared
+        self._lock = threading.Lock()  # the inbox; held for moments only, because the engine waits for it
         self._inbox: deque[Frame] = deque()
         self._last_picture: Picture | None = None
         self._next_number = 0
@@ -81,8 +92,9 @@ class LiveSession:
         self._planned_for: tuple[LiveParams, Stage] | None = None
         self._recipe: dict[str, Any] = {}
         self._target: Conditioning | None = None
+        self._wording: tuple[str, str, float] | None = None  # what the target was made of
         self._fading: tuple[Conditioning, float] | None = None  # what a prompt change fades from, and since when
-        self._next_due = 0.0
+        self._paced = float("-inf")  # when the last frame should have begun under max_fps
         self._params = self._checked(params)
         self._filter = self._new_filter()
 
@@ -103,11 +115,6 @@ class LiveSession:
         """Frames that have come and are not begun."""
         return len(self._inbox)
 
-    @property
-    def has_picture(self) -> bool:
-        """Whether there is a picture that settings alone could be shown on."""
-        return self._last_picture is not None
-
     def update(self, params: LiveParams) -> None:
         """Use these settings from the next frame on.
 
@@ -115,56 +122,56 @@ class LiveSession:
             ArtflowError: if the size or the step indices are not possible; the old settings stay.
         """
         params = self._checked(params)
-        with self._lock:
+        with self._entry:
             old, self._params = self._params, params
-            if not params.same_pictures(old):
-                self._filter.forget()
             if _filter_settings(params) != _filter_settings(old):
                 self._filter = self._new_filter()
+            elif not params.same_pictures(old):
+                self._filter.forget()
+            self._filter.depth = self._depth(params)
         self.wake()
 
-    def submit(self, picture: Picture | None, number: int | None = None) -> int:
+    def submit(self, picture: Picture, number: int | None = None) -> int:
         """Hand in a frame; returns its number (counted up from 0 where none is given).
 
-        None stands for the last picture again, for settings that changed under a picture that did not.
-
         Raises:
-            ArtflowError: ``no_picture`` if there is none yet, ``too_many_waiting``, ``session_closed``.
+            ArtflowError: ``too_many_waiting``, ``session_closed``.
         """
         received = time.monotonic()
-        replaced: list[Frame] = []
-        with self._lock:
-            if self.closed:
-                raise ArtflowError("session_closed", "This session has ended; connect again.")
-            if picture is None and self._last_picture is None:
-                raise ArtflowError("no_picture", "There is no picture yet; send one with the settings.")
-            number = self._next_number if number is None else number
-            self._next_number = number + 1
+        with self._entry:
             params = self._params
-            again = picture is None
-            if picture is None:
-                picture = self._last_picture
-            else:
-                picture = self._last_picture = fit(picture, Size(params.width, params.height))
-            frame = Frame(number, picture, received)
-            skip = not again and params.enable_similar_image_filter and not self._filter.passes(picture)
-            if not skip:
-                if self.flow.latest_only:
-                    replaced = list(self._inbox)
-                    self._inbox.clear()
-                elif len(self._inbox) >= self.flow.max_waiting:
-                    raise ArtflowError(
-                        "too_many_waiting", f"{len(self._inbox)} strokes wait already; at most {self.flow.max_waiting} may."
-                    )
-                self._inbox.append(frame)
+            number = self._next_number if number is None else number
+            if not self.flow.latest_only and len(self._inbox) >= self.flow.max_waiting:
+                raise ArtflowError(
+                    "too_many_waiting", f"{len(self._inbox)} strokes wait already; at most {self.flow.max_waiting} may."
+                )
+            picture = fit(picture, Size(params.width, params.height))
+            # A fade changes the picture of a still scene, too.
+            filtered = params.enable_similar_image_filter and self._fading is None
+            skip = filtered and not self._filter.passes(picture)
+            replaced = [] if skip else self._put_in(Frame(number, picture, received))
+            self._last_picture, self._next_number = picture, number + 1
         for old in replaced:
             self._dropped(old)
         if skip:
             self.numbers.skip()
-            self._on_result(Result(number, time.monotonic() - received, skipped=True))
+            self._tell(Result(number, time.monotonic() - received, skipped=True))
         else:
             self.wake()
         return number
+
+    def repeat(self) -> bool:
+        """Answer the last frame once more, under its number, because the settings have changed.
+
+        False where nothing has to be done: there is no frame yet, or one waits, which shows the settings anyway.
+        """
+        received = time.monotonic()
+        with self._entry:
+            if self._last_picture is None or self._inbox:
+                return False
+            self._put_in(Frame(self._next_number - 1, self._last_picture, received))
+        self.wake()
+        return True
 
     def close(self) -> None:
         """End the session: what waits and what is in the air is let go."""
@@ -179,12 +186,15 @@ class LiveSession:
         """Whether there is a step to run."""
         if self._flights and not self.flow.pipelined:
             return True
-        return bool(self._inbox) and now >= self._next_due
+        return now >= self.due
 
     @property
     def due(self) -> float:
-        """When the next frame may begin, where ``max_fps`` holds one back; else infinity (monotonic seconds)."""
-        return self._next_due if self._inbox else float("inf")
+        """When the frame that waits may begin under ``max_fps``; infinity where none waits (monotonic seconds)."""
+        fps = self._params.max_fps
+        if not self._inbox:
+            return float("inf")
+        return self._paced + 1 / fps if fps > 0 else float("-inf")
 
     def prepare(self, now: float) -> Plan:
         """The plan that the next step is run with, made anew where settings, stage or a crossfade changed it."""
@@ -215,8 +225,9 @@ class LiveSession:
             if not self._inbox:
                 return None
             frame = self._inbox.popleft()
-            fps = self._params.max_fps
-        self._next_due = max(self._next_due + 1 / fps, now) if fps > 0 else 0.0
+        fps = self._params.max_fps
+        # A frame that comes a little late must not slow the stream down, so up to one interval is made up for.
+        self._paced = max(self._paced + 1 / fps, now - 1 / fps) if fps > 0 else now
         return frame
 
     @property
@@ -246,14 +257,21 @@ class LiveSession:
         self.numbers.answered(latency)
         if self._params.priority == "latency":
             self._ladder.observe(latency)
-        self._on_result(Result(flight.frame.number, latency, picture, flight.recipe))
+        self._tell(Result(flight.frame.number, latency, picture, flight.recipe))
 
     def fail(self, frames: list[Frame], error: ArtflowError) -> None:
         """Give up these frames and what is in the air; the session goes on with the next frame."""
         self._flights, self._stock = [], None
         now = time.monotonic()
         for frame in frames:
-            self._on_result(Result(frame.number, now - frame.received, error=error))
+            self._tell(Result(frame.number, now - frame.received, error=error))
+
+    def end(self, error: ArtflowError) -> None:
+        """Fail everything that waits or is in the air: nobody will serve it any more."""
+        with self._lock:
+            waiting = list(self._inbox)
+            self._inbox.clear()
+        self.fail([*(flight.frame for flight in reversed(self._flights)), *waiting], error)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
@@ -265,11 +283,34 @@ class LiveSession:
         return params
 
     def _new_filter(self) -> SimilarityFilter:
-        return SimilarityFilter(*_filter_settings(self._params)[1:])
+        return SimilarityFilter(*_filter_settings(self._params)[1:], depth=self._depth(self._params))
+
+    def _depth(self, params: LiveParams) -> int:
+        """Frames that must come in before the first of them is shown."""
+        if not self.flow.pipelined:
+            return 1
+        return len(self.runner.schedules.make(params.steps, params.strength, params.t_index_list))
+
+    def _put_in(self, frame: Frame) -> list[Frame]:
+        """Let a frame wait; returns those that it replaces."""
+        with self._lock:
+            if self.closed:
+                raise ArtflowError("session_closed", "This session has ended; connect again.")
+            replaced = list(self._inbox) if self.flow.latest_only else []
+            if replaced:
+                self._inbox.clear()
+            self._inbox.append(frame)
+        return replaced
 
     def _dropped(self, frame: Frame) -> None:
         self.numbers.drop()
-        self._on_result(Result(frame.number, time.monotonic() - frame.received, dropped=True))
+        self._tell(Result(frame.number, time.monotonic() - frame.received, dropped=True))
+
+    def _tell(self, result: Result) -> None:
+        try:
+            self._on_result(result)
+        except Exception:
+            log.exception("a result could not be handed over", extra={"session": self.id})
 
     def _replan(self, params: LiveParams, stage: Stage, now: float) -> None:
         runner = self.runner
@@ -279,7 +320,8 @@ class LiveSession:
         target = runner.prompts.encode(params.prompt)
         if params.prompt_b and params.blend > 0:
             target = target.blend(runner.prompts.encode(params.prompt_b), params.blend)
-        if target is not self._target:
+        wording = (params.prompt, params.prompt_b, params.blend)
+        if wording != self._wording:
             self._fading = (self._plan.positive, now) if self._plan is not None and params.transition > 0 else None
         plan = Plan(
             schedule=schedule,
@@ -297,7 +339,7 @@ class LiveSession:
             for flight in self._flights:
                 self._dropped(flight.frame)
             self._flights, self._stock = [], None
-        self._plan, self._planned_for, self._target = plan, (params, stage), target
+        self._plan, self._planned_for, self._target, self._wording = plan, (params, stage), target, wording
         self._recipe = {"mode": self.flow.mode} | _recipe(params, plan, runner, stage)
 
     def _staged_size(self, params: LiveParams, stage: Stage) -> Size:

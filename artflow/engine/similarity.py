@@ -36,14 +36,20 @@ def similarity(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 
 
 class SimilarityFilter:
-    """Decides frame by frame for one session. Not thread-safe: one submitter at a time."""
+    """Decides frame by frame for one session. Not thread-safe: one submitter at a time.
 
-    def __init__(self, threshold: float, max_skip_frame: int, seed: int = 0) -> None:
+    ``depth`` is how many frames a stream takes in before the first of them is shown: where that many steps are
+    pipelined, a change is followed by ``depth - 1`` frames that pass, or it would stay inside.
+    """
+
+    def __init__(self, threshold: float, max_skip_frame: int, seed: int = 0, *, depth: int = 1) -> None:
         self.threshold = threshold
         self.max_skip_frame = max_skip_frame
+        self.depth = depth
         self._random = random.Random(seed)
         self._passed: NDArray[np.float32] | None = None
         self._skipped = 0
+        self._following = 0  # frames that still have to pass to push the last change out
 
     def passes(self, picture: Picture) -> bool:
         """Whether this frame is worth a model call.
@@ -52,8 +58,13 @@ class SimilarityFilter:
         row the next frame passes.
         """
         current = thumbnail(picture)
-        if self._passed is not None and self._skipped < self.max_skip_frame and self.threshold < 1:
-            chance = 1 - (1 - similarity(self._passed, current)) / (1 - self.threshold)
+        alike = 0.0 if self._passed is None else similarity(self._passed, current)
+        if alike < self.threshold:
+            self._following = self.depth - 1
+        elif self._following > 0:
+            self._following -= 1
+        elif self._skipped < self.max_skip_frame and self.threshold < 1:
+            chance = 1 - (1 - alike) / (1 - self.threshold)
             if self._random.random() < chance:
                 self._skipped += 1
                 return False
@@ -61,5 +72,5 @@ class SimilarityFilter:
         return True
 
     def forget(self) -> None:
-        """Let the next frame pass: something else than the picture has changed."""
+        """Take the next frame for a change: something else than the picture has changed."""
         self._passed, self._skipped = None, 0

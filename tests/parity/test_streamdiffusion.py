@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -27,13 +28,18 @@ def frames(count: int) -> list[np.ndarray]:
     return [f.repeat(SIDE // 8, 0).repeat(SIDE // 8, 1) for f in small]
 
 
-def reference_latents(count: int, indices: tuple[int, ...], cfg_type: str, delta: float) -> list[torch.Tensor]:
-    """The clean latents that the reference gives for each frame fed."""
-    pipe = StableDiffusionPipeline.from_pretrained(
+@lru_cache(maxsize=1)
+def reference_pipe() -> StableDiffusionPipeline:
+    """The weights as the reference wants them; it only reads from it."""
+    return StableDiffusionPipeline.from_pretrained(
         tiny_folder(), safety_checker=None, feature_extractor=None, requires_safety_checker=False
     )
+
+
+def reference_latents(count: int, indices: tuple[int, ...], cfg_type: str, delta: float) -> list[torch.Tensor]:
+    """The clean latents that the reference gives for each frame fed."""
     stream = streamdiffusion().StreamDiffusion(
-        pipe, list(indices), torch_dtype=torch.float32, width=SIDE, height=SIDE, cfg_type=cfg_type
+        reference_pipe(), list(indices), torch_dtype=torch.float32, width=SIDE, height=SIDE, cfg_type=cfg_type
     )
     stream.prepare(
         "a red fox", "blurry", num_inference_steps=50, guidance_scale=GUIDANCE[cfg_type], delta=delta,
@@ -65,7 +71,8 @@ def our_latents(count: int, indices: tuple[int, ...], cfg_type: str, delta: floa
         session.submit(frame)
     engine_idle(engine, session)
     engine.close()
-    assert all(r.error is None for r in results), [r.error for r in results]
+    errors = [r.error for r in results if r.error is not None and r.error.code != "engine_closed"]
+    assert not errors  # the frames that were in the air when the engine was closed are told so
     return seen
 
 
