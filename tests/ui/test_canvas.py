@@ -331,12 +331,13 @@ def test_keyboard_works_over_the_canvas_only(canvas: Canvas) -> None:
     assert near(canvas.paper_pixel(0.5, 0.5), BLACK), "undo in the prompt took a stroke back"
 
 
-def test_the_paper_takes_the_size_of_the_server(page: Page, echo: Echo, url: str) -> None:
-    echo.size = (384, 256)
+def test_the_drawing_is_sent_in_the_size_of_the_server_and_stays_sharp(page: Page, echo: Echo, url: str) -> None:
+    echo.size = (128, 96)
     canvas = Canvas(page)
     canvas.open(url)
     canvas.wait_state("open")
     canvas.stroke((0.2, 0.5), (0.8, 0.5))
     wait_until(page, lambda: echo.frames, "a frame")
-    assert echo.frames[0].image().size == (384, 256)
-    assert page.evaluate("document.querySelector('.af-paper').width") == 384
+    assert echo.frames[0].image().size == (128, 96)
+    paper = page.evaluate("[document.querySelector('.af-paper').width, document.querySelector('.af-paper').height]")
+    assert paper == [512, 384]

@@ -1,5 +1,6 @@
 // The canvas view: tools on top, paper on one side, the picture that follows each stroke on the other.
 
+const SHARP_SIDE = 512; // pixels that the longer side of a sheet has at least
 const TYPED_IN = "input:not([type=range], [type=color]), textarea, select, [contenteditable=true]";
 
 class CanvasView extends LiveView {
@@ -19,11 +20,18 @@ class CanvasView extends LiveView {
     delete hub.pictures.canvas;
   }
 
-  newSheet() {
+  // Small models get fine lines all the same: the sheet is larger and is scaled down on its way out.
+  sheetSize() {
     const { width, height } = this.size;
+    const factor = Math.ceil(SHARP_SIDE / Math.max(width, height));
+    return { width: factor * width, height: factor * height };
+  }
+
+  newSheet() {
+    const { width, height } = this.sheetSize();
     this.sheet = new Sheet(width, height);
     this.scratch = newSurface(width, height);
-    this.shot = newSurface(width, height);
+    this.shot = newSurface(this.size.width, this.size.height);
     this.history = new History();
     this.touched = false; // whether there is anything to ask a picture for
     const act = (action, layer) => this.layerAction(action, layer);
@@ -37,8 +45,9 @@ class CanvasView extends LiveView {
 
   connected(size) {
     super.connected(size);
-    const differs = this.sheet && (this.sheet.width !== size.width || this.sheet.height !== size.height);
-    if (differs && !this.touched) this.newSheet(); // a drawing keeps its size and is scaled on its way out
+    if (!this.sheet || this.touched) return; // a drawing keeps its size
+    const { width, height } = this.sheetSize();
+    if (this.sheet.width !== width || this.sheet.height !== height) this.newSheet();
   }
 
   connectionChanged(state) {

@@ -37,6 +37,7 @@ class Sheet {
   // Everything that is visible, as large as the target.
   drawOn(context) {
     const { width, height } = context.canvas;
+    context.imageSmoothingQuality = "high";
     context.drawImage(this.paper.canvas, 0, 0, width, height);
     for (const layer of this.layers) {
       if (layer.visible) context.drawImage(layer.context.canvas, 0, 0, width, height);

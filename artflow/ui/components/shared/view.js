@@ -61,6 +61,7 @@ function drawCover(context, source, width, height, mirrored = false) {
   const { width: w, height: h } = context.canvas;
   const scale = Math.max(w / width, h / height);
   const [sw, sh] = [w / scale, h / scale];
+  context.imageSmoothingQuality = "high"; // cameras and photos are often many times larger than the model
   context.setTransform(mirrored ? -1 : 1, 0, 0, 1, mirrored ? w : 0, 0);
   context.drawImage(source, (width - sw) / 2, (height - sh) / 2, sw, sh, 0, 0, w, h);
   context.setTransform(1, 0, 0, 1, 0, 0);

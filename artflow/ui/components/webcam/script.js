@@ -83,7 +83,8 @@ class WebcamView extends LiveView {
   }
 
   wishes() {
-    const wishes = { width: { ideal: this.size.width }, height: { ideal: this.size.height }, frameRate: { ideal: 30 } };
+    const [width, height] = [Math.max(640, this.size.width), Math.max(480, this.size.height)];
+    const wishes = { width: { ideal: width }, height: { ideal: height }, frameRate: { ideal: 30 } };
     if (this.cameras.value) wishes.deviceId = { exact: this.cameras.value };
     return wishes;
   }
