@@ -12,7 +12,7 @@ from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from artflow.errors import ArtflowError
 from artflow.models.catalog import ModelSpec, Source
 from artflow.models.loader import load_model
-from artflow.models.tiny import build_tiny, build_tiny_vae
+from artflow.models.tiny import build_tiny_vae
 
 CPU = {"device": "cpu", "dtype": torch.float32}
 
@@ -100,9 +100,9 @@ def test_progress_goes_forward_and_ends_at_one(tiny):
     assert heard[0][0] == "Loading My model: text encoder" and heard[-1][0] == "My model is ready"
 
 
-def test_what_is_not_a_stable_diffusion_is_refused_with_the_reason(tmp_path, load):
+def test_what_is_not_a_stable_diffusion_is_refused_with_the_reason(tiny, tmp_path, load):
     def broken(name: str, change) -> None:
-        folder = build_tiny(tmp_path / name.replace(" ", "_"), family="sdxl" if "SDXL" in name else "sd")
+        folder = shutil.copytree(tiny(family="sdxl" if "SDXL" in name else "sd"), tmp_path / name.replace(" ", "_"))
         change(folder)
         with pytest.raises(ArtflowError, match=name) as caught:
             load(folder)
@@ -129,8 +129,8 @@ def test_what_is_not_a_stable_diffusion_is_refused_with_the_reason(tmp_path, loa
     broken("no .safetensors weights in unet", lambda f: (f / "unet/diffusion_pytorch_model.safetensors").unlink())
 
 
-def test_a_damaged_file_names_the_model(tmp_path, load):
-    folder = build_tiny(tmp_path / "m")
+def test_a_damaged_file_names_the_model(tiny, tmp_path, load):
+    folder = shutil.copytree(tiny(), tmp_path / "m")
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ArtflowError, match=r"^tiny could not be loaded: .+\.$") as caught:
@@ -138,8 +138,8 @@ def test_a_damaged_file_names_the_model(tmp_path, load):
     assert caught.value.code == "model_load_failed"
 
 
-def test_pickled_weights_are_never_opened(tmp_path, load):
-    folder = build_tiny(tmp_path / "m")
+def test_pickled_weights_are_never_opened(tiny, tmp_path, load):
+    folder = shutil.copytree(tiny(), tmp_path / "m")
     (folder / "unet" / "diffusion_pytorch_model.safetensors").rename(folder / "unet" / "diffusion_pytorch_model.bin")
     with pytest.raises(ArtflowError, match=r"unet/diffusion_pytorch_model\.bin is a pickled file") as caught:
         load(folder)
@@ -159,9 +159,9 @@ def test_a_tiny_vae_for_other_latents_is_refused(tiny, tmp_path):
         load_model(spec, **CPU)
 
 
-def test_code_in_a_folder_is_never_run(tmp_path, load):
+def test_code_in_a_folder_is_never_run(tiny, tmp_path, load):
     """Diffusers would import a `pipeline.py` that the index names; the loader knows classes by name only."""
-    folder = shutil.copytree(build_tiny(tmp_path / "m"), tmp_path / "evil")
+    folder = shutil.copytree(tiny(), tmp_path / "evil")
     (folder / "pipeline.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     (folder / "unet" / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     edit(folder / "model_index.json", _class_name=["pipeline", "Evil"], unet=["evil", "UNet2DConditionModel"])
