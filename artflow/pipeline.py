@@ -14,6 +14,7 @@ from artflow.errors import ArtflowError
 from artflow.images import Size
 from artflow.models.catalog import Catalog, ModelSpec, load_catalog
 from artflow.models.dtypes import pick_device, pick_dtype
+from artflow.prompts.vocabulary import Vocabulary, load_vocabulary
 from artflow.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -93,6 +94,11 @@ class Pipeline:
         from artflow.modes import text
 
         return text.defaults(self.spec, self.settings.text.generation)
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """What the app's model knows, where it is limited to that."""
+        return load_vocabulary(self.spec.source.folder)
 
     @property
     def choices(self) -> list[ModelSpec]:
@@ -184,6 +190,7 @@ class Pipeline:
             max_batch=wanted.max_batch,
             fixed_batches=acceleration.fixed_batches,
             use_cuda_graph=graphs,
+            vocabulary=load_vocabulary(loading.spec.source.folder),
         )
 
     def _warm_up(self, runner: Runner) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,10 +40,14 @@ def slerp(a: torch.Tensor, b: torch.Tensor, amount: float) -> torch.Tensor:
 
 
 class PromptEncoder:
-    """The text towers of one model, each text encoded once (the ``CACHED_PROMPTS`` most recent are kept)."""
+    """The text towers of one model, each text encoded once (the ``CACHED_PROMPTS`` most recent are kept).
 
-    def __init__(self, model: Model) -> None:
+    ``translate`` puts a prompt into the words that the model was taught.
+    """
+
+    def __init__(self, model: Model, translate: Callable[[str], str] = str) -> None:
         self._model = model
+        self._translate = translate
         self._cache: OrderedDict[tuple[str, bool], Conditioning] = OrderedDict()
 
     def encode(self, text: str, *, negative: bool = False) -> Conditioning:
@@ -65,7 +69,7 @@ class PromptEncoder:
         tokens, pooled = [], None
         for tokenizer, encoder in self._towers():
             ids = tokenizer(
-                text, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+                self._translate(text), padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
             ).input_ids.to(self._model.device)
             output = encoder(ids, output_hidden_states=sdxl)
             tokens.append(output.hidden_states[-2][0] if sdxl else output[0][0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +17,7 @@ from artflow.images import Picture, Size
 
 if TYPE_CHECKING:
     from artflow.models.model import Model
-
-log = logging.getLogger(__name__)
+    from artflow.prompts.vocabulary import Vocabulary
 
 BUCKETS = (1, 2, 4, 8, 16)
 
@@ -28,19 +26,34 @@ class Runner:
     """Computes; decides nothing. All latents are float32, whatever the model's own dtype.
 
     With ``fixed_batches`` a batch is padded to the next of ``BUCKETS``, so that compiled code and CUDA graphs meet
-    few shapes; without, padding would be work for nothing.
+    few shapes; without, padding would be work for nothing. ``vocabulary`` is that of a model which has one.
     """
 
     def __init__(
-        self, model: Model, *, max_batch: int = 16, fixed_batches: bool = False, use_cuda_graph: bool = False
+        self,
+        model: Model,
+        *,
+        max_batch: int = 16,
+        fixed_batches: bool = False,
+        use_cuda_graph: bool = False,
+        vocabulary: Vocabulary | None = None,
     ) -> None:
         self.model = model
-        self.prompts = PromptEncoder(model)
+        self.vocabulary = vocabulary
+        self.prompts = PromptEncoder(model, (lambda text: vocabulary.read(text).text) if vocabulary else str)
         self.schedules = ScheduleMaker(model.scheduler_config, model.schedule)
         self.max_batch = max_batch
         self._fixed = fixed_batches or use_cuda_graph
         self._denoise = CudaGraphs(model.unet) if use_cuda_graph else model.unet
         self._tiny = isinstance(model.vae, AutoencoderTiny)
+
+    def reading(self, prompt: str) -> dict[str, Any]:
+        """What a recipe says of the text that was really used: nothing where it is the prompt itself."""
+        if self.vocabulary is None:
+            return {}
+        read = self.vocabulary.read(prompt)
+        used = {"prompt_used": read.text} if read.text != prompt else {}
+        return used | ({"unknown_words": list(read.unknown)} if read.unknown else {})
 
     def latent_shape(self, size: Size) -> tuple[int, int, int]:
         """(channels, height, width) of the latent of a picture."""
@@ -56,10 +69,7 @@ class Runner:
         device, vae = self.model.device, self.model.vae
         pixels = torch.from_numpy(np.stack(pictures)).to(device, non_blocking=True).permute(0, 3, 1, 2)
         pixels = pixels.to(self.model.vae_dtype).div_(127.5).sub_(1)
-        if self._tiny:
-            latents = vae.encode(pixels).latents
-        else:
-            latents = vae.encode(pixels).latent_dist.mode()
+        latents = vae.encode(pixels).latents if self._tiny else vae.encode(pixels).latent_dist.mode()
         return (latents.float() - self._shift) * vae.config.scaling_factor
 
     @torch.inference_mode()

@@ -77,4 +77,5 @@ def _beginning(params: TextParams, size: Size, seed: int) -> Callable[[Runner], 
 
 
 def _recipe(params: TextParams, runner: Runner, seed: int) -> dict[str, Any]:
-    return params.model_dump(exclude={"batch_count"}) | {"mode": "text", "seed": seed, "model": runner.model.id}
+    facts = {"mode": "text", "seed": seed, "model": runner.model.id}
+    return params.model_dump(exclude={"batch_count"}) | facts | runner.reading(params.prompt)

@@ -1,0 +1,1 @@
+"""What happens to a prompt before it is encoded."""

@@ -1,0 +1,80 @@
+"""What a small model knows: which words of a prompt it was never taught, and Chinese names of what it was.
+
+A model folder says so in ``concepts.json``: ``concepts`` and ``scenery`` (each with ``name``, ``synonyms``, ``zh``,
+``zh-Hant``), ``colours``, ``styles`` and ``vocabulary`` (every single word).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CHINESE = re.compile(r"[\u3400-\u9fff]")
+WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
+# Chinese words that carry no picture of their own: on, of, one, with, and ...
+PARTICLES = re.compile(r"[的了在上下里裡中一只隻个個和与與有是座朵条條张張幅片画畫颗顆，。、！\s]")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A prompt as the model gets it, and the words in it that the model does not know."""
+
+    text: str
+    unknown: tuple[str, ...] = ()
+
+
+class Vocabulary:
+    """The words of one model."""
+
+    def __init__(self, table: dict[str, Any]) -> None:
+        self.things: list[str] = [concept["name"] for concept in table["concepts"]]
+        self._words = set(table["vocabulary"])
+        self._colours = set(table["colours"])
+        self._styles = set(table["styles"])
+        self._chinese: dict[str, str] = {}
+        for entry in (*table["scenery"], *table["concepts"]):
+            for name in (*entry.get("zh", ()), *entry.get("zh-Hant", ())):
+                self._chinese.setdefault(name, entry["name"])
+        longest_first = sorted(self._chinese, key=len, reverse=True)
+        self._names = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def read(self, prompt: str) -> Reading:
+        """The prompt in words that the model was taught; Chinese is rebuilt in the order of its captions."""
+        if CHINESE.search(prompt) and self._names is not None:
+            return self._from_chinese(prompt)
+        words = WORD.findall(prompt.lower())
+        return Reading(prompt, tuple(dict.fromkeys(w for w in words if w not in self._words)))
+
+    def _from_chinese(self, prompt: str) -> Reading:
+        assert self._names is not None
+        found = list(dict.fromkeys(self._chinese[name] for name in self._names.findall(prompt)))
+        rest = PARTICLES.sub("", self._names.sub(" ", prompt))
+        unknown = tuple(part for part in re.findall(r"[\u3400-\u9fff]+|[A-Za-z]+", rest) if part.lower() not in self._words)
+        return Reading(self._caption(found), unknown)
+
+    def _caption(self, names: list[str]) -> str:
+        """``a cat on grass under a night sky, flat style``: things, then the scene, then the style."""
+        things = [n for n in names if n in self.things]
+        colours = [n for n in names if n in self._colours]
+        styles = [n for n in names if n in self._styles]
+        skies = [n for n in names if n.endswith(" sky")]
+        grounds = [n for n in names if n not in {*things, *colours, *styles, *skies, "background"}]
+        caption = " and ".join(f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}" for thing in things)
+        if grounds:
+            caption += f" on {grounds[0]}"
+        if skies:
+            caption += f" under a {skies[0]}"
+        if colours and not grounds and not skies:
+            caption += f" on {'an' if colours[0][0] in 'aeiou' else 'a'} {colours[0]} background"
+        return ", ".join([caption.strip(), *styles[:1]])
+
+
+def load_vocabulary(folder: Path | None) -> Vocabulary | None:
+    """The vocabulary of a model folder; None for models that are not limited to one."""
+    path = folder / "concepts.json" if folder is not None else None
+    if path is None or not path.is_file():
+        return None
+    return Vocabulary(json.loads(path.read_text("utf-8")))
