@@ -91,11 +91,11 @@ class Threads:
         other = self.most if self.usual == 1 else 1
         if torch.get_num_threads() == self.usual:
             if now - self.tried > self.every and len(self.times) > self.TRIAL:
-                self.settled = min(self.times[-self.TRIAL :])
+                self.settled = sum(self.times[-self.TRIAL :])
                 self.times = []
                 torch.set_num_threads(other)
         elif len(self.times) > self.TRIAL:
-            if min(self.times[1:]) < self.settled:  # the first step after a switch pays for the switch
+            if sum(self.times[1:]) < 0.9 * self.settled:  # the first step after a switch pays for the switch
                 self.usual = other
             self.times, self.tried = [], now
             torch.set_num_threads(self.usual)

@@ -13,14 +13,12 @@ import time
 import torch
 from diffusers import UNet2DConditionModel
 from torch import nn
-from torch._inductor import config as inductor
 
 from training.common import (
     CACHE,
     LATENT_CHANNELS,
     Average,
     Progress,
-    Threads,
     device,
     load_checkpoint,
     save_checkpoint,
@@ -83,7 +81,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--fresh", type=int, default=6, help="new scenes per update")
     parser.add_argument("--ring", type=int, default=24_000, help="scenes kept encoded")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="2 only on an idle machine")
     parser.add_argument("--compile", action="store_true", help="fuse the UNet's kernels (100 s to start, then faster)")
     parser.add_argument("--save-every", type=float, default=120, help="seconds between checkpoints")
     return parser.parse_args()
@@ -91,8 +89,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
-    threads = Threads(args.threads)
-    inductor.cpp.dynamic_threads = True  # so that compiled kernels follow the thread count too
+    torch.set_num_threads(args.threads)
     state = load_checkpoint(CHECKPOINT)
     step = state["step"] if state else 0
     seed_everything(step + 1)
@@ -137,8 +134,7 @@ def main() -> None:
         optimizer.step()
         step += 1
         average.update(step)
-        progress.update(step, loss.item(), f"threads {threads.usual}")
-        threads.step()
+        progress.update(step, loss.item())
         if time.monotonic() - saved > args.save_every:
             keep()
             saved = time.monotonic()

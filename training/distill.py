@@ -12,13 +12,11 @@ import time
 
 import torch
 from torch import nn
-from torch._inductor import config as inductor
 
 from training.common import (
     CACHE,
     Average,
     Progress,
-    Threads,
     device,
     load_checkpoint,
     save_checkpoint,
@@ -45,7 +43,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--skip", type=int, default=2, help="teacher step, in cells of the 50-step grid")
     parser.add_argument("--fresh", type=int, default=6)
     parser.add_argument("--ring", type=int, default=12_000)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="2 only on an idle machine")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--save-every", type=float, default=120)
     return parser.parse_args()
@@ -58,8 +56,7 @@ def pseudo_huber(error: torch.Tensor, c: float = 0.03) -> torch.Tensor:
 
 def main() -> None:
     args = parse_arguments()
-    threads = Threads(args.threads)
-    inductor.cpp.dynamic_threads = True
+    torch.set_num_threads(args.threads)
     teacher_state, state = load_checkpoint(TEACHER), load_checkpoint(CHECKPOINT)
     if teacher_state is None:
         raise FileNotFoundError("run `python -m training.diffusion` first")
@@ -125,8 +122,7 @@ def main() -> None:
         optimizer.step()
         step += 1
         average.update(step)
-        progress.update(step, loss.item(), f"threads {threads.usual}")
-        threads.step()
+        progress.update(step, loss.item())
         if time.monotonic() - saved > args.save_every:
             keep()
             saved = time.monotonic()

@@ -20,7 +20,6 @@ PACKAGES = {  # style -> npm package; licences are listed in the model card
     "flat": "@iconify-json/fluent-emoji-flat@1.2.6",
     "fluent": "@iconify-json/fluent-emoji@1.2.7",
     "noto": "@iconify-json/noto@1.2.9",
-    "notov1": "@iconify-json/noto-v1@1.2.5",
     "twemoji": "@iconify-json/twemoji@1.2.5",
     "fx": "@iconify-json/fxemoji@1.2.2",
 }
