@@ -380,4 +380,4 @@ def _recipe(params: LiveParams, plan: Plan, runner: Runner, stage: Stage) -> dic
         "steps": len(plan.schedule),
         "timesteps": list(plan.schedule.timesteps),
         "stage": stage.name,
-    }
+    } | runner.reading(params.prompt)
