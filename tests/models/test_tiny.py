@@ -60,7 +60,7 @@ def test_the_unet_reacts_to_everything_it_is_given(tiny, load, family, predictio
     assert output.isfinite().all() and 0.3 < output.std() < 3
     for name, value in changes.items():
         difference = (model.unet(**base | {name: value}).sample - output).abs().mean()
-        assert difference > 0.05, f"{name}: {difference:.3f}"
+        assert difference > 0.1, f"{name}: {difference:.3f}"
 
 
 @pytest.mark.parametrize("vae", ["tiny", "kl"])
