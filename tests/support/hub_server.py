@@ -77,8 +77,7 @@ class HubServer:
                 if kind == "tree":
                     self._json(
                         [
-                            {"type": "file", "path": n, "size": p.stat().st_size, "oid": _digest(p, "sha1")}
-                            | _lfs(p)
+                            {"type": "file", "path": n, "size": p.stat().st_size, "oid": _digest(p, "sha1")} | _lfs(p)
                             for n, p in zip(names, files, strict=True)
                         ]
                     )
@@ -141,13 +140,9 @@ class HubServer:
                 self._json({"error": message}, status, {"X-Error-Code": code, "X-Error-Message": message})
 
             def _json(self, value: object, status: int = 200, headers: dict[str, str] | None = None) -> None:
-                self._send(
-                    status, json.dumps(value).encode(), {"Content-Type": "application/json"} | (headers or {})
-                )
+                self._send(status, json.dumps(value).encode(), {"Content-Type": "application/json"} | (headers or {}))
 
-            def _send(
-                self, status: int, body: bytes, headers: dict[str, str], only: int | None = None
-            ) -> None:
+            def _send(self, status: int, body: bytes, headers: dict[str, str], only: int | None = None) -> None:
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
