@@ -53,8 +53,12 @@ class SamplerFlight:
     """A picture between two steps of its sampler.
 
     With ``source`` (a clean latent) the first part of the steps is left out, as diffusers' img2img does: ``strength``
-    0 to 1 is the share that is run. ``latent`` is float32 of shape (1, channels, height, width); ``preview`` is what
-    the last step thinks the finished one will be, where its sampler says so.
+    0 to 1 is the share that is run. With ``mask`` too (shape (height, width) of the latent, 1 where to paint) only
+    that part is made anew: elsewhere the noised source takes its place after each step, or a model with an inpaint
+    UNet is shown the mask and ``masked``, the latent of the picture without what is under it.
+
+    ``latent`` is float32 of shape (1, channels, height, width); ``preview`` is what the last step thinks the finished
+    one will be, where its sampler says so.
     """
 
     def __init__(
@@ -72,6 +76,8 @@ class SamplerFlight:
         device: torch.device,
         source: torch.Tensor | None = None,
         strength: float = 1.0,
+        mask: torch.Tensor | None = None,
+        masked: torch.Tensor | None = None,
     ) -> None:
         self._sampler = sampler
         self._positive, self._negative, self._size = positive, negative, size
@@ -84,7 +90,8 @@ class SamplerFlight:
         self._times = sampler.timesteps
         takes_generator = "generator" in inspect.signature(sampler.step).parameters
         self._extra = {"generator": self._generator} if takes_generator else {}
-        if source is None:
+        self._source, self._noise, self._mask, self._masked = source, noise, mask, masked
+        if source is None or (mask is not None and strength == 1):
             self.latent = noise * sampler.init_noise_sigma
         else:
             first = max(steps - max(min(int(steps * strength), steps), 1), 0) * sampler.order
@@ -109,6 +116,8 @@ class SamplerFlight:
         """The row of this step, and the unconditional one under guidance."""
         time = self._times[self.step]
         latent = self._sampler.scale_model_input(self.latent, time)[0]
+        if self._mask is not None and self._masked is not None:
+            latent = torch.cat([latent, self._mask[None], self._masked])
         row = Row(latent, float(time), self._positive, self._size, self._guidance)
         if not self._guided:
             return [row]
@@ -123,3 +132,12 @@ class SamplerFlight:
         self.latent = result.prev_sample
         self.preview = getattr(result, "pred_original_sample", None)
         self.step += 1
+        if self._mask is not None and self._masked is None:
+            self.latent = torch.lerp(self._known(), self.latent, self._mask)
+
+    def _known(self) -> torch.Tensor:
+        """The source at the noise of the coming step; clean after the last."""
+        assert self._source is not None
+        if self.done:
+            return self._source[None]
+        return self._sampler.add_noise(self._source[None], self._noise, self._times[self.step : self.step + 1])

@@ -53,7 +53,13 @@ class Model:
 
     @property
     def latent_channels(self) -> int:
-        return self.unet.config.in_channels
+        """Channels of a latent. An inpaint UNet takes more (see `inpaints`) and gives these."""
+        return self.unet.config.out_channels
+
+    @property
+    def inpaints(self) -> bool:
+        """Whether the UNet is shown a mask and the picture without what is under it, as 9-channel ones are."""
+        return self.unet.config.in_channels == 2 * self.latent_channels + 1
 
     @property
     def vae_scale(self) -> int:

@@ -18,8 +18,8 @@ from artflow.models.catalog import ModelSpec
 from artflow.modes.params import merged
 
 
-class TextParams(BaseModel):
-    """What may be asked of text to picture."""
+class JobParams(BaseModel):
+    """What every job that draws may be asked."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
 
@@ -29,12 +29,36 @@ class TextParams(BaseModel):
     guidance_scale: float = Field(
         7.0, ge=0, le=30, title="Guidance", validation_alias=AliasChoices("guidance_scale", "cfg", "cfg_scale")
     )
-    width: int = Field(512, ge=16, le=8192, title="Width")
-    height: int = Field(512, ge=16, le=8192, title="Height")
     sampler: str = Field("Euler a", title="Sampler", json_schema_extra={"enum": list(SAMPLERS)})
     seed: int = Field(-1, ge=-1, le=MAX_SEED, title="Seed", description="-1: a random one, shown in the recipe")
-    batch_count: int = Field(1, ge=1, le=16, title="Pictures")
     model: str = Field("", title="Model", description="an id of the catalog; empty: the app's")
+
+    def for_sampler(self, runner: Runner, size: Size, seed: int) -> dict[str, Any]:
+        """The arguments of a `SamplerFlight` that follow from these parameters; on the engine's thread."""
+        return {
+            "steps": self.steps,
+            "shape": runner.latent_shape(size),
+            "seed": seed,
+            "positive": runner.prompts.encode(self.prompt),
+            "negative": runner.prompts.encode(self.negative_prompt, negative=True),
+            "guidance": self.guidance_scale,
+            "embedded_guidance": runner.model.time_cond_width is not None,
+            "size": size,
+            "device": runner.model.device,
+        }
+
+    def recipe(self, mode: str, runner: Runner, seed: int) -> dict[str, Any]:
+        """What a picture of this request says of itself."""
+        facts = {"mode": mode, "seed": seed, "model": runner.model.id}
+        return self.model_dump(exclude={"batch_count"}) | facts | runner.reading(self.prompt)
+
+
+class TextParams(JobParams):
+    """What may be asked of text to picture."""
+
+    width: int = Field(512, ge=16, le=8192, title="Width")
+    height: int = Field(512, ge=16, le=8192, title="Height")
+    batch_count: int = Field(1, ge=1, le=16, title="Pictures")
 
 
 def defaults(spec: ModelSpec, generation: dict[str, Any]) -> TextParams:
@@ -55,27 +79,12 @@ def orders(params: TextParams, runner: Runner, max_size: int) -> list[Order]:
         raise ArtflowError("unknown_sampler", f"There is no sampler {params.sampler!r}; choose one of {allowed}.")
     first = secrets.randbelow(MAX_SEED + 1) if params.seed == -1 else params.seed
     seeds = [(first + i) % (MAX_SEED + 1) for i in range(params.batch_count)]
-    return [Order(_recipe(params, runner, seed), _beginning(params, size, seed)) for seed in seeds]
+    return [Order(params.recipe("text", runner, seed), _beginning(params, size, seed)) for seed in seeds]
 
 
 def _beginning(params: TextParams, size: Size, seed: int) -> Callable[[Runner], SamplerFlight]:
     def begin(runner: Runner) -> SamplerFlight:
-        return SamplerFlight(
-            make_sampler(params.sampler, runner.model.scheduler_config),
-            steps=params.steps,
-            shape=runner.latent_shape(size),
-            seed=seed,
-            positive=runner.prompts.encode(params.prompt),
-            negative=runner.prompts.encode(params.negative_prompt, negative=True),
-            guidance=params.guidance_scale,
-            embedded_guidance=runner.model.time_cond_width is not None,
-            size=size,
-            device=runner.model.device,
-        )
+        sampler = make_sampler(params.sampler, runner.model.scheduler_config)
+        return SamplerFlight(sampler, **params.for_sampler(runner, size, seed))
 
     return begin
-
-
-def _recipe(params: TextParams, runner: Runner, seed: int) -> dict[str, Any]:
-    facts = {"mode": "text", "seed": seed, "model": runner.model.id}
-    return params.model_dump(exclude={"batch_count"}) | facts | runner.reading(params.prompt)

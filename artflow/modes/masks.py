@@ -1,0 +1,144 @@
+"""Masks, where to work, and how what was made goes back: plain geometry on pictures.
+
+A *mask* is ``uint8`` of shape (height, width): 255 where the picture is to be made anew, 0 where it stays. The *area* is
+the part of the picture that the model is shown; *extent* is the size at which it is shown.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from artflow.errors import ArtflowError
+from artflow.images import Picture, Size
+
+Mask = NDArray[np.uint8]
+
+
+class Bounds(NamedTuple):
+    """A part of a picture, in pixels; right and bottom are outside."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def size(self) -> Size:
+        """Its width and height."""
+        return Size(self.right - self.left, self.bottom - self.top)
+
+    def cut(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """That part of a picture or mask (a view)."""
+        return picture[self.top : self.bottom, self.left : self.right]
+
+
+def check_mask(mask: Mask, picture: Picture) -> None:
+    """Refuse masks that cannot be worked with.
+
+    Raises:
+        ArtflowError: ``empty_mask`` where nothing is painted, ``bad_mask`` for another size than the picture's.
+    """
+    if mask.shape != picture.shape[:2]:
+        sizes = Size(mask.shape[1], mask.shape[0]), Size(picture.shape[1], picture.shape[0])
+        raise ArtflowError("bad_mask", f"The mask is {sizes[0]} and the picture {sizes[1]}; they must be of one size.")
+    if not mask.any():
+        raise ArtflowError("empty_mask", "Nothing is painted over; paint what should be made anew.")
+
+
+def whole(picture: Picture) -> Bounds:
+    """All of a picture."""
+    return Bounds(0, 0, picture.shape[1], picture.shape[0])
+
+
+def around(mask: Mask, padding: int, native: Size) -> Bounds:
+    """The mask's bounding box with ``padding`` pixels, widened to the aspect of ``native`` as far as there is room."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    height, width = mask.shape
+    box_width = columns[-1] + 1 - columns[0] + 2 * padding
+    box_height = rows[-1] + 1 - rows[0] + 2 * padding
+    scale = max(box_width / native.width, box_height / native.height)
+    box_width, box_height = min(width, round(scale * native.width)), min(height, round(scale * native.height))
+    left = _placed((columns[0] + columns[-1] + 1) / 2 - box_width / 2, width - box_width)
+    top = _placed((rows[0] + rows[-1] + 1) / 2 - box_height / 2, height - box_height)
+    return Bounds(left, top, left + box_width, top + box_height)
+
+
+def _placed(start: float, most: int) -> int:
+    return int(min(max(round(start), 0), most))
+
+
+def extent_for(size: Size, native: Size, multiple: int) -> Size:
+    """The size at which a model with this native one is shown an area: same aspect, longer side as native."""
+    factor = max(native) / max(size)
+    return size.scaled(factor, multiple)
+
+
+def resized(picture: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+    """A picture or mask at another size, Lanczos."""
+    if picture.shape[:2] == (size.height, size.width):
+        return picture
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+
+
+def feathered(mask: Mask, feather: int) -> NDArray[np.float32]:
+    """Opacity of what is made, 0 to 1: 1 in the mask, falling to 0 exactly ``feather`` pixels outside of it."""
+    hard = (mask > 127).astype(np.float32)
+    if feather <= 0:
+        return hard
+    # Two box blurs reach exactly their summed radii: a soft ramp with an end, which a Gaussian has not.
+    radius = feather // 2
+    soft = cv2.blur(hard, (2 * radius + 1,) * 2, borderType=cv2.BORDER_REPLICATE)
+    soft = cv2.blur(soft, (2 * (feather - radius) + 1,) * 2, borderType=cv2.BORDER_REPLICATE)
+    soft[soft < 1e-4] = 0  # what rounding leaves beyond the ramp
+    return np.maximum(hard, soft)
+
+
+def composed(original: Picture, made: Picture, opacity: NDArray[np.float32]) -> Picture:
+    """``made`` over ``original``; where the opacity is 0 the bytes of the original are untouched."""
+    weight = opacity[..., None]
+    mixed = np.rint(original + weight * (made.astype(np.float32) - original)).astype(np.uint8)
+    return np.where(weight > 0, mixed, original)
+
+
+def surroundings(picture: Picture, mask: Mask, radius: float) -> Picture:
+    """The picture with the masked part filled by what is around it, blurred: the fill ``blur``.
+
+    A normalised blur: masked pixels count for nothing. Parts deeper than the blur reaches get ever wider ones.
+    """
+    known = (mask <= 127).astype(np.float32)
+    filled = picture.astype(np.float32)
+    missing = known == 0
+    if not known.any():
+        return np.full_like(picture, 127)
+    while missing.any():
+        weight = _blur(known, radius)
+        reached = missing & (weight > 1e-2)
+        values = _blur(picture * known[..., None], radius)
+        filled[reached] = values[reached] / weight[reached, None]
+        missing &= ~reached
+        radius *= 2
+    return np.rint(filled.clip(0, 255)).astype(np.uint8)
+
+
+def healed(original: Picture, made: Picture, mask: Mask, reach: float) -> Picture:
+    """``made`` with its colours drawn to the original's near the seam.
+
+    What the autoencoder changed in the known part, spread over ``reach`` pixels into the new part and fading there:
+    the step across the seam is then no larger than those inside the picture.
+    """
+    known = (mask <= 127).astype(np.float32)
+    if known.all() or not known.any():
+        return made
+    difference = (original.astype(np.float32) - made) * known[..., None]
+    weight = _blur(known, reach)
+    spread = _blur(difference, reach) * (np.clip(2 * weight, 0, 1) / np.maximum(weight, 1e-2))[..., None]
+    return np.rint((made + spread).clip(0, 255)).astype(np.uint8)
+
+
+def _blur(values: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
+    return cv2.GaussianBlur(values, (0, 0), radius, borderType=cv2.BORDER_REPLICATE)
