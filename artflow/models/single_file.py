@@ -21,10 +21,10 @@ from diffusers import (
 from safetensors import SafetensorError, safe_open
 from transformers import CLIPTokenizer
 
-from artflow.errors import ArtflowError
 from artflow.models.catalog import ModelSpec
 from artflow.models.parts import Parts
 from artflow.models.progress import Progress
+from artflow.models.weights import refused
 
 CONFIGS = Path(__file__).with_name("configs")
 
@@ -73,13 +73,13 @@ def read_single_file(spec: ModelSpec, dtype: torch.dtype, skip: set[str], progre
 def detect(model: str, shapes: dict[str, tuple[int, ...]]) -> Kind:
     """Which family these tensors (name to shape) are a checkpoint of, or why they are none."""
     if UNET_INPUT not in shapes:
-        raise _refused(model, "it is not a Stable Diffusion checkpoint (a LoRA, a VAE or another kind of model?)")
+        raise refused(model, "it is not a Stable Diffusion checkpoint (a LoRA, a VAE or another kind of model?)")
     if SECOND_TEXT + "model.ln_final.weight" in shapes:
         return "sdxl"
     if any(name.startswith("conditioner.embedders.0.model.") for name in shapes):
-        raise _refused(model, "it is an SDXL refiner, which cannot make pictures on its own")
+        raise refused(model, "it is an SDXL refiner, which cannot make pictures on its own")
     if not any(name.startswith(FIRST_TEXT) for name in shapes):
-        raise _refused(model, "it has no text encoder (only the UNet of a model?)")
+        raise refused(model, "it has no text encoder (only the UNet of a model?)")
     # The text encoder of SD 2 is OpenCLIP's, with names of its own.
     return "sd2" if any(name.startswith("cond_stage_model.model.") for name in shapes) else "sd15"
 
@@ -119,7 +119,7 @@ def _survey(spec: ModelSpec, path: Path) -> tuple[dict[str, tuple[int, ...]], di
         with safe_open(path, framework="pt") as file:
             return {k: tuple(file.get_slice(k).get_shape()) for k in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise _refused(spec.id, f"{path.name} cannot be read as safetensors ({error})") from error
+        raise refused(spec.id, f"{path.name} cannot be read as safetensors ({error})") from error
 
 
 def _prediction(
@@ -148,7 +148,3 @@ def _predicts_velocity(unet: UNet2DConditionModel) -> bool:
     context = torch.full((1, 2, unet.config.cross_attention_dim), 0.5, dtype=weight.dtype)
     output = unet(latents, torch.tensor([999]), encoder_hidden_states=context).sample
     return (output - latents).float().mean().item() < -1
-
-
-def _refused(model: str, reason: str) -> ArtflowError:
-    return ArtflowError("model_load_failed", f"{model} could not be loaded: {reason}.")

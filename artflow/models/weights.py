@@ -67,3 +67,8 @@ def unsafe(what: str) -> ArtflowError:
         "unsafe_weights",
         f"{what} is a pickled file, which can run any code when it is opened; only .safetensors weights are loaded.",
     )
+
+
+def refused(model: str, reason: str) -> ArtflowError:
+    """The refusal of a model, for a reason that goes on after "could not be loaded:" and has no final stop."""
+    return ArtflowError("model_load_failed", f"{model} could not be loaded: {reason}.")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
+import weakref
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 
 from artflow.errors import ArtflowError
+from artflow.models import loader
 from artflow.models.catalog import ModelSpec, Source
 from artflow.models.loader import load_model
 from artflow.models.tiny import build_tiny_vae
@@ -100,6 +103,40 @@ def test_progress_goes_forward_and_ends_at_one(tiny):
     assert heard[0][0] == "Loading My model: text encoder" and heard[-1][0] == "My model is ready"
 
 
+def test_an_inpaint_model_is_shown_a_mask_and_the_masked_picture_too(tiny, tmp_path, load):
+    folder = shutil.copytree(tiny(), tmp_path / "m")
+    take_channels(folder, 9)
+    model = load(folder)
+    assert (model.inpaints, model.latent_channels, model.unet.config.in_channels) == (True, 4, 9)
+    assert not load(tiny()).inpaints
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_models_that_run_meanwhile_do_not_notice(tiny, load, monkeypatch, dtype):
+    """Torch's default dtype belongs to all threads: changed for a moment, sessions would draw other noise."""
+    changes: list[torch.dtype] = []
+    change = torch.set_default_dtype
+    monkeypatch.setattr(torch, "set_default_dtype", lambda d: (changes.append(d), change(d)))
+    model = load(tiny(family="sdxl", vae="kl"), dtype=dtype)
+    assert set(changes) <= {torch.float32}
+    assert {p.dtype for part in (model.unet, *model.text_encoders) for p in part.parameters()} == {dtype}
+
+
+def test_a_failed_load_leaves_nothing_in_memory(tiny, load, monkeypatch):
+    """Not even while somebody keeps the error, as a job that reports it does."""
+    read: list[weakref.ref] = []
+
+    def out_of_memory(spec, parts, *_):
+        read.append(weakref.ref(parts.unet))
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(loader, "_place", out_of_memory)
+    with pytest.raises(ArtflowError, match=r"^tiny could not be loaded: CUDA out of memory") as caught:
+        load(tiny())
+    gc.collect()
+    assert caught.value.__cause__ is not None and read[0]() is None
+
+
 def test_what_is_not_a_stable_diffusion_is_refused_with_the_reason(tiny, tmp_path, load):
     def broken(name: str, change) -> None:
         folder = shutil.copytree(tiny(family="sdxl" if "SDXL" in name else "sd"), tmp_path / name.replace(" ", "_"))
@@ -125,7 +162,7 @@ def test_what_is_not_a_stable_diffusion_is_refused_with_the_reason(tiny, tmp_pat
         "prediction_type is flow",
         lambda f: edit(f / "scheduler/scheduler_config.json", prediction_type="flow"),
     )
-    broken("takes 9 channels", lambda folder: nine_channels(folder))
+    broken("takes 8 channels and gives 4", lambda folder: take_channels(folder, 8))
     broken("no .safetensors weights in unet", lambda f: (f / "unet/diffusion_pytorch_model.safetensors").unlink())
 
 
@@ -174,8 +211,6 @@ def edit(path, **entries):
     path.write_text(json.dumps(json.loads(path.read_text()) | entries))
 
 
-def nine_channels(folder):
-    from diffusers import UNet2DConditionModel
-
+def take_channels(folder, count):
     config = UNet2DConditionModel.load_config(folder, subfolder="unet")
-    UNet2DConditionModel.from_config({**config, "in_channels": 9}).save_pretrained(folder / "unet")
+    UNet2DConditionModel.from_config({**config, "in_channels": count}).save_pretrained(folder / "unet")
