@@ -97,10 +97,11 @@ def test_a_new_prompt_renders_the_same_drawing_again(canvas: Canvas, echo: Echo)
     canvas.stroke((0.2, 0.2), (0.8, 0.8))
     wait_until(canvas.page, lambda: echo.frames and len(echo.answered) == len(echo.frames), "the stroke")
     before = len(echo.frames)
+    alone = len(echo.parameters_only)
     canvas.page.locator("#canvas-prompt textarea").press_sequentially("!")
     wait_until(canvas.page, lambda: len(echo.frames) > before, "the drawing once more")
     wait_until(canvas.page, lambda: echo.last_parameters()["prompt"] == "first light!", "the prompt")
-    assert echo.parameters_only == [{"prompt": "first light"}], "the prompt came twice: alone and with the drawing"
+    assert len(echo.parameters_only) == alone, "the prompt came twice: alone and with the drawing"
 
 
 # --- undo, redo, eraser, clear --------------------------------------------------------------------------
