@@ -123,11 +123,12 @@ class Engine:
         with self._changed:
             self._news = False
             errands, self._errands = self._errands, []
+        for errand, future in errands:
+            _settle(errand, future)
+        with self._changed:  # who came during the errands can join in
             self._sessions = [s for s in self._sessions if not s.closed]
             self._jobs = [j for j in self._jobs if not j.finished]
             sessions, jobs = list(self._sessions), list(self._jobs)
-        for errand, future in errands:
-            _settle(errand, future)
         now = time.monotonic()
         works = schedule(sessions, jobs, now, self._max_rows)
         if not works:

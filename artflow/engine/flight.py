@@ -168,7 +168,7 @@ def advance(flights: Sequence[Flight], answers: Sequence[torch.Tensor]) -> list[
 
     steps = []
     for i, flight in enumerate(flights):
-        left = flight.stock if stock is None else stock[i]
+        left = stock[i] if stock is not None and flight.plan.guided else flight.stock
         after = replace(flight, latent=ahead[i], stock=left, step=flight.step + 1)
         steps.append(Step(after, denoised[i] if flight.last_step else None))
     return steps
