@@ -1,0 +1,154 @@
+"""The arithmetic of live steps, on latents and answers that are given."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+import torch
+
+from artflow.engine.conditioning import Conditioning
+from artflow.engine.flight import Flight, Frame, Plan, Step, advance
+from artflow.engine.schedule import ScheduleMaker
+from artflow.images import Size
+
+CONFIG = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+ZERO_SNR = CONFIG | {"rescale_betas_zero_snr": True}
+CFG_TYPES = ("none", "self", "initialize", "full")
+KINDS = ("epsilon", "v_prediction", "sample")
+SHAPE = (4, 8, 8)
+WORDS, NO_WORDS = Conditioning(torch.ones(3, 2)), Conditioning(torch.zeros(3, 2))
+FRAME = Frame(0, None, 0.0)
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def make_plan(config: dict = CONFIG, kind: str = "lcm", *, steps: int = 3, strength: float = 0.9, **more) -> Plan:
+    schedule = ScheduleMaker(config, kind).make(steps, strength)
+    noise = random(len(schedule), *SHAPE, seed=9)
+    return Plan(schedule, noise, WORDS, NO_WORDS, Size(64, 64), more.pop("prediction_type", "epsilon"), **more)
+
+
+def converted(noise: torch.Tensor, noisy: torch.Tensor, alpha: float, sigma: float, kind: str) -> torch.Tensor:
+    """The answer of another prediction type that means the same as this noise."""
+    clean = (noisy - sigma * noise) / alpha
+    return {"epsilon": noise, "v_prediction": alpha * noise - sigma * clean, "sample": clean}[kind]
+
+
+def fly(plan: Plan, source: torch.Tensor | None, stock: torch.Tensor | None = None) -> list[Step]:
+    """All steps of one picture; the model's noise of a row is a fixed function of step, row and latent."""
+    flight, steps = Flight.start(plan, source, stock, {}, FRAME), []
+    for i in range(len(plan.schedule)):
+        alpha, sigma = plan.schedule.alpha[i], plan.schedule.sigma[i]
+        answers = [
+            converted(random(*SHAPE, seed=10 * i + j) + row.latent / 10, row.latent, alpha, sigma, plan.prediction_type)
+            for j, row in enumerate(flight.rows())
+        ]
+        steps += advance([flight], [torch.stack(answers)])
+        flight = steps[-1].flight
+    return steps
+
+
+@pytest.mark.parametrize(("kind", "cfg_type", "steps"), product(KINDS[1:], CFG_TYPES, (1, 3)))
+def test_prediction_types_that_mean_the_same_give_the_same(kind: str, cfg_type: str, steps: int) -> None:
+    noise = make_plan(steps=steps, cfg_type=cfg_type, guidance=1.7, delta=0.8)
+    expected = fly(noise, random(*SHAPE, seed=5), random(*SHAPE, seed=6))
+    actual = fly(replace(noise, prediction_type=kind), random(*SHAPE, seed=5), random(*SHAPE, seed=6))
+    for theirs, ours in zip(expected, actual, strict=True):
+        torch.testing.assert_close(ours.flight.latent, theirs.flight.latent, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(ours.flight.stock, theirs.flight.stock, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(actual[-1].finished, expected[-1].finished, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("cfg_type", "kind", "steps"), product(CFG_TYPES, KINDS, (1, 4)))
+def test_zero_terminal_snr_stays_finite(cfg_type: str, kind: str, steps: int) -> None:
+    """The first step's latent is pure noise: there alpha is zero, and what divides by it has to look elsewhere."""
+    plan = make_plan(ZERO_SNR, "turbo", steps=steps, strength=1.0, cfg_type=cfg_type, guidance=2.0)
+    assert plan.schedule.alpha[0] == 0
+    plan = replace(plan, prediction_type=kind)
+    flight = Flight.start(plan, random(*SHAPE), None, {}, FRAME)
+    for i in range(steps):
+        answers = torch.stack([random(*SHAPE, seed=i + j) for j in range(len(flight.rows()))])
+        (step,) = advance([flight], [answers])
+        flight = step.flight
+        assert flight.latent.isfinite().all()
+        assert flight.stock.isfinite().all()
+    assert step.finished is not None and step.finished.isfinite().all()
+
+
+@pytest.mark.parametrize("cfg_type", CFG_TYPES[1:])
+def test_guidance_of_one_equals_none(cfg_type: str) -> None:
+    none = fly(make_plan(cfg_type="none", guidance=3.0), random(*SHAPE))
+    one = fly(make_plan(cfg_type=cfg_type, guidance=1.0), random(*SHAPE))
+    assert torch.equal(one[-1].finished, none[-1].finished)
+
+
+@pytest.mark.parametrize("cfg_type", CFG_TYPES[1:])
+def test_guidance_above_one_changes_the_picture(cfg_type: str) -> None:
+    none = fly(make_plan(), random(*SHAPE))
+    guided = fly(make_plan(cfg_type=cfg_type, guidance=2.0), random(*SHAPE))
+    assert (guided[-1].finished - none[-1].finished).abs().max() > 0.1
+
+
+def test_rows_ask_for_the_negative_prompt_only_where_guidance_needs_it() -> None:
+    def rows_by_step(cfg_type: str, guidance: float) -> list[int]:
+        flight, counts = Flight.start(make_plan(cfg_type=cfg_type, guidance=guidance), None, None, {}, FRAME), []
+        for _ in range(3):
+            rows = flight.rows()
+            assert [row.conditioning is NO_WORDS for row in rows] == [False, True][: len(rows)]
+            counts.append(len(rows))
+            flight = replace(flight, step=flight.step + 1)
+        return counts
+
+    assert rows_by_step("none", 2.0) == rows_by_step("self", 2.0) == rows_by_step("full", 1.0) == [1, 1, 1]
+    assert rows_by_step("initialize", 2.0) == [2, 1, 1]
+    assert rows_by_step("full", 2.0) == [2, 2, 2]
+
+
+def test_a_picture_begins_as_itself_with_the_seeds_noise() -> None:
+    plan, source = make_plan(), random(*SHAPE)
+    flight = Flight.start(plan, source, None, {}, FRAME)
+    alpha, sigma = plan.schedule.alpha[0], plan.schedule.sigma[0]
+    torch.testing.assert_close(flight.latent, alpha * source + sigma * plan.noise[0])
+
+
+def test_without_a_picture_it_begins_with_the_seeds_noise_alone() -> None:
+    """The reference draws unseeded noise there."""
+    plan = make_plan()
+    assert torch.equal(Flight.start(plan, None, None, {}, FRAME).latent, plan.noise[0])
+    assert torch.equal(fly(plan, None)[-1].finished, fly(plan, None)[-1].finished)
+    other = replace(plan, noise=random(3, *SHAPE, seed=77))
+    assert not torch.equal(fly(plan, None)[-1].finished, fly(other, None)[-1].finished)
+
+
+def test_only_the_last_step_finishes() -> None:
+    assert [step.finished is not None for step in fly(make_plan(), random(*SHAPE))] == [False, False, True]
+
+
+def test_many_flights_at_once_equal_each_by_itself() -> None:
+    """Different cfg types, steps, strengths and steps of the way in one arithmetic."""
+    plans = [
+        make_plan(steps=steps, strength=strength, cfg_type=cfg_type, guidance=guidance, delta=0.7)
+        for steps, strength, (cfg_type, guidance) in product(
+            (1, 3), (0.3, 0.9), zip(CFG_TYPES, (1.0, 1.5, 2.0, 3.0), strict=True)
+        )
+    ]
+    begun = [
+        Flight.start(plan, random(*SHAPE, seed=i), random(*SHAPE, seed=-i), {}, FRAME) for i, plan in enumerate(plans)
+    ]
+    flights = [replace(flight, step=i % len(flight.plan.schedule)) for i, flight in enumerate(begun)]
+    answers = [
+        torch.stack([random(*SHAPE, seed=100 + 10 * i + j) for j in range(len(flight.rows()))])
+        for i, flight in enumerate(flights)
+    ]
+    together = advance(flights, answers)
+    for flight, answer, step in zip(flights, answers, together, strict=True):
+        (alone,) = advance([flight], [answer])
+        torch.testing.assert_close(step.flight.latent, alone.flight.latent)
+        torch.testing.assert_close(step.flight.stock, alone.flight.stock)
+        assert (step.finished is None) == (alone.finished is None)
+        if step.finished is not None:
+            torch.testing.assert_close(step.finished, alone.finished)

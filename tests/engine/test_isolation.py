@@ -1,0 +1,171 @@
+"""The heart of the product: many people on one model, and each gets exactly what they would get alone."""
+
+from __future__ import annotations
+
+import random
+import threading
+from typing import Any
+
+import pytest
+
+from artflow.engine.engine import Engine
+from artflow.engine.job import Job, Made
+from artflow.engine.runner import Runner
+from artflow.engine.sampling import SAMPLERS
+from artflow.engine.session import Flow
+from artflow.images import Picture
+from artflow.modes.text import TextParams, orders
+from tests.support.live import DRAWING, PATIENCE, STREAM, Person, difference, plain
+
+PEOPLE, FRAMES = 16, 6
+# Rows in one call are the same numbers as rows in many, but a batch rounds differently.
+TOLERANCE = 1  # grey levels
+
+CFG = (("none", 1.0), ("self", 1.4), ("initialize", 1.6), ("full", 2.0))
+
+
+def wishes(seed: int) -> tuple[Flow, dict[str, Any], list[Picture]]:
+    """What one person is like: mode, settings, and frames of a colour of their own."""
+    dice = random.Random(seed)
+    cfg_type, guidance = CFG[seed % 4]
+    params = {
+        "prompt": f"the picture of person {seed}",
+        "negative_prompt": f"not {seed}",
+        "seed": seed,
+        "steps": 1 + seed % 3,
+        "strength": dice.choice([0.4, 0.6, 0.9]),
+        "cfg_type": cfg_type,
+        "guidance_scale": guidance,
+        "delta": dice.choice([0.6, 1.0]),
+        "width": 96 if seed % 8 == 7 else 64,
+    }
+    hue = [dice.randrange(256) for _ in range(3)]
+    frames = [plain(*hue)] * FRAMES
+    return (DRAWING if seed % 2 else STREAM), params, frames
+
+
+def alone(runner: Runner, seed: int, sent: int) -> list[Picture]:
+    """What this person gets with an engine to themselves."""
+    flow, params, frames = wishes(seed)
+    engine = Engine()
+    person = Person(engine, runner, flow, **params)
+    person.send(*frames[:sent])
+    person.wait_for(expected(person, sent))
+    engine.close()
+    return person.pictures
+
+
+def expected(person: Person, sent: int) -> int:
+    """How many pictures a person gets for so many frames: a pipelined one keeps the last n - 1."""
+    steps = person.session.params.steps if person.session.flow.pipelined else 1
+    return max(sent - steps + 1, 0)
+
+
+class Watchful(Runner):
+    """A runner that looks at each call how late the jobs are."""
+
+    jobs: tuple[Job, ...] = ()
+    latest = 0
+
+    def predict(self, rows):
+        self.latest = max([self.latest, *(job.skipped_calls for job in self.jobs if not job.finished)])
+        return super().predict(rows)
+
+
+def job_of(runner: Runner, number: int) -> Job:
+    sampler = list(SAMPLERS)[number % len(SAMPLERS)]
+    params = TextParams(
+        prompt=f"job {number}", negative_prompt="no", sampler=sampler, steps=5, guidance_scale=1.0 + number % 3,
+        seed=100 + number, width=64, height=96 if number == 2 else 64, batch_count=1 + number % 2,
+    )  # fmt: skip
+    return Job(runner, orders(params, runner, 1024))
+
+
+def made_alone(runner: Runner, number: int) -> list[Made]:
+    engine, job = Engine(), job_of(runner, number)
+    engine.add(job)
+    made = job.wait(PATIENCE)
+    engine.close()
+    return made
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_everybody_gets_what_they_would_get_alone(runner: Runner, order: int) -> None:
+    """16 people of all kinds join, send and leave in random order beside text jobs, all at once."""
+    dice = random.Random(order)
+    watchful = Watchful(runner.model)
+    engine = Engine(max_rows=16)
+    jobs = [job_of(watchful, number) for number in range(4)]
+    watchful.jobs = tuple(jobs)
+    present: dict[int, Person] = {}
+    sent = dict.fromkeys(range(PEOPLE), 0)
+    left: dict[int, Person] = {}
+    turns = [("frame", seed) for seed in range(PEOPLE) for _ in range(FRAMES)]
+    turns += [("leave", seed) for seed in range(0, PEOPLE, 4)] + [("job", number) for number in range(len(jobs))]
+    dice.shuffle(turns)
+    for what, who in turns:
+        if what == "job":
+            engine.add(jobs[who])
+        elif what == "leave":
+            if who in present:
+                left[who] = present.pop(who)
+                left[who].session.close()
+        elif who not in left:
+            flow, params, frames = wishes(who)
+            if who not in present:
+                present[who] = Person(engine, watchful, flow, **params)
+            present[who].send(frames[sent[who]])
+            sent[who] += 1
+    for who, person in present.items():
+        person.wait_for(expected(person, sent[who]))
+    made = [job.wait(PATIENCE) for job in jobs]
+    engine.close()
+
+    assert engine.rows > 2 * engine.calls  # they really shared calls
+    assert watchful.latest <= 1  # a job's row is at most one call late
+    solo = {who: alone(runner, who, sent[who]) for who in sent if sent[who]}
+    for who, person in (present | left).items():
+        assert not [code for code in person.errors if code != "engine_closed"]
+        for ours, theirs in zip(person.pictures, solo[who], strict=who in present):
+            assert difference(ours, theirs) <= TOLERANCE
+    for number, pictures in enumerate(made):
+        for ours, theirs in zip(pictures, made_alone(runner, number), strict=True):
+            assert difference(ours.picture, theirs.picture) <= TOLERANCE
+            assert ours.recipe == theirs.recipe
+    # And that would have shown a mix-up: no two people's pictures are alike.
+    firsts = [(who, pictures[0]) for who, pictures in solo.items() if pictures]
+    for i, (_, a) in enumerate(firsts):
+        assert all(a.shape != b.shape or difference(a, b) > 20 for _, b in firsts[:i])
+
+
+def test_sockets_of_many_threads_do_not_mix_frames_up(engine: Engine, runner: Runner) -> None:
+    """Every socket hands its frames in from a thread of its own."""
+    people = {seed: Person(engine, runner, wishes(seed)[0], **wishes(seed)[1]) for seed in range(8)}
+    threads = [
+        threading.Thread(target=lambda seed=seed, person=person: person.send(*wishes(seed)[2]))
+        for seed, person in people.items()
+    ]
+    for thread in threads:
+        thread.start()
+    for seed, person in people.items():
+        person.wait_for(expected(person, FRAMES))
+        for ours, theirs in zip(person.pictures, alone(runner, seed, FRAMES), strict=True):
+            assert difference(ours, theirs) <= TOLERANCE
+
+
+def test_a_neighbour_does_not_change_what_a_session_keeps(runner: Runner) -> None:
+    """Single-step residual guidance goes on from the last picture's noise: it must be the session's own."""
+
+    def last_picture(neighbour: bool) -> Picture:
+        engine = Engine()
+        person = Person(engine, runner, DRAWING, steps=1, cfg_type="none")
+        other = Person(engine, runner, DRAWING, steps=1, cfg_type="full", guidance_scale=3.0)
+        if neighbour:
+            other.send(plain(200, 0, 0))
+        person.answer(plain(0, 200, 0))
+        person.change(cfg_type="self", guidance_scale=1.8)
+        picture = person.answer(plain(0, 200, 0)).picture
+        engine.close()
+        return picture
+
+    assert difference(last_picture(True), last_picture(False)) <= TOLERANCE

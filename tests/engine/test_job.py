@@ -1,0 +1,153 @@
+"""Jobs: asked once, answered once, row by row beside live sessions."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from artflow.engine import job as job_module
+from artflow.engine.engine import Engine
+from artflow.engine.job import Job, Progress
+from artflow.engine.runner import Runner
+from artflow.errors import ArtflowError
+from artflow.modes.text import TextParams, orders
+from tests.support.live import DRAWING, PATIENCE, STREAM, Person, difference, held, noisy
+
+
+class Asked(Job):
+    """A job whose progress is kept."""
+
+    def __init__(self, runner: Runner, **params: Any) -> None:
+        self.seen: list[Progress] = []
+        self.cancelled = threading.Event()
+        self.cancel_at: tuple[int, int] | None = None  # picture, step
+        wanted = {"width": 64, "height": 64, "steps": 4, "seed": 1, "guidance_scale": 1.0} | params
+        super().__init__(runner, orders(TextParams(**wanted), runner, 1024), self._see, self.cancelled)
+
+    def _see(self, progress: Progress) -> None:
+        self.seen.append(progress)
+        if (progress.picture, progress.step) == self.cancel_at:
+            self.cancelled.set()
+
+
+def test_progress_counts_pictures_and_steps(engine: Engine, runner: Runner) -> None:
+    job = Asked(runner, steps=3, batch_count=2)
+    engine.add(job)
+    assert len(job.wait(PATIENCE)) == 2
+    assert [(p.picture, p.pictures, p.step, p.steps) for p in job.seen] == [
+        (0, 2, 1, 3), (0, 2, 2, 3), (0, 2, 3, 3), (1, 2, 1, 3), (1, 2, 2, 3), (1, 2, 3, 3),
+    ]  # fmt: skip
+    assert np.array_equal(job.seen[2].preview, job.made[0].picture)
+
+
+def test_previews_come_where_the_sampler_knows_what_it_is_up_to(engine: Engine, runner: Runner, monkeypatch) -> None:
+    monkeypatch.setattr(job_module, "PREVIEW_EVERY", 0.0)
+    euler, multistep = Asked(runner, sampler="Euler"), Asked(runner, sampler="DPM++ 2M Karras")
+    for job in (euler, multistep):
+        engine.add(job)
+        job.wait(PATIENCE)
+    assert all(p.preview is not None and p.preview.shape == (64, 64, 3) for p in euler.seen)
+    assert [p.preview is not None for p in multistep.seen] == [False, False, False, True]
+    assert difference(euler.seen[-2].preview, euler.seen[-1].preview) > 0
+
+
+def test_every_picture_of_a_batch_has_a_seed_of_its_own_that_makes_it_again(engine: Engine, runner: Runner) -> None:
+    batch, single = Asked(runner, seed=40, batch_count=3), Asked(runner, seed=42)
+    engine.add(batch)
+    engine.add(single)
+    made = batch.wait(PATIENCE)
+    assert [m.recipe["seed"] for m in made] == [40, 41, 42]
+    assert difference(made[2].picture, single.wait(PATIENCE)[0].picture) <= 1
+    assert difference(made[0].picture, made[2].picture) > 10
+
+
+def test_cancel_ends_at_the_next_step_and_keeps_what_is_made(engine: Engine, runner: Runner) -> None:
+    job = Asked(runner, steps=4, batch_count=3)
+    job.cancel_at = (1, 2)
+    engine.add(job)
+    made = job.wait(PATIENCE)
+    assert len(made) == 1
+    assert (job.seen[-1].picture, job.seen[-1].step) == (1, 2)
+    assert job.finished
+
+
+def test_cancelled_before_it_begins_it_makes_nothing(engine: Engine, runner: Runner) -> None:
+    job = Asked(runner)
+    job.cancelled.set()
+    engine.add(job)
+    assert job.wait(PATIENCE) == []
+    assert engine.calls == 0
+
+
+def test_waiting_can_be_limited(runner: Runner) -> None:
+    with pytest.raises(ArtflowError, match=r"did not finish within 0\.01 seconds"):
+        Asked(runner).wait(0.01)
+
+
+@pytest.mark.parametrize("sampler", ["Euler a", "LCM"])
+def test_samplers_that_draw_noise_are_seeded_too(engine: Engine, runner: Runner, sampler: str) -> None:
+    pictures = []
+    for seed in (5, 5, 6):
+        job = Asked(runner, sampler=sampler, seed=seed)
+        engine.add(job)
+        pictures.append(job.wait(PATIENCE)[0].picture)
+    assert difference(pictures[0], pictures[1]) == 0
+    assert difference(pictures[0], pictures[2]) > 10
+
+
+def test_jobs_run_beside_live_sessions_and_in_every_second_call_at_least(engine: Engine, runner: Runner) -> None:
+    """Also where they cannot share a call, because the sizes differ."""
+    late: list[int] = []
+
+    class Watchful(Runner):
+        def predict(self, rows):
+            late.append(job.skipped_calls)
+            return super().predict(rows)
+
+    watchful = Watchful(runner.model)
+    job = Asked(watchful, steps=6, width=96)
+    person = Person(engine, watchful, STREAM, steps=1)
+    with held(engine):
+        person.send(*[noisy(i) for i in range(8)])
+        engine.add(job)
+    job.wait(PATIENCE)
+    assert max(late[:12]) == 1
+    assert len(person.wait_for(5)) >= 5  # a call for the job, a call for the camera, in turn
+
+
+def test_many_jobs_take_turns_and_leave_live_work_its_calls(engine: Engine, runner: Runner) -> None:
+    """Jobs of different sizes cannot share a call: were all of them late at once, no frame would ever get one."""
+    jobs = [Asked(runner, steps=4, batch_count=2, width=64 + 16 * (i % 4)) for i in range(8)]
+    person = Person(engine, runner, DRAWING, steps=1)
+    order: list[str] = []
+
+    class Listening(Runner):
+        def predict(self, rows):
+            order.append("job" if rows[0].size.width != 64 or len(rows) > 1 else "live")
+            return super().predict(rows)
+
+    person.session.runner = Listening(runner.model)
+    for job in jobs:
+        job.runner = person.session.runner
+    with held(engine):
+        for job in jobs:
+            engine.add(job)
+        person.send(*[noisy(i) for i in range(10)])
+    person.wait_for(10)
+    assert engine.calls <= 2 * 10 + 1
+    for job in jobs:
+        assert len(job.wait(PATIENCE)) == 2
+    assert all(job.skipped_calls <= 1 for job in jobs)
+
+
+def test_a_long_job_does_not_hold_up_one_of_another_size(engine: Engine, runner: Runner) -> None:
+    long, short = Asked(runner, steps=2, batch_count=12), Asked(runner, steps=2, width=96)
+    with held(engine):
+        engine.add(long)
+        engine.add(short)
+    short.wait(PATIENCE)
+    assert len(long.made) < 12
+    assert len(long.wait(PATIENCE)) == 12
