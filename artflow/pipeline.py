@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from artflow.errors import ArtflowError
-from artflow.images import Size
+from artflow.images import Picture, Size
 from artflow.models.catalog import Catalog, ModelSpec, load_catalog
 from artflow.models.dtypes import pick_device, pick_dtype
 from artflow.prompts.vocabulary import Vocabulary, load_vocabulary
@@ -19,15 +19,17 @@ from artflow.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from artflow.engine.engine import Engine
-    from artflow.engine.job import Made, Progress
+    from artflow.engine.job import Made, Order, Progress
     from artflow.engine.params import LiveParams
     from artflow.engine.runner import Runner
     from artflow.engine.session import LiveSession, Result
     from artflow.models.acceleration import Acceleration
     from artflow.modes.live import LiveMode
-    from artflow.modes.text import TextParams
+    from artflow.modes.masks import Mask
+    from artflow.modes.text import JobParams, TextParams
 
 log = logging.getLogger(__name__)
+P = TypeVar("P", bound="JobParams")
 
 
 class Loading:
@@ -48,6 +50,33 @@ class Loading:
     def say(self, message: str, fraction: float | None) -> None:
         """Note the progress; read by whoever waits."""
         self.message, self.fraction = message, fraction
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Whoever waits for a job: is told how far it is, and may cancel it before its next step."""
+
+    on_progress: Callable[[Progress], None] = lambda _: None
+    on_loading: Callable[[Loading], None] = lambda _: None
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Makes the pictures of a request on a loaded model; a request may need several rounds."""
+
+    engine: Engine
+    runner: Runner
+    watch: Watch
+    about: Mapping[str, Any]  # for the log
+
+    def __call__(self, orders: Sequence[Order]) -> list[Made]:
+        from artflow.engine.job import Job
+
+        job = Job(self.runner, orders, self.watch.on_progress, self.watch.cancelled)
+        log.info("a job of %d pictures", len(orders), extra={"job": job.id, **self.about})
+        self.engine.add(job)
+        return job.wait()
 
 
 class Pipeline:
@@ -246,56 +275,93 @@ class Pipeline:
     def _prompt_for_log(self, prompt: str) -> dict[str, str]:
         return {"prompt": prompt} if self.settings.logging.prompts else {}
 
-    def generate(
-        self,
-        changes: Mapping[str, Any],
-        on_progress: Callable[[Progress], None] = lambda _: None,
-        on_loading: Callable[[Loading], None] = lambda _: None,
-        cancelled: threading.Event | None = None,
-    ) -> list[Made]:
-        """Text to pictures; blocks until they are made, or the model's download and the step end after ``cancelled``.
+    def generate(self, changes: Mapping[str, Any], watch: Watch | None = None) -> list[Made]:
+        """Text to pictures; blocks until they are made. Fewer come back when it is cancelled.
 
         Raises:
             ArtflowError: bad parameters, ``busy`` where too many wait, or what went wrong on the way.
         """
         from artflow.modes import text
+
+        params = self.defaults(text.TextParams, changes)
+
+        def work(run: Run) -> list[Made]:
+            return run(text.orders(params, run.runner, self.settings.server.max_size))
+
+        return self._job(params, work, watch or Watch())
+
+    def inpaint(
+        self, picture: Picture, mask: Mask, changes: Mapping[str, Any], watch: Watch | None = None
+    ) -> list[Made]:
+        """The picture with what the mask covers made anew (`artflow.modes.inpaint`); blocks as `generate` does.
+
+        Raises:
+            ArtflowError: bad parameters, ``empty_mask``, ``bad_mask``, ``busy``.
+        """
+        from artflow.modes import inpaint
+
+        params = self.defaults(inpaint.InpaintParams, changes)
+
+        def work(run: Run) -> list[Made]:
+            planned = inpaint.plan(picture, mask, params, run.runner)
+            made = run([inpaint.order("inpaint", planned, params, run.runner)])
+            return [replace(m, picture=planned.finish(m.picture)) for m in made]
+
+        return self._job(params, work, watch or Watch())
+
+    def outpaint(self, picture: Picture, changes: Mapping[str, Any], watch: Watch | None = None) -> list[Made]:
+        """The picture carried on beyond its borders, in passes (`artflow.modes.outpaint`); blocks as `generate` does.
+
+        Raises:
+            ArtflowError: bad parameters, ``no_border``, ``picture_too_large``, ``busy``.
+        """
+        from artflow.modes import inpaint, outpaint
+
+        params = self.defaults(outpaint.OutpaintParams, changes)
+        size = Size(picture.shape[1], picture.shape[0])
+        outpaint.check_borders(size, params.borders, max_pixels=self.settings.server.max_pixels)
+
+        def work(run: Run) -> list[Made]:
+            result, made = picture, []
+            for borders in outpaint.strides(size, params.borders):
+                planned = outpaint.plan(result, borders, run.runner)
+                made = run([inpaint.order("outpaint", planned, params, run.runner)])
+                if not made:  # cancelled: half a picture is of no use
+                    return []
+                result = planned.finish(made[0].picture)
+            return [replace(m, picture=result) for m in made]
+
+        return self._job(params, work, watch or Watch())
+
+    def defaults(self, kind: type[P], changes: Mapping[str, Any] | None = None) -> P:
+        """A job's parameters: the text tab's defaults where the kind has them, then the changes.
+
+        Raises:
+            ArtflowError: ``bad_parameter`` or ``prompt_too_long``.
+        """
         from artflow.modes.params import merged
 
+        defaults = {k: v for k, v in self.text_defaults().model_dump().items() if k in kind.model_fields}
+        return merged(kind, defaults, changes or {}, max_prompt=self.settings.server.max_prompt)
+
+    def _job(self, params: JobParams, work: Callable[[Run], list[Made]], watch: Watch) -> list[Made]:
+        """Load the model and do the work, if not too many wait already."""
         limits = self.settings.server
-        params = merged(
-            text.TextParams, self.text_defaults().model_dump(), changes, max_prompt=limits.max_prompt
-        )
         with self._lock:
             if self._jobs >= limits.max_jobs:
                 raise ArtflowError("busy", f"{limits.max_jobs} jobs wait already; try again in a moment.")
             self._jobs += 1
         try:
-            return self._generate(params, on_progress, on_loading, cancelled or threading.Event())
+            loading = self.load(params.model)
+            while not loading.runner.done():
+                watch.on_loading(loading)
+                if watch.cancelled.wait(0.1):
+                    return []
+            about = {"model": loading.spec.id} | self._prompt_for_log(params.prompt)
+            return work(Run(self.engine, loading.runner.result(), watch, about))
         finally:
             with self._lock:
                 self._jobs -= 1
-
-    def _generate(
-        self,
-        params: TextParams,
-        on_progress: Callable[[Progress], None],
-        on_loading: Callable[[Loading], None],
-        cancelled: threading.Event,
-    ) -> list[Made]:
-        from artflow.engine.job import Job
-        from artflow.modes import text
-
-        loading = self.load(params.model)
-        while not loading.runner.done():
-            on_loading(loading)
-            if cancelled.wait(0.1):
-                return []
-        runner = loading.runner.result()
-        job = Job(runner, text.orders(params, runner, self.settings.server.max_size), on_progress, cancelled)
-        about = {"model": runner.model.id} | self._prompt_for_log(params.prompt)
-        log.info("a job of %d pictures", params.batch_count, extra={"job": job.id} | about)
-        self.engine.add(job)
-        return job.wait()
 
     def numbers(self) -> dict[str, Any]:
         """How busy the app is: sessions, jobs, model calls, rows, and the GPU's memory in MB (None without one)."""

@@ -33,11 +33,16 @@ from artflow.modes.text import JobParams
 Fill = Literal["original", "blur", "noise", "empty"]
 
 
-class InpaintParams(JobParams):
-    """What may be asked of inpaint."""
+class PaintParams(JobParams):
+    """What may be asked wherever a part of a picture is made anew."""
 
     strength: float = Field(1.0, ge=0, le=1, title="Strength", description="0 keeps what is there, 1 starts anew")
-    fill: Fill = Field("original", title="Start from", description="what the painted part holds before")
+    fill: Fill = Field("original", title="Start from", description="what the new part holds before")
+
+
+class InpaintParams(PaintParams):
+    """What may be asked of inpaint."""
+
     feather: int = Field(8, ge=0, le=256, title="Feather", description="pixels over which the edge is soft")
     only_masked: bool = Field(False, title="Only the painted part", description="at the model's full size")
     padding: int = Field(32, ge=0, le=1024, title="Padding", description="pixels of context around it")
@@ -76,8 +81,8 @@ def plan(picture: Picture, mask: Mask, params: InpaintParams, runner: Runner) ->
     return Inpainting(picture, mask, area, extent, params.feather)
 
 
-def order(work: Inpainting, params: InpaintParams, runner: Runner) -> Order:
-    """The job of one inpainting; its picture goes through `Inpainting.finish`."""
+def order(mode: str, work: Inpainting, params: PaintParams, runner: Runner) -> Order:
+    """The picture of one inpainting or pass of outpaint; it goes through `Inpainting.finish`."""
     seed = secrets.randbelow(MAX_SEED + 1) if params.seed == -1 else params.seed
     mask = resized(work.area.cut(work.mask), work.extent)
     shown = filled(resized(work.area.cut(work.original), work.extent), mask, params.fill, seed)
@@ -97,7 +102,7 @@ def order(work: Inpainting, params: InpaintParams, runner: Runner) -> Order:
             masked=masked,
         )
 
-    recipe = params.recipe("inpaint", runner, seed) | {"width": work.extent.width, "height": work.extent.height}
+    recipe = params.recipe(mode, runner, seed) | {"width": work.extent.width, "height": work.extent.height}
     return Order(recipe, begin)
 
 

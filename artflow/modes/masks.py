@@ -1,7 +1,7 @@
 """Masks, where to work, and how what was made goes back: plain geometry on pictures.
 
-A *mask* is ``uint8`` of shape (height, width): 255 where the picture is to be made anew, 0 where it stays. The *area* is
-the part of the picture that the model is shown; *extent* is the size at which it is shown.
+A *mask* is ``uint8`` of shape (height, width): 255 where the picture is to be made anew, 0 where it stays. The
+*area* is the part of the picture that the model is shown; *extent* is the size at which it is shown.
 """
 
 from __future__ import annotations

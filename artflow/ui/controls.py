@@ -12,11 +12,29 @@ from pydantic import BaseModel
 
 from artflow.errors import ArtflowError
 from artflow.modes.params import input_schema
+from artflow.pipeline import Pipeline
 
 
-def prompt_box(value: str, *, label: str = "Prompt", lines: int = 2, max_length: int = 1000, **kwargs: Any) -> gr.Textbox:
-    """A prompt field."""
-    return gr.Textbox(value, label=label, lines=lines, max_lines=6, max_length=max_length, **kwargs)
+def prompt_box(pipeline: Pipeline, value: str, **kwargs: Any) -> gr.Textbox:
+    """A prompt field, as long as the operator allows."""
+    longest = pipeline.settings.server.max_prompt
+    return gr.Textbox(value, label="Prompt", lines=2, max_lines=6, max_length=longest, **kwargs)
+
+
+def examples(pipeline: Pipeline, prompt: gr.Textbox) -> None:
+    """Prompts that work on the app's model, to click; and all it knows, where it is limited to that."""
+    if pipeline.spec.examples:
+        gr.Examples(pipeline.spec.examples, prompt, label="Try one of these")
+    vocabulary = pipeline.vocabulary
+    if vocabulary is not None:
+        with gr.Accordion(f"Small embedded model: knows these {len(vocabulary.things)} things", open=False):
+            gr.Markdown(", ".join(vocabulary.things))
+
+
+def model_choice(pipeline: Pipeline) -> gr.Dropdown:
+    """The models of the catalog; one that is not here yet is downloaded when it is first asked for."""
+    choices = [(spec.title, "" if spec is pipeline.spec else spec.id) for spec in pipeline.choices]
+    return gr.Dropdown(choices, value="", label="Model")
 
 
 class ParamControls:
@@ -45,7 +63,8 @@ class ParamControls:
     def add_seed(self, name: str = "seed", label: str = "Seed") -> gr.Number:
         """A seed, as a number field: a slider cannot be set to one value of four billion."""
         about = self._schema[name]
-        control = gr.Number(about["default"], label=label, precision=0, minimum=-1, maximum=about["max"], info="-1: random")
+        limits = {"minimum": -1, "maximum": about["max"], "precision": 0}
+        control = gr.Number(about["default"], label=label, info="-1: random", **limits)
         self.built[name] = control
         return control
 

@@ -7,7 +7,7 @@ import gradio as gr
 from artflow.engine.params import LiveParams
 from artflow.pipeline import Pipeline
 from artflow.ui.components import CanvasView, WebcamView
-from artflow.ui.controls import ParamControls, prompt_box, send_to_view
+from artflow.ui.controls import ParamControls, examples, prompt_box, send_to_view
 
 VIEWS = {"realtime": WebcamView, "canvas": CanvasView}
 
@@ -17,10 +17,8 @@ def live_tab(pipeline: Pipeline, mode: str) -> gr.Textbox:
     defaults = pipeline.live_defaults(mode)
     VIEWS[mode](size=(defaults.width, defaults.height))
     controls = ParamControls(defaults)
-    prompt = controls.built["prompt"] = prompt_box(
-        defaults.prompt, max_length=pipeline.settings.server.max_prompt, elem_id=f"artflow-{mode}-prompt"
-    )
-    gr.Examples(pipeline.spec.examples, prompt, label="Try one of these")
+    prompt = controls.built["prompt"] = prompt_box(pipeline, defaults.prompt, elem_id=f"artflow-{mode}-prompt")
+    examples(pipeline, prompt)
     with gr.Row():
         controls.add("strength", label="Change", info="how far from the picture")
         controls.add("steps", info="more: finer and slower")

@@ -38,7 +38,7 @@ def test_equals_diffusers(sampler: str, strength: float, monkeypatch: pytest.Mon
     monkeypatch.setattr(runner, "decode", lambda latents: seen.append(latents.clone()) or decode(latents))
     work = inpaint.plan(picture, mask, params, runner)
     engine = Engine()
-    job = Job(runner, [inpaint.order(work, params, runner)])
+    job = Job(runner, [inpaint.order("inpaint", work, params, runner)])
     engine.add(job)
     job.wait(60)
     engine.close()

@@ -1,0 +1,133 @@
+"""Outpaint: the picture goes on beyond its borders; inside of them not a byte changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from artflow.engine.runner import Runner
+from artflow.errors import ArtflowError
+from artflow.images import Picture, Size
+from artflow.modes.inpaint import Inpainting, PaintParams
+from artflow.modes.masks import around, extent_for
+
+Anchor = Literal["left", "centre", "right"]
+
+
+class Borders(NamedTuple):
+    """How many pixels are added on each side."""
+
+    left: int = 0
+    up: int = 0
+    right: int = 0
+    down: int = 0
+
+
+class OutpaintParams(PaintParams):
+    """What may be asked of outpaint; pixels for each side, any mix."""
+
+    left: int = Field(0, ge=0, le=4096, title="Left")
+    up: int = Field(0, ge=0, le=4096, title="Up")
+    right: int = Field(0, ge=0, le=4096, title="Right")
+    down: int = Field(0, ge=0, le=4096, title="Down")
+
+    @property
+    def borders(self) -> Borders:
+        """All four sides."""
+        return Borders(self.left, self.up, self.right, self.down)
+
+
+def borders_for_ratio(size: Size, ratio: float, anchor: Anchor) -> Borders:
+    """The borders that give a picture this aspect (width / height); ``anchor`` says where the picture stays.
+
+    A wider aspect adds left and right, a taller one up (anchor left means: at the top) and down.
+
+    Raises:
+        ArtflowError: ``bad_ratio`` outside 1:4 to 4:1.
+    """
+    if not 0.25 <= ratio <= 4:
+        raise ArtflowError("bad_ratio", f"The aspect {ratio:g} is not allowed: from 0.25 (1:4) to 4 (4:1).")
+    wider = round(size.height * ratio) - size.width
+    if wider >= 0:
+        before, after = _split(wider, anchor)
+        return Borders(left=before, right=after)
+    before, after = _split(round(size.width / ratio) - size.height, anchor)
+    return Borders(up=before, down=after)
+
+
+def _split(extra: int, anchor: Anchor) -> tuple[int, int]:
+    before = {"left": 0, "centre": extra // 2, "right": extra}[anchor]
+    return before, extra - before
+
+
+def check_borders(size: Size, borders: Borders, *, max_pixels: int) -> None:
+    """Refuse what adds nothing or too much.
+
+    Raises:
+        ArtflowError: ``no_border``, ``picture_too_large``.
+    """
+    if not any(borders):
+        raise ArtflowError("no_border", "Nothing is to be added; give at least one side some pixels.")
+    grown = Size(size.width + borders.left + borders.right, size.height + borders.up + borders.down)
+    if grown.width * grown.height > max_pixels:
+        allowed = f"at most {max_pixels} pixels are allowed"
+        raise ArtflowError("picture_too_large", f"The result would be {grown}; {allowed}.")
+
+
+def strides(size: Size, borders: Borders) -> Iterator[Borders]:
+    """The borders in passes, none of which adds more than half of what is there, so that context is kept."""
+    left, up, right, down = borders
+    width, height = size
+    while left or right or up or down:
+        across, along = max(width // 2, 1), max(height // 2, 1)
+        now_left, now_up = min(left, across), min(up, along)
+        now = Borders(now_left, now_up, min(right, across - now_left), min(down, along - now_up))
+        yield now
+        left, up, right, down = (left - now.left, up - now.up, right - now.right, down - now.down)
+        width, height = width + now.left + now.right, height + now.up + now.down
+
+
+def extended(picture: Picture, borders: Borders) -> Picture:
+    """The picture with its edges drawn out over the borders: what a preview shows and the model starts from."""
+    left, up, right, down = borders
+    kind = cv2.BORDER_REFLECT_101 if _reflects(picture, borders) else cv2.BORDER_REPLICATE
+    drawn = cv2.copyMakeBorder(picture, up, down, left, right, kind)
+    soft = cv2.GaussianBlur(drawn, (0, 0), max(max(borders) / 8, 1))
+    inside = new_area(picture, borders) == 0
+    return np.where(inside[..., None], drawn, soft)
+
+
+def preview(picture: Picture, borders: Borders) -> Picture:
+    """The new frame before anything is made: the picture with its added part, that one paler."""
+    canvas, mask = extended(picture, borders), new_area(picture, borders)
+    pale = (canvas.astype(np.uint16) + 2 * 255) // 3
+    return np.where((mask > 0)[..., None], pale, canvas).astype(np.uint8)
+
+
+def _reflects(picture: Picture, borders: Borders) -> bool:
+    height, width = picture.shape[:2]
+    return max(borders.left, borders.right) < width and max(borders.up, borders.down) < height
+
+
+def new_area(picture: Picture, borders: Borders) -> np.ndarray:
+    """The mask of what is added: 255 there, 0 on the picture."""
+    height, width = picture.shape[:2]
+    mask = np.full((height + borders.up + borders.down, width + borders.left + borders.right), 255, np.uint8)
+    mask[borders.up : borders.up + height, borders.left : borders.left + width] = 0
+    return mask
+
+
+def plan(picture: Picture, borders: Borders, runner: Runner) -> Inpainting:
+    """One pass: the model is shown the new part with as much of the picture as fits; the seam takes no feather.
+
+    The soft transition lies in the new part (`masks.healed`), so that the picture itself keeps every byte.
+    """
+    canvas, mask = extended(picture, borders), new_area(picture, borders)
+    spec = runner.model.spec
+    native = Size(spec.width, spec.height)
+    area = around(mask, max(borders), native)
+    return Inpainting(canvas, mask, area, extent_for(area.size, native, runner.model.vae_scale), feather=0)

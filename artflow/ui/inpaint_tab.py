@@ -1,0 +1,142 @@
+"""The inpaint tab: paint over what should be made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from artflow.errors import ArtflowError
+from artflow.images import Picture, to_rgb
+from artflow.modes.inpaint import InpaintParams
+from artflow.modes.masks import Mask
+from artflow.pipeline import Pipeline
+from artflow.ui.controls import ParamControls, examples, model_choice, prompt_box
+from artflow.ui.jobs import Jobs, saved
+
+INPUTS = (
+    "prompt", "negative_prompt", "strength", "fill", "feather", "only_masked", "padding", "steps", "guidance_scale",
+    "sampler", "seed", "model",
+)  # fmt: skip
+
+
+class InpaintTab:
+    """The tab and its action, ``inpaint``."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._jobs = Jobs()
+        self._build()
+
+    def _build(self) -> None:
+        controls = ParamControls(self._pipeline.defaults(InpaintParams))
+        with gr.Row():
+            with gr.Column():
+                editor = gr.ImageEditor(
+                    label="Paint over what should be made anew", type="pil", layers=False, transforms=(),
+                    sources=("upload", "clipboard"), brush=gr.Brush(colors=["#ffffff"], color_mode="fixed"),
+                    elem_id="artflow-inpaint-editor",
+                )  # fmt: skip
+                controls.built["prompt"] = prompt_box(self._pipeline, "", elem_id="artflow-inpaint-prompt")
+                with gr.Row():
+                    run = gr.Button("Paint it", variant="primary", elem_id="artflow-inpaint-run")
+                    stop = gr.Button("Cancel")
+                examples(self._pipeline, controls.built["prompt"])
+                with gr.Row():
+                    controls.add("strength")
+                    controls.add("fill")
+                with gr.Row():
+                    controls.add("feather", maximum=64)
+                    controls.add("only_masked")
+                    controls.add("padding", maximum=256)
+                with gr.Accordion("More settings", open=False):
+                    controls.add("negative_prompt", label="What to avoid")
+                    with gr.Row():
+                        controls.add("steps", maximum=50)
+                        controls.add("guidance_scale")
+                    with gr.Row():
+                        controls.add("sampler")
+                        controls.add_seed()
+                    controls.built["model"] = model_choice(self._pipeline)
+            with gr.Column():
+                slider = gr.ImageSlider(label="Before and after", format="png", elem_id="artflow-inpaint-slider")
+                status = gr.Markdown(elem_id="artflow-inpaint-status")
+                result = gr.Image(label="Result", format="png", interactive=False, elem_id="artflow-inpaint-result")
+        run.click(
+            self.inpaint, [editor, *(controls.built[name] for name in INPUTS)], [result, slider, status],
+            api_name="inpaint", concurrency_limit=None, show_progress="hidden",
+        )  # fmt: skip
+        stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
+
+    def inpaint(
+        self,
+        editor: dict[str, Any] | None,
+        prompt: str,
+        negative_prompt: str,
+        strength: float,
+        fill: str,
+        feather: int,
+        only_masked: bool,
+        padding: int,
+        steps: int,
+        guidance_scale: float,
+        sampler: str,
+        seed: int,
+        model: str,
+        request: gr.Request,
+    ) -> Iterator[tuple[Any, ...]]:
+        """Make a painted part of a picture anew.
+
+        Args:
+            editor: the picture (background) and, as a layer, what is painted over
+            prompt: what the painted part shows
+            negative_prompt: what to avoid
+            strength: 0 keeps what is there, 1 starts anew
+            fill: what the painted part holds before: original, blur, noise or empty
+            feather: pixels over which the edge is soft
+            only_masked: work on the painted part alone, at the model's full size
+            padding: pixels of context around it then
+            steps: denoising steps
+            guidance_scale: how strictly the prompt is followed; 1 is off
+            sampler: Euler, Euler a, DPM++ 2M Karras, UniPC, DDIM or LCM
+            seed: -1 for a random one
+            model: an id of the catalog; empty for the app's own
+        """
+        values = (
+            prompt, negative_prompt, strength, fill, feather, only_masked, padding, steps, guidance_scale, sampler,
+            seed, model,
+        )  # fmt: skip
+        changes = dict(zip(INPUTS, values, strict=True))
+        original: Picture | None = None
+
+        def work(watch: Any) -> Any:
+            nonlocal original
+            original, mask = picture_and_mask(editor)
+            return self._pipeline.inpaint(original, mask, changes, watch)
+
+        for picture, words, made in self._jobs.run(request, work):
+            if not made:
+                yield gr.skip(), gr.skip(), words
+                continue
+            with saved(made) as paths:
+                yield paths[0], (original, picture), words
+
+
+def picture_and_mask(editor: dict[str, Any] | None) -> tuple[Picture, Mask]:
+    """What `gr.ImageEditor` (``type="pil"``) gives: the picture, and 255 where any layer is painted on.
+
+    Raises:
+        ArtflowError: ``no_picture``.
+    """
+    background = (editor or {}).get("background")
+    if editor is None or background is None:
+        raise ArtflowError("no_picture", "There is no picture yet; drop one on the left.")
+    picture = to_rgb(background)
+    mask = np.zeros(picture.shape[:2], np.uint8)
+    for layer in editor.get("layers") or []:
+        alpha = np.asarray(layer.convert("RGBA"))[..., 3]
+        if alpha.shape == mask.shape:
+            mask = np.maximum(mask, np.where(alpha > 0, np.uint8(255), np.uint8(0)))
+    return picture, mask

@@ -1,0 +1,117 @@
+"""Long actions of a tab: progress while they run, previews, cancel, and one at a time for each browser."""
+
+from __future__ import annotations
+
+import queue
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from artflow.engine.job import Made, Progress
+from artflow.errors import ArtflowError
+from artflow.images import Picture, encode_png
+from artflow.pipeline import Loading, Watch
+
+
+class Jobs:
+    """The running jobs of one tab by browser; a new one ends the browser's last."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, threading.Event] = {}
+
+    def stop(self, request: gr.Request) -> None:
+        """End this browser's job before its next step."""
+        running = self._running.get(request.session_hash or "")
+        if running is not None:
+            running.set()
+
+    def run(
+        self, request: gr.Request | None, work: Callable[[Watch], list[Made]]
+    ) -> Iterator[tuple[Picture | None, str, list[Made] | None]]:
+        """(preview or None, words, None) while it runs, then (last picture or None, words, what was made).
+
+        Raises:
+            gr.Error: what went wrong, in one sentence.
+        """
+        session = getattr(request, "session_hash", None) or ""
+        with self._alone(session) as cancelled:
+            for event in _events(work, cancelled):
+                if isinstance(event, list):
+                    words = _outcome(event, cancelled.is_set())
+                    yield (event[-1].picture if event else None), words, event
+                elif isinstance(event, ArtflowError):
+                    raise gr.Error(event.message, title="That did not work") from event
+                elif isinstance(event, Exception):
+                    raise event
+                else:
+                    yield *event, None
+
+    @contextmanager
+    def _alone(self, session: str) -> Iterator[threading.Event]:
+        cancelled = threading.Event()
+        previous = self._running.get(session) if session else None
+        if previous is not None:
+            previous.set()
+        self._running[session] = cancelled
+        try:
+            yield cancelled
+        finally:
+            cancelled.set()  # also when the browser went away in the middle
+            if self._running.get(session) is cancelled:
+                del self._running[session]
+
+
+def _events(work: Callable[[Watch], list[Made]], cancelled: threading.Event) -> Iterator[Any]:
+    """(picture or None, words) while the work runs in a thread of its own; then its result, or its exception."""
+    events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def loading(state: Loading) -> None:
+        share = "" if state.fraction is None else f" ({state.fraction:.0%})"
+        events.put((None, f"{state.message}{share}"))
+
+    def progress(p: Progress) -> None:
+        number = f", picture {p.picture + 1} of {p.pictures}" if p.pictures > 1 else ""
+        events.put((p.preview, f"Step {p.step} of {p.steps}{number}"))
+
+    def run() -> None:
+        try:
+            events.put(work(Watch(progress, loading, cancelled)))
+        except Exception as error:  # noqa: BLE001 - raised again where the person is
+            events.put(error)
+
+    threading.Thread(target=run, name="tab job", daemon=True).start()
+    while True:
+        event = events.get()
+        yield event
+        if isinstance(event, list | Exception):
+            return
+
+
+def _outcome(made: list[Made], cancelled: bool) -> str:
+    if cancelled:
+        return f"Cancelled; {len(made)} made before that are kept." if made else "Cancelled."
+    words = "Made." if len(made) == 1 else f"Made {len(made)}."
+    return f"{words} {unknown_words(made[-1].recipe)}" if made else words
+
+
+def unknown_words(recipe: dict[str, Any]) -> str:
+    """A sentence that names the words of the prompt which the model was never taught; empty where there are none."""
+    words = recipe.get("unknown_words")
+    return f"This model does not know: {', '.join(words)}." if words else ""
+
+
+@contextmanager
+def saved(made: list[Made]) -> Iterator[list[str]]:
+    """The pictures as PNG files that carry their recipes. Gradio copies what is yielded, so they may go after."""
+    with tempfile.TemporaryDirectory(prefix="artflow-") as folder:
+        paths = []
+        for i, one in enumerate(made):
+            path = Path(folder) / f"artflow-{one.recipe['mode']}-{one.recipe['seed']}-{i}.png"
+            path.write_bytes(encode_png(one.picture, one.recipe))
+            paths.append(str(path))
+        yield paths

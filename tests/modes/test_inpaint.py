@@ -1,0 +1,130 @@
+"""Inpaint and outpaint through the pipeline: what may change, and what not a byte of may."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from artflow.errors import ArtflowError
+from artflow.images import Picture, Size
+from artflow.modes.inpaint import filled
+from artflow.modes.outpaint import Borders, borders_for_ratio, strides
+from artflow.pipeline import Pipeline, Watch
+from artflow.settings import load_settings
+from tests.support.models import tiny_folder
+
+FAST = {"prompt": "a fox", "steps": 2, "sampler": "LCM", "seed": 3}
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Iterator[Pipeline]:
+    """On a tiny model."""
+    environment = {
+        "ARTFLOW_MODEL__MODEL_ID": str(tiny_folder()),
+        "ARTFLOW_MODEL__DTYPE": "float32",
+        "ARTFLOW_MODEL__WARMUP": "0",
+    }
+    pipeline = Pipeline(load_settings(environ=environment))
+    yield pipeline
+    pipeline.close()
+
+
+def scene(height: int = 90, width: int = 130) -> Picture:
+    """Coarse random colours."""
+    coarse = np.random.default_rng(1).integers(0, 256, (height // 10 + 1, width // 10 + 1, 3), np.uint8)
+    return coarse.repeat(10, 0).repeat(10, 1)[:height, :width]
+
+
+@pytest.mark.parametrize("fill", ["original", "blur", "noise", "empty"])
+@pytest.mark.parametrize("only_masked", [False, True])
+def test_outside_mask_and_feather_not_a_byte_changes(pipeline: Pipeline, fill: str, only_masked: bool) -> None:
+    picture, mask = scene(), np.zeros((90, 130), np.uint8)
+    mask[30:50, 60:90] = 255
+    changes = FAST | {"fill": fill, "only_masked": only_masked, "feather": 5, "padding": 8}
+    (made,) = pipeline.inpaint(picture, mask, changes)
+    changed = (made.picture != picture).any(-1)
+    outside = np.ones_like(changed)
+    outside[25:55, 55:95] = False
+    assert not changed[outside].any()
+    assert changed[30:50, 60:90].mean() > 0.5
+    assert made.recipe["mode"] == "inpaint" and made.recipe["fill"] == fill
+
+
+def test_the_fills_are_what_they_say() -> None:
+    picture, mask = scene(), np.zeros((90, 130), np.uint8)
+    mask[30:50, 60:90] = 255
+    hole = mask > 0
+    assert (filled(picture, mask, "original", 0) == picture).all()
+    assert (filled(picture, mask, "empty", 0)[hole] == 127).all()
+    assert filled(picture, mask, "noise", 0)[hole].std() > 60
+    assert filled(picture, mask, "blur", 0)[hole].std() < picture.std()
+    for fill in ("empty", "noise", "blur"):
+        assert (filled(picture, mask, fill, 0)[~hole] == picture[~hole]).all()
+
+
+def test_a_full_mask_makes_all_of_it_anew(pipeline: Pipeline) -> None:
+    picture = scene()
+    (made,) = pipeline.inpaint(picture, np.full((90, 130), 255, np.uint8), FAST)
+    assert (made.picture != picture).any(-1).mean() > 0.9
+
+
+def test_nothing_painted_is_said(pipeline: Pipeline) -> None:
+    with pytest.raises(ArtflowError, match="Nothing is painted over"):
+        pipeline.inpaint(scene(), np.zeros((90, 130), np.uint8), FAST)
+
+
+def test_outpaint_keeps_the_picture_inside(pipeline: Pipeline) -> None:
+    picture = scene()
+    (made,) = pipeline.outpaint(picture, FAST | {"left": 20, "down": 30, "right": 10})
+    assert made.picture.shape == (120, 160, 3)
+    assert (made.picture[:90, 20:150] == picture).all()
+
+
+def test_outpaint_of_a_single_pixel(pipeline: Pipeline) -> None:
+    (made,) = pipeline.outpaint(scene(1, 1), FAST | {"right": 3})
+    assert made.picture.shape == (1, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, "Nothing is to be added"),
+        ({"left": -5}, "`left` cannot be -5"),
+        ({"left": 4096, "right": 4096, "up": 4096, "down": 4096}, "at most 16000000 pixels"),
+    ],
+)
+def test_bad_borders_are_said(pipeline: Pipeline, changes: dict[str, int], sentence: str) -> None:
+    with pytest.raises(ArtflowError, match=sentence):
+        pipeline.outpaint(scene(), FAST | changes)
+
+
+def test_strides_add_up_and_never_outgrow_the_context() -> None:
+    passes = list(strides(Size(100, 80), Borders(left=300, down=90)))
+    assert tuple(map(sum, zip(*passes, strict=True))) == (300, 0, 0, 90)
+    width, height = 100, 80
+    for step in passes:
+        assert step.left + step.right <= width / 2 and step.up + step.down <= height / 2
+        width, height = width + step.left + step.right, height + step.up + step.down
+
+
+def test_borders_for_an_aspect() -> None:
+    assert borders_for_ratio(Size(100, 100), 2.0, "centre") == (50, 0, 50, 0)
+    assert borders_for_ratio(Size(100, 100), 2.0, "left") == (0, 0, 100, 0)
+    assert borders_for_ratio(Size(100, 50), 1.0, "right") == (0, 50, 0, 0)
+    with pytest.raises(ArtflowError, match="from 0.25"):
+        borders_for_ratio(Size(100, 50), 9.0, "centre")
+
+
+def test_cancel_stops_before_the_next_step(pipeline: Pipeline) -> None:
+    cancelled = threading.Event()
+    steps: list[int] = []
+
+    def progress(progress: object) -> None:
+        steps.append(progress.step)  # type: ignore[attr-defined]
+        cancelled.set()
+
+    made = pipeline.outpaint(scene(), FAST | {"left": 200, "steps": 8}, Watch(progress, cancelled=cancelled))
+    assert made == [] and steps == [1]

@@ -1,0 +1,75 @@
+"""Where the model works, and how what it made goes back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from artflow.errors import ArtflowError
+from artflow.images import Size
+from artflow.modes.masks import Bounds, around, check_mask, composed, extent_for, feathered, healed, surroundings
+
+
+def mask_of(height: int, width: int, box: Bounds) -> np.ndarray:
+    mask = np.zeros((height, width), np.uint8)
+    box.cut(mask)[:] = 255
+    return mask
+
+
+def test_a_mask_must_fit_and_hold_something() -> None:
+    picture = np.zeros((20, 30, 3), np.uint8)
+    with pytest.raises(ArtflowError, match="Nothing is painted over"):
+        check_mask(np.zeros((20, 30), np.uint8), picture)
+    with pytest.raises(ArtflowError, match="The mask is 10 x 20 and the picture 30 x 20"):
+        check_mask(np.zeros((20, 10), np.uint8), picture)
+
+
+def test_the_area_around_a_mask_has_padding_and_the_models_aspect() -> None:
+    area = around(mask_of(200, 300, Bounds(100, 80, 140, 100)), padding=10, native=Size(512, 512))
+    assert area.size == (60, 60)
+    assert area.left <= 90 and area.right >= 150 and area.top <= 70 and area.bottom >= 110
+
+
+@pytest.mark.parametrize("box", [Bounds(0, 0, 5, 5), Bounds(290, 190, 300, 200), Bounds(0, 0, 300, 200)])
+def test_the_area_stays_inside_the_picture(box: Bounds) -> None:
+    area = around(mask_of(200, 300, box), padding=50, native=Size(512, 512))
+    assert 0 <= area.left < area.right <= 300 and 0 <= area.top < area.bottom <= 200
+
+
+def test_the_extent_keeps_the_aspect_in_multiples_of_the_latent() -> None:
+    assert extent_for(Size(1000, 500), Size(512, 512), 8) == (512, 256)
+    assert extent_for(Size(1000, 3), Size(512, 512), 8) == (512, 8)
+
+
+@pytest.mark.parametrize("feather", [0, 1, 2, 7, 20])
+def test_the_feather_ends_where_it_says(feather: int) -> None:
+    opacity = feathered(mask_of(100, 100, Bounds(40, 40, 60, 60)), feather)
+    assert (opacity[40:60, 40:60] == 1).all()
+    changed = np.argwhere(opacity > 0)
+    assert changed.min() == 40 - feather and changed.max() == 59 + feather
+
+
+def test_composing_leaves_every_byte_outside() -> None:
+    random = np.random.default_rng(0)
+    original, made = random.integers(0, 256, (2, 50, 50, 3), np.uint8)
+    opacity = feathered(mask_of(50, 50, Bounds(10, 10, 20, 20)), 4)
+    result = composed(original, made, opacity)
+    assert (result[opacity == 0] == original[opacity == 0]).all()
+    assert (result[10:20, 10:20] == made[10:20, 10:20]).all()
+
+
+def test_surroundings_fill_the_hole_with_what_is_around_it() -> None:
+    picture = np.full((60, 60, 3), (200, 40, 40), np.uint8)
+    mask = mask_of(60, 60, Bounds(5, 5, 55, 55))
+    picture[mask > 0] = 0
+    filled = surroundings(picture, mask, radius=2)
+    assert np.abs(filled.astype(int) - (200, 40, 40)).max() <= 2
+
+
+def test_healing_takes_a_colour_cast_off_the_seam() -> None:
+    original = np.full((64, 64, 3), 100, np.uint8)
+    made = np.full((64, 64, 3), 130, np.uint8)  # as an autoencoder with a cast gives it back
+    mask = mask_of(64, 64, Bounds(32, 0, 64, 64))
+    result = healed(original, made, mask, reach=8)
+    assert np.abs(result[:, 32].astype(int) - 100).max() <= 4
+    assert np.abs(result[:, 63].astype(int) - 130).max() <= 4
