@@ -98,7 +98,8 @@ def _check(spec: ModelSpec, parts: Parts) -> None:
     assert vae is not None
     if unet.addition_embed_type == "text_time" and len(parts.text_encoders) != 2:
         raise refused(spec.id, "it has one text encoder and SDXL needs two (a refiner cannot make pictures on its own)")
-    if unet.addition_embed_type not in (None, "text_time") or unet.class_embed_type is not None:
+    # "text": the UNet pools the prompt's own tokens, so it needs nothing more from us.
+    if unet.addition_embed_type not in (None, "text", "text_time") or unet.class_embed_type is not None:
         raise refused(spec.id, "its UNet takes conditions that neither Stable Diffusion 1, 2 nor SDXL has")
     if len(parts.tokenizers) != len(parts.text_encoders):
         raise refused(
