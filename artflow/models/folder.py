@@ -110,7 +110,7 @@ def _read_unet(folder: Path, files: list[str], dtype: torch.dtype) -> UNet2DCond
     """The UNet, tensor by tensor in ``dtype``: it is the part whose float32 copy could be too much for the memory."""
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder))
-    weights = {}
+    weights: dict[str, torch.Tensor] = {}
     for name in files:
         if name.endswith(".safetensors"):
             weights |= {key: tensor.to(dtype) for key, tensor in load_file(folder / name).items()}
