@@ -38,6 +38,8 @@ class Channel:
         self.latest: Result | None = None
         self.closed = False
         self.session: LiveSession | None = None
+        self.under_way = 0  # frames that are taken and not answered
+        self.asked = 0  # messages that the client was asked for and has not sent
         self.outbox: asyncio.Queue[Result | Note] = asyncio.Queue()
         self._places = asyncio.Semaphore(places)
         self._loop = asyncio.get_running_loop()
@@ -50,13 +52,19 @@ class Channel:
         """
         await self._places.acquire()
 
-    def free(self) -> None:
-        """Give a message's place back."""
-        self._places.release()
+    def free(self, places: int = 1) -> None:
+        """Give a message's place back, or grant some more."""
+        for _ in range(places):
+            self._places.release()
 
     def say(self, message: dict[str, Any]) -> None:
         """Send a text message soon."""
         self.outbox.put_nowait(Note(message))
+
+    def ask(self) -> None:
+        """Ask for a message soon."""
+        self.asked += 1
+        self.say({"status": "send_frame"})
 
     def answer(self, message: dict[str, Any] | None) -> None:
         """Give a message's place back, with something said before where there is something to say."""

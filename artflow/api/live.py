@@ -52,7 +52,7 @@ async def older(socket: WebSocket, user_id: str, mode: str = "realtime") -> None
     if mode not in ("realtime", "canvas"):
         await _refuse(socket, ArtflowError("bad_parameter", f"mode cannot be {mode!r}: realtime or canvas."))
         return
-    await serve(socket, mode, user_id, _read_three, results=False, places=1, say_wait=True)
+    await serve(socket, mode, user_id, _read_three, results=False, one_by_one=True)
 
 
 async def _read_framed(socket: WebSocket) -> Message:
@@ -101,8 +101,7 @@ async def serve(
     read: Reader,
     *,
     results: bool,
-    places: int | None = None,
-    say_wait: bool = False,
+    one_by_one: bool = False,
 ) -> None:
     """One connection from its first byte to its last; whatever it held is free when this returns."""
     if not may_connect(socket):
@@ -110,8 +109,7 @@ async def serve(
         return
     api = api_of(socket)
     limits = api.pipeline.settings.server
-    places = places or limits.max_in_flight
-    channel = Channel(owner_of(socket), places)
+    channel = Channel(owner_of(socket), 1 if one_by_one else limits.max_in_flight)
     try:
         api.claim(mode, user_id, channel)
     except ArtflowError as error:
@@ -122,7 +120,7 @@ async def serve(
         async with asyncio.timeout(limits.timeout or None):
             runner = await _loaded(api, socket)
             channel.session = api.pipeline.open(mode, runner, {}, channel.arrived)
-            await _talk(api, socket, channel, read, results, places, say_wait)
+            await _talk(api, socket, channel, read, results, one_by_one)
     except TimeoutError:
         await _say(socket, {"status": "timeout", "message": f"Your {limits.timeout:g} seconds are over."})
     except ArtflowError as error:
@@ -149,15 +147,19 @@ async def _loaded(api: Api, socket: WebSocket) -> Runner:
 
 
 async def _talk(
-    api: Api, socket: WebSocket, channel: Channel, read: Reader, results: bool, places: int, say_wait: bool
+    api: Api, socket: WebSocket, channel: Channel, read: Reader, results: bool, one_by_one: bool
 ) -> None:
     session = channel.session
     assert session is not None
+    # A stream of n steps keeps n - 1 frames until others push them out: those must not take all the places there are.
+    inside = session.greatest_depth - 1
+    channel.free(inside)
+    places = 1 if one_by_one else api.pipeline.settings.server.max_in_flight + inside
     size = {"width": session.params.width, "height": session.params.height}
     channel.say({"status": "connected", "max_in_flight": places} | size)
     for _ in range(places):
-        channel.say({"status": "send_frame"})
-    parts = [_receive(api, socket, channel, read, say_wait), _send(api, socket, channel, results)]
+        channel.ask()
+    parts = [_receive(api, socket, channel, read, one_by_one), _send(api, socket, channel, results, one_by_one)]
     if results:
         parts.append(_report(api, channel))
     tasks = [asyncio.create_task(part) for part in parts]
@@ -171,15 +173,21 @@ async def _talk(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _receive(api: Api, socket: WebSocket, channel: Channel, read: Reader, say_wait: bool) -> None:
+async def _receive(api: Api, socket: WebSocket, channel: Channel, read: Reader, one_by_one: bool) -> None:
     """Every message takes a place, which comes back with its answer: a frame's fate, an error, or nothing to show."""
+    session = channel.session
+    assert session is not None
     while True:
         await channel.occupy()
         try:
             header, data = await read(socket)
         except ArtflowError as error:
+            channel.asked -= 1
             channel.answer(error.as_json())
             continue
+        channel.asked -= 1
+        channel.under_way += 1
+        taken = False
         number = {"frame": header["frame"]} if _is_number(header.get("frame")) else {}
         try:
             taken = await api.in_thread(partial(_take, api, channel, header, data))
@@ -192,8 +200,11 @@ async def _receive(api: Api, socket: WebSocket, channel: Channel, read: Reader, 
         else:
             if not taken:
                 channel.answer(None)
-            elif say_wait:
+            elif one_by_one and channel.asked <= 0 and channel.under_way < session.depth:
+                channel.ask()  # it takes more frames to push this one out
+            elif one_by_one:
                 channel.say({"status": "wait"})
+        channel.under_way -= not taken
 
 
 def _is_number(number: Any) -> bool:
@@ -223,7 +234,7 @@ def _take(api: Api, channel: Channel, header: dict[str, Any], data: bytes) -> bo
     return changed and not session.flow.pipelined and session.repeat()
 
 
-async def _send(api: Api, socket: WebSocket, channel: Channel, results: bool) -> None:
+async def _send(api: Api, socket: WebSocket, channel: Channel, results: bool, one_by_one: bool) -> None:
     while True:
         item = await channel.outbox.get()
         if isinstance(item, Note):
@@ -231,12 +242,16 @@ async def _send(api: Api, socket: WebSocket, channel: Channel, results: bool) ->
                 await socket.send_json(item.message)
             if not item.frees:
                 continue
-        elif item.error is not None:
-            await socket.send_json(item.error.as_json() | {"frame": item.frame})
-        elif results:
-            await socket.send_bytes(await _answer(api, channel, item))
+        else:
+            if item.error is not None:
+                await socket.send_json(item.error.as_json() | {"frame": item.frame})
+            elif results:
+                await socket.send_bytes(await _answer(api, channel, item))
+            channel.under_way -= 1
         channel.free()
-        await socket.send_json({"status": "send_frame"})
+        if not one_by_one or channel.asked <= 0:
+            channel.asked += 1
+            await socket.send_json({"status": "send_frame"})
 
 
 async def _answer(api: Api, channel: Channel, result: Result) -> bytes:

@@ -9,6 +9,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from artflow.engine.flight import CfgType
 
 MAX_SEED = 2**32 - 1
+MAX_STEPS = 8
 
 
 class LiveParams(BaseModel):
@@ -23,7 +24,7 @@ class LiveParams(BaseModel):
     transition: float = Field(0.0, ge=0, le=30, title="Crossfade", description="seconds to blend into a new prompt")
     seed: int = Field(2, ge=-1, le=MAX_SEED, title="Seed", description="-1: a random one, shown in the recipe")
     seed_b: int | None = Field(None, ge=0, le=MAX_SEED, title="Second seed", description="blended in by `blend`")
-    steps: int = Field(2, ge=1, le=8, title="Steps")
+    steps: int = Field(2, ge=1, le=MAX_STEPS, title="Steps")
     strength: float = Field(
         0.5, ge=0, le=1, title="Strength", description="how far from the picture",
         validation_alias=AliasChoices("strength", "denoise"),

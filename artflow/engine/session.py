@@ -17,7 +17,7 @@ from artflow.engine.conditioning import Conditioning, slerp
 from artflow.engine.flight import Flight, Frame, Plan, Step
 from artflow.engine.load import SMALLEST_SIDE, LoadLadder, Stage
 from artflow.engine.numbers import Numbers
-from artflow.engine.params import MAX_SEED, LiveParams
+from artflow.engine.params import MAX_SEED, MAX_STEPS, LiveParams
 from artflow.engine.runner import Runner
 from artflow.engine.similarity import SimilarityFilter
 from artflow.errors import ArtflowError
@@ -114,6 +114,16 @@ class LiveSession:
     def waiting(self) -> int:
         """Frames that have come and are not begun."""
         return len(self._inbox)
+
+    @property
+    def depth(self) -> int:
+        """Frames that must come in before the first of them is shown: the steps of a pipelined stream, else one."""
+        return self._depth(self._params)
+
+    @property
+    def greatest_depth(self) -> int:
+        """What `depth` can become by other settings."""
+        return MAX_STEPS if self.flow.pipelined else 1
 
     def update(self, params: LiveParams) -> None:
         """Use these settings from the next frame on.
@@ -286,7 +296,6 @@ class LiveSession:
         return SimilarityFilter(*_filter_settings(self._params)[1:], depth=self._depth(self._params))
 
     def _depth(self, params: LiveParams) -> int:
-        """Frames that must come in before the first of them is shown."""
         if not self.flow.pipelined:
             return 1
         return len(self.runner.schedules.make(params.steps, params.strength, params.t_index_list))
