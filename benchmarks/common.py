@@ -5,12 +5,17 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from statistics import median
+from typing import TypeVar
 
 import numpy as np
 import torch
+from PIL import Image
 
 from artflow.images import Picture
+
+T = TypeVar("T")
 
 
 def in_turns(sides: Mapping[str, Callable[[], object]], *, rounds: int, warmup: int = 2) -> dict[str, float]:
@@ -29,10 +34,18 @@ def in_turns(sides: Mapping[str, Callable[[], object]], *, rounds: int, warmup: 
 
 def scenes(count: int, side: int, seed: int = 0) -> list[Picture]:
     """Different smooth pictures, uint8 of shape (side, side, 3)."""
-    random = np.random.default_rng(seed)
-    coarse = torch.from_numpy(random.random((count, 3, 6, 6), dtype=np.float32))
-    smooth = torch.nn.functional.interpolate(coarse, (side, side), mode="bicubic").clamp(0, 1)
-    return list((smooth * 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy())
+    coarse = np.random.default_rng(seed).integers(0, 256, (count, 6, 6, 3), np.uint8)
+    return [np.array(Image.fromarray(c).resize((side, side), Image.Resampling.BICUBIC)) for c in coarse]
+
+
+def apart(work: Callable[[], T]) -> T:
+    """The result of ``work``, done in a thread that ends with it.
+
+    Every thread that computes with torch keeps a team of OpenMP threads; where teams outnumber the cores, each of their
+    calls takes over twice as long. So models are made here, and all sides are timed on the engine's one thread.
+    """
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(work).result()
 
 
 def psnr(a: Picture, b: Picture) -> float:

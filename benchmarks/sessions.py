@@ -19,7 +19,7 @@ from artflow.engine.engine import Engine
 from artflow.engine.params import LiveParams
 from artflow.engine.runner import Runner
 from artflow.engine.session import Flow, LiveSession, Result
-from benchmarks.common import machine, scenes
+from benchmarks.common import apart, machine, scenes
 from benchmarks.models import subject
 
 COUNTS = (1, 2, 4, 8, 16)
@@ -33,13 +33,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    chosen = subject(options.model)
-    runner = chosen.runner()
+    chosen = apart(lambda: subject(options.model))
+    runner = apart(chosen.runner)
     print(f"{machine()}, {chosen.name} at {chosen.side} px, {runner.model.memory_bytes / 1e6:.0f} MB of weights\n")
     print("| sessions | frames/s in all | vs one | p95 latency | rows a call | MB a session |")
     print("|---|---|---|---|---|---|")
     run(runner, chosen.side, 16, 2)
-    rounds = [{count: run(runner, chosen.side, count, options.seconds) for count in COUNTS} for _ in range(options.rounds)]
+    rounds = [
+        {count: run(runner, chosen.side, count, options.seconds) for count in COUNTS} for _ in range(options.rounds)
+    ]
     for count in COUNTS:
         fps, latency, rows, memory = np.median([r[count] for r in rounds], axis=0)
         ratio = np.median([r[count][0] / r[1][0] for r in rounds])
@@ -55,11 +57,13 @@ def run(runner: Runner, side: int, count: int, seconds: float) -> tuple[float, f
         person.start()
     time.sleep(0.3 * seconds)  # until every prompt is encoded and every pipe is full
     frames, calls, rows = sum(p.frames for p in people), engine.calls, engine.rows
+    for person in people:
+        person.latencies.clear()
     begin = time.perf_counter()
     time.sleep(seconds)
     elapsed = time.perf_counter() - begin
     frames, calls, rows = sum(p.frames for p in people) - frames, engine.calls - calls, engine.rows - rows
-    latencies = [latency for person in people for latency in person.latencies[-200:]]
+    latencies = [latency for person in people for latency in person.latencies]
     used = max(_memory() - before, 0) / count
     for person in people:
         person.session.close()
@@ -72,8 +76,9 @@ class Person:
 
     def __init__(self, engine: Engine, runner: Runner, side: int, number: int) -> None:
         params = LiveParams(
-            prompt=f"a cat, number {number}", seed=number, steps=1, strength=0.6, width=side, height=side, priority="quality"
-        )
+            prompt=f"a cat, number {number}", seed=number, steps=1, strength=0.6, width=side, height=side,
+            priority="quality",
+        )  # fmt: skip
         self.frames = 0
         self.latencies: list[float] = []
         self._feed = cycle(scenes(8, side, seed=number))

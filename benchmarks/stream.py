@@ -1,7 +1,7 @@
 """Frames a second of one stream: ours, StreamDiffusion 0.1.1, and diffusers' image-to-image.
 
 ``python -m benchmarks.stream [--models sd-turbo pocket] [--rounds 5]``. The same weights and pictures, in turns, warmed
-up, medians. Ours is the whole engine at its default settings, pictures in and pictures out; the reference is its core
+up, medians; PSNR is ours to float32. Ours is the whole engine at its default settings, pictures in and pictures out; the reference is its core
 calls (encode_image, predict_x0_batch, decode_image) with the same conversion of pictures around them.
 """
 
@@ -22,7 +22,7 @@ from artflow.engine.params import LiveParams
 from artflow.engine.runner import Runner
 from artflow.engine.session import Flow, LiveSession, Result
 from artflow.images import Picture
-from benchmarks.common import in_turns, machine, psnr, scenes
+from benchmarks.common import apart, in_turns, machine, psnr, scenes
 from benchmarks.models import Subject, subject
 from tests.support.reference import streamdiffusion
 
@@ -37,49 +37,50 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     print(f"{machine()}\n")
-    print("| model | n | ours fps | StreamDiffusion fps | diffusers fps | vs StreamDiffusion | vs diffusers | PSNR to float32 |")
-    print("|---|---|---|---|---|---|---|---|")
+    head = ("model", "n", "ours fps", "StreamDiffusion fps", "diffusers fps", "vs StreamDiffusion", "vs diffusers", "PSNR")
+    print(f"| {' | '.join(head)} |\n{'|---' * len(head)}|")
     for name in options.models:
-        compare(subject(name), options.rounds)
+        compare(name, options.rounds)
 
 
-def compare(chosen: Subject, rounds: int) -> None:
+def compare(name: str, rounds: int) -> None:
     """One row for each n."""
+    chosen = apart(lambda: subject(name))
     pictures = scenes(16, chosen.side)
     frames = 1 if chosen.name == "sd-turbo" else 10
     for n, indices in INDICES.items():
-        ours = LiveStream(chosen.runner(), chosen.side, indices)
-        exact = LiveStream(Runner(chosen.plain), chosen.side, indices)
+        engine = Engine()
+        ours = LiveStream(engine, engine.call(chosen.runner).result(), chosen.side, indices)
+        exact = LiveStream(engine, engine.call(lambda: Runner(chosen.plain)).result(), chosen.side, indices)
         quality = psnr(ours.run(pictures[:n])[0], exact.run(pictures[:n])[0])
         exact.close()
-        peers = {"reference": reference(chosen, indices), "diffusers": image_to_image(chosen, n)}
-        feeds = {name: cycle(pictures) for name in ("ours", *peers)}
+        makers = {"reference": lambda: reference(chosen, indices), "diffusers": lambda: image_to_image(chosen, n)}  # noqa: B023
+        peers = {peer: engine.call(make).result() for peer, make in makers.items()}
+        feed = cycle(pictures)
 
-        def many(step: Callable[[Picture], object], feed: cycle) -> Callable[[], object]:
-            return lambda: [step(next(feed)) for _ in range(frames)]
+        def alone(step: Callable[[Picture], object]) -> Callable[[], object]:
+            return lambda: engine.call(lambda: [step(next(feed)) for _ in range(frames)]).result()  # noqa: B023
 
-        sides = {"ours": many(ours.step, feeds["ours"])}
-        sides |= {name: many(step, feeds[name]) for name, step in peers.items()}
+        sides: dict[str, Callable[[], object]] = {"ours": lambda: [ours.step(next(feed)) for _ in range(frames)]}  # noqa: B023
+        sides |= {peer: alone(step) for peer, step in peers.items()}
         seconds = in_turns(sides, rounds=rounds)
-        fps = {name: frames / value for name, value in seconds.items()}
-        print(
-            f"| {chosen.name}, {chosen.side} px | {n} | {fps['ours']:.2f} | {fps['reference']:.2f} | {fps['diffusers']:.2f} "
-            f"| {fps['ours'] / fps['reference']:.2f} x | {fps['ours'] / fps['diffusers']:.2f} x | {quality:.1f} dB |",
-            flush=True,
-        )
+        fps = {side: frames / value for side, value in seconds.items()}
+        cells = [f"{chosen.name}, {chosen.side} px", str(n), *(f"{fps[side]:.2f}" for side in sides)]
+        cells += [f"{fps['ours'] / fps[peer]:.2f} x" for peer in peers] + [f"{quality:.1f} dB"]
+        print(f"| {' | '.join(cells)} |", flush=True)
         ours.close()
+        engine.close()
 
 
 class LiveStream:
-    """One pipelined session on an engine of its own, fed a frame at a time."""
+    """One pipelined session, fed a frame at a time."""
 
-    def __init__(self, runner: Runner, side: int, indices: tuple[int, ...]) -> None:
-        self._engine = Engine()
+    def __init__(self, engine: Engine, runner: Runner, side: int, indices: tuple[int, ...]) -> None:
         self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         params = LiveParams(prompt=PROMPT, width=side, height=side, priority="quality", t_index_list=indices)
         flow = Flow("benchmark", pipelined=True, latest_only=False)
         self._session = LiveSession(runner, params, flow, self._results.put)
-        self._engine.add(self._session)
+        engine.add(self._session)
         self._ahead = len(indices) - 1
 
     def step(self, picture: Picture) -> Result | None:
@@ -99,9 +100,8 @@ class LiveStream:
         return [r.picture for r in results if r is not None and r.picture is not None]
 
     def close(self) -> None:
-        """End session and engine."""
+        """End the session."""
         self._session.close()
-        self._engine.close()
 
 
 def reference(chosen: Subject, indices: tuple[int, ...]) -> Callable[[Picture], object]:
