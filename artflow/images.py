@@ -75,6 +75,8 @@ def decode(data: bytes, *, max_pixels: int, max_bytes: int | None = None) -> Pic
                 f"The picture is {Size(*image.size)}; at most {max_pixels} pixels are allowed.",
             )
         return to_rgb(ImageOps.exif_transpose(image))
+    except ArtflowError:
+        raise
     except Image.DecompressionBombError:
         raise ArtflowError("picture_too_large", f"The picture has over {max_pixels} pixels.") from None
     except UnidentifiedImageError:
@@ -84,7 +86,9 @@ def decode(data: bytes, *, max_pixels: int, max_bytes: int | None = None) -> Pic
 
 
 def to_rgb(image: Image.Image) -> Picture:
-    """Any Pillow image as a picture; transparency becomes white."""
+    """Any Pillow image as a picture; transparency becomes white, 16 bits become 8."""
+    if image.mode.startswith("I;16"):
+        return to_rgb(Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)))  # Pillow itself would cut off at 255
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
@@ -108,7 +112,9 @@ def encode_jpeg(picture: Picture, quality: int) -> bytes:
 def encode_png(picture: Picture, recipe: dict[str, Any]) -> bytes:
     """A PNG that carries its recipe: the A1111 ``parameters`` text and our own JSON under ``artflow``."""
     info = PngImagePlugin.PngInfo()
-    info.add_itxt("parameters", parameters_text(recipe))
+    text = parameters_text(recipe)
+    if text.strip():
+        info.add_itxt("parameters", text)
     info.add_itxt("artflow", json.dumps(recipe, ensure_ascii=False))
     out = io.BytesIO()
     Image.fromarray(picture).save(out, "PNG", pnginfo=info)
@@ -125,7 +131,7 @@ def parameters_text(recipe: dict[str, Any]) -> str:
         "Sampler": recipe.get("sampler"),
         "CFG scale": recipe.get("guidance_scale"),
         "Seed": recipe.get("seed"),
-        "Size": f"{recipe['width']}x{recipe['height']}" if "width" in recipe else None,
+        "Size": f"{recipe['width']}x{recipe['height']}" if {"width", "height"} <= recipe.keys() else None,
         "Model": recipe.get("model"),
         "Denoising strength": recipe.get("strength"),
     }
