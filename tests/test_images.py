@@ -1,0 +1,184 @@
+"""Pictures: what people send becomes pixels or one clear error; what they get carries its recipe."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from artflow.errors import ArtflowError
+from artflow.images import Size, check_size, decode, encode_jpeg, encode_png, fit, parameters_text
+
+LIMIT = 16_000_000
+
+
+def saved(image: Image.Image, kind: str, **options) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def gradient() -> Image.Image:
+    x = np.linspace(0, 255, 48, dtype=np.uint8)
+    rising, falling = np.tile(x, (32, 1)), np.tile(x[::-1], (32, 1))
+    return Image.fromarray(np.stack([rising, np.full((32, 48), 90, np.uint8), falling], 2))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_the_three_formats(kind: str) -> None:
+    options = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}.get(kind, {})
+    picture = decode(saved(gradient(), kind, **options), max_pixels=LIMIT)
+    assert picture.shape == (32, 48, 3) and picture.dtype == np.uint8
+    assert np.abs(picture.astype(int) - np.array(gradient())).max() <= (4 if kind == "JPEG" else 0)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "LA", "CMYK", "I;16", "RGB"])
+def test_every_kind_of_pixels_becomes_rgb(mode: str) -> None:
+    if mode == "I;16":
+        data = saved(Image.fromarray(np.full((8, 8), 128 * 257, np.uint16)), "PNG")
+    else:
+        data = saved(Image.new("RGB", (8, 8), "gray").convert(mode), "JPEG" if mode == "CMYK" else "PNG")
+    picture = decode(data, max_pixels=LIMIT)
+    assert picture.shape == (8, 8, 3)
+    if mode not in ("1", "P"):  # these have no grey of their own: it is a pattern of what they have
+        assert np.abs(picture.astype(int) - 128).max() <= 6
+    assert abs(picture.mean() - 128) < 40
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photos_are_upright(orientation: int) -> None:
+    """The eight EXIF orientations of one picture, whose top left corner is red."""
+    upright = Image.new("RGB", (40, 24), "white")
+    upright.paste("red", (0, 0, 12, 8))
+    undo = {
+        2: [Image.Transpose.FLIP_LEFT_RIGHT], 3: [Image.Transpose.ROTATE_180], 4: [Image.Transpose.FLIP_TOP_BOTTOM],
+        5: [Image.Transpose.TRANSPOSE], 6: [Image.Transpose.ROTATE_90], 7: [Image.Transpose.TRANSVERSE],
+        8: [Image.Transpose.ROTATE_270],
+    }  # fmt: skip
+    stored = upright
+    for step in undo.get(orientation, []):
+        stored = stored.transpose(step)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = decode(saved(stored, "PNG", exif=exif), max_pixels=LIMIT)
+    assert np.array_equal(picture, np.array(upright))
+
+
+def test_transparency_is_white_paper() -> None:
+    image = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
+    image.putpixel((1, 0), (0, 0, 255, 128))
+    assert decode(saved(image, "PNG"), max_pixels=LIMIT).tolist() == [[[255, 255, 255], [127, 127, 255]]]
+
+
+def png_header(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 100))
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("side", [4_001, 10_000, 30_000])
+def test_a_huge_picture_is_refused_by_its_header(side: int, monkeypatch) -> None:
+    """No pixel is decoded for it."""
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    with pytest.raises(ArtflowError, match=str(LIMIT)) as caught:
+        decode(png_header(side, side), max_pixels=LIMIT)
+    assert caught.value.code == "picture_too_large"
+
+
+def test_too_many_bytes_are_refused_before_they_are_looked_at() -> None:
+    with pytest.raises(ArtflowError, match="has 2000 bytes; at most 1000") as caught:
+        decode(b"x" * 2000, max_pixels=LIMIT, max_bytes=1000)
+    assert caught.value.code == "picture_too_large"
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"<svg/>", saved(gradient(), "GIF"), saved(gradient(), "BMP")])
+def test_what_is_no_picture_is_told_so(data: bytes) -> None:
+    with pytest.raises(ArtflowError, match=f"These {len(data)} bytes are no JPEG, PNG, WEBP picture") as caught:
+        decode(data, max_pixels=LIMIT)
+    assert caught.value.code == "bad_picture"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_broken_files_are_an_error_or_a_picture_and_nothing_else(kind: str) -> None:
+    """Cut anywhere, and with bytes changed at random: whatever the decoder raises is the sender's error."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    whole, dice = saved(gradient(), kind, exif=exif), random.Random(1)
+    broken = [whole[:length] for length in range(0, len(whole), 7)]
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(dice.randint(1, 8)):
+            data[dice.randrange(len(data))] = dice.randrange(256)
+        broken.append(bytes(data))
+    for data in broken:
+        try:
+            assert decode(data, max_pixels=LIMIT).dtype == np.uint8
+        except ArtflowError as error:
+            assert error.code in ("bad_picture", "picture_too_large")
+    with pytest.raises(ArtflowError):
+        decode(whole[: len(whole) // 2], max_pixels=LIMIT)
+
+
+def test_sizes_that_the_model_cannot_make_name_the_nearest() -> None:
+    assert check_size(64, 128, multiple=8, longest=1024) == Size(64, 128)
+    for width, height, words in [
+        (500, 512, "width 500 is not a multiple of 8: the nearest are 496 and 504"),
+        (512, 513, "height 513 is not a multiple of 8: the nearest are 512 and 520"),
+        (8, 512, "width 8 is not allowed: from 16 to 1024"),
+        (512, 2048, "height 2048 is not allowed: from 16 to 1024"),
+    ]:
+        with pytest.raises(ArtflowError, match=words) as caught:
+            check_size(width, height, multiple=8, longest=1024)
+        assert caught.value.code == "bad_size"
+
+
+def test_a_scaled_size_stays_a_multiple() -> None:
+    assert Size(512, 384).scaled(0.75, 8) == Size(384, 288)
+    assert Size(512, 40).scaled(0.1, 8) == Size(48, 8)
+    assert str(Size(3, 4)) == "3 x 4"
+
+
+def test_fit_takes_the_largest_centred_part() -> None:
+    wide = np.zeros((10, 40, 3), np.uint8)
+    wide[:, 15:25] = 255
+    assert fit(wide, Size(10, 10)).min() == 255
+    same = np.zeros((10, 40, 3), np.uint8)
+    assert fit(same, Size(40, 10)) is same
+
+
+def test_a_png_carries_its_recipe() -> None:
+    recipe = {
+        "prompt": "a red fox\nin snow 🦊", "negative_prompt": "blurry", "steps": 4, "sampler": "Euler", "seed": 7,
+        "guidance_scale": 1.5, "width": 8, "height": 8, "model": "tiny", "timesteps": [999, 499],
+    }  # fmt: skip
+    data = encode_png(np.full((8, 8, 3), 9, np.uint8), recipe)
+    image = Image.open(io.BytesIO(data))
+    assert json.loads(image.text["artflow"]) == recipe
+    assert image.text["parameters"] == parameters_text(recipe)
+    assert decode(data, max_pixels=LIMIT).max() == 9
+
+
+def test_the_recipe_reads_as_the_a1111_web_ui_writes_it() -> None:
+    recipe = {"prompt": "a fox", "negative_prompt": "bad", "steps": 4, "sampler": "Euler", "seed": 7, "strength": 0.5}
+    assert parameters_text(recipe) == (
+        "a fox\nNegative prompt: bad\nSteps: 4, Sampler: Euler, Seed: 7, Denoising strength: 0.5"
+    )
+    assert parameters_text({"prompt": "a fox", "seed": 0}) == "a fox\nSeed: 0"
+
+
+def test_jpeg_keeps_all_colour_at_high_quality() -> None:
+    picture = np.zeros((16, 16, 3), np.uint8)
+    picture[:, ::2] = (255, 0, 0)
+    fine, coarse = (decode(encode_jpeg(picture, quality), max_pixels=LIMIT) for quality in (95, 85))
+    errors = [np.abs(p.astype(int) - picture).mean() for p in (fine, coarse)]
+    assert errors[0] < errors[1] / 3

@@ -1,0 +1,181 @@
+"""The one pipeline behind all tabs and routes: models, sessions, jobs and their limits."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from artflow.errors import ArtflowError
+from artflow.images import Size
+from artflow.models.catalog import Catalog, Defaults, ModelSpec
+from artflow.pipeline import Pipeline, Watch
+from tests.api.client import tiny_catalog, tiny_settings
+from tests.support.live import PATIENCE, held, noisy, wait_until
+from tests.support.models import tiny_folder
+
+torch.set_num_threads(1)
+
+
+def three_models() -> Catalog:
+    third = ModelSpec(id="third", source={"folder": tiny_folder(seed=2)}, width=64, height=64)
+    return Catalog(models=[*tiny_catalog().models, third])
+
+
+@pytest.fixture
+def pipeline() -> Iterator[Pipeline]:
+    pipeline = Pipeline(tiny_settings(), three_models())
+    yield pipeline
+    pipeline.close()
+
+
+def loaded(pipeline: Pipeline, model: str = ""):
+    return pipeline.load(model).runner.result(PATIENCE)
+
+
+def test_nothing_is_loaded_until_somebody_asks_and_then_once(pipeline: Pipeline) -> None:
+    assert not pipeline._models
+    first = pipeline.load()
+    assert pipeline.load("tiny") is first
+    assert first.runner.result(PATIENCE) is loaded(pipeline)
+
+
+def test_text_to_picture(pipeline: Pipeline) -> None:
+    made = pipeline.generate({"prompt": "a fox", "seed": 3, "batch_count": 2, "cfg": 2.0})
+    assert [(m.picture.shape, m.recipe["seed"]) for m in made] == [((64, 64, 3), 3), ((64, 64, 3), 4)]
+    assert made[0].recipe["guidance_scale"] == 2.0
+    assert made[0].recipe["model"] == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({"width": 100}, "bad_size", "the nearest are 96 and 104"),
+        ({"height": 4096}, "bad_size", "from 16 to 1024"),
+        ({"sampler": "Foo"}, "unknown_sampler", "'Foo'.*Euler a"),
+        ({"guidance_scale": float("nan")}, "bad_parameter", "guidance_scale"),
+        ({"steps": 0}, "bad_parameter", "`steps` cannot be 0"),
+        ({"stepz": 3}, "bad_parameter", "`stepz` does not exist.*allowed are"),
+        ({"prompt": "x" * 1001}, "prompt_too_long", "1001 characters; at most 1000"),
+        ({"model": "../etc"}, "unknown_model", "tiny, other, third"),
+    ],
+)
+def test_what_cannot_be_asked_is_told(pipeline: Pipeline, changes: dict, code: str, words: str) -> None:
+    with pytest.raises(ArtflowError, match=words) as caught:
+        pipeline.generate(changes)
+    assert caught.value.code == code
+    assert pipeline.numbers()["jobs"] == 0
+
+
+def test_only_so_many_jobs_at_once_also_while_their_model_loads() -> None:
+    pipeline = Pipeline(tiny_settings(ARTFLOW_SERVER__MAX_JOBS="2"), tiny_catalog())
+    with held(pipeline.engine):  # no model can finish its warm-up
+        threads = [threading.Thread(target=pipeline.generate, args=({"seed": i},)) for i in range(2)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: pipeline.numbers()["jobs"] == 2)
+        with pytest.raises(ArtflowError, match="2 jobs wait already") as caught:
+            pipeline.generate({})
+        assert caught.value.code == "busy"
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert pipeline.generate({})
+    pipeline.close()
+
+
+def test_who_cancels_while_the_model_loads_does_not_wait_for_it(pipeline: Pipeline) -> None:
+    cancelled, heard = threading.Event(), []
+
+    def loading(state) -> None:
+        heard.append(state.message)
+        cancelled.set()
+
+    with held(pipeline.engine):
+        assert pipeline.generate({}, Watch(on_loading=loading, cancelled=cancelled)) == []
+    assert heard
+
+
+def test_idle_models_make_room_and_used_ones_stay(pipeline: Pipeline) -> None:
+    tiny = loaded(pipeline)
+    session = pipeline.open("canvas", tiny, {}, lambda result: None)
+    loaded(pipeline, "other")
+    loaded(pipeline, "third")
+    assert set(pipeline._models) == {"tiny", "third"}
+    second = pipeline.open("canvas", loaded(pipeline, "third"), {}, lambda result: None)
+    with pytest.raises(ArtflowError, match="2 models are in use already"):
+        pipeline.load("other")
+    second.close()
+    wait_until(lambda: not pipeline.engine.uses(loaded(pipeline, "third")))
+    assert loaded(pipeline, "other")
+    session.close()
+
+
+def test_with_room_for_one_model_the_last_idle_one_goes() -> None:
+    pipeline = Pipeline(tiny_settings(ARTFLOW_MODEL__MAX_LOADED="1"), three_models())
+    for model in ("tiny", "other", "third", "tiny"):
+        loaded(pipeline, model)
+        assert list(pipeline._models) == [model]
+    pipeline.close()
+
+
+def test_sessions_are_limited_and_places_come_back() -> None:
+    pipeline = Pipeline(tiny_settings(ARTFLOW_SERVER__MAX_QUEUE_SIZE="1"), tiny_catalog())
+    runner = loaded(pipeline)
+    first = pipeline.open("realtime", runner, {}, lambda result: None)
+    with pytest.raises(ArtflowError, match="All 1 places are taken"):
+        pipeline.open("canvas", runner, {}, lambda result: None)
+    first.close()
+    pipeline.open("canvas", runner, {}, lambda result: None)
+    pipeline.close()
+
+
+def test_defaults_come_from_mode_model_and_operator(pipeline: Pipeline) -> None:
+    assert pipeline.live_defaults("canvas").steps == 2  # the model's
+    assert pipeline.live_defaults("canvas").jpeg_quality == 95  # the operator's file
+    assert pipeline.live_defaults("canvas").strength == 0.75  # the mode's
+    operators = Pipeline(tiny_settings(ARTFLOW_CANVAS__GENERATION__STEPS="4"), tiny_catalog())
+    assert operators.live_defaults("canvas").steps == 4
+
+
+def test_coalescing_is_the_operators_choice() -> None:
+    ordered, newest = (
+        Pipeline(tiny_settings(ARTFLOW_CANVAS__COALESCE=value), tiny_catalog()).modes["canvas"].flow
+        for value in ("false", "true")
+    )
+    assert (ordered.latest_only, newest.latest_only) == (False, True)
+    assert not ordered.pipelined and not newest.pipelined
+
+
+def test_settings_that_do_not_fit_the_catalog_stop_the_start() -> None:
+    with pytest.raises(ArtflowError, match="`stepz` does not exist"):
+        Pipeline(tiny_settings(ARTFLOW_REALTIME__GENERATION__STEPZ="4"), tiny_catalog())
+    spec = ModelSpec(id="tiny", source={"folder": tiny_folder()}, defaults=Defaults(canvas={"colour": 1}))
+    with pytest.raises(ArtflowError, match="`colour` does not exist"):
+        Pipeline(tiny_settings(), Catalog(models=[spec]))
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_prompts_are_in_the_log_only_where_the_operator_wants_them(wanted: bool, caplog) -> None:
+    pipeline = Pipeline(tiny_settings(ARTFLOW_LOGGING__PROMPTS=str(wanted)), tiny_catalog())
+    with caplog.at_level(logging.INFO, "artflow"):
+        session = pipeline.open("canvas", loaded(pipeline), {}, lambda result: None)
+        session.update(pipeline.changed(session.params, {"prompt": "a secret fox"}))
+        session.submit(noisy(1))
+        pipeline.generate({"prompt": "a secret fox", "seed": 1})
+        pipeline.close()
+    logged = [str(vars(record)) for record in caplog.records if record.name.startswith("artflow")]
+    assert logged
+    assert any("a secret fox" in line for line in logged) == wanted
+    assert any(getattr(record, "job", None) for record in caplog.records)
+    assert any(getattr(record, "session", None) == session.id for record in caplog.records)
+
+
+def test_closing_ends_the_engine_and_forgets_the_models(pipeline: Pipeline) -> None:
+    runner = loaded(pipeline)
+    assert runner.latent_shape(Size(64, 64)) == (4, 8, 8)
+    pipeline.close()
+    assert not pipeline._models
+    assert pipeline.generate({"seed": 1})  # and whoever asks then begins anew
