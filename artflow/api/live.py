@@ -128,7 +128,7 @@ async def serve(
     except WebSocketDisconnect:
         pass
     except RuntimeError:  # what Starlette raises for a send after the end, among others
-        if WebSocketState.DISCONNECTED not in (socket.client_state, socket.application_state):
+        if not _is_gone(socket):
             raise
     finally:
         channel.close()
@@ -164,13 +164,21 @@ async def _talk(
         parts.append(_report(api, channel))
     tasks = [asyncio.create_task(part) for part in parts]
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+    # Not raised from here: an error that passes through this frame would hold it, and it holds the tasks, and they the
+    # error, so that the session would live on until the garbage collector comes.
+    for end in ends:
+        if isinstance(end, Exception) and not _is_gone(socket):
+            log.error("a live socket failed", exc_info=end)
+
+
+def _is_gone(socket: WebSocket) -> bool:
+    """Whether the client has left; what is raised then is Starlette's way of saying so."""
+    return WebSocketState.DISCONNECTED in (socket.client_state, socket.application_state)
 
 
 async def _receive(api: Api, socket: WebSocket, channel: Channel, read: Reader, one_by_one: bool) -> None:
