@@ -1,0 +1,115 @@
+"""Webcam, canvas and text in a real browser with the model that ships: the pixels follow what the person does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from gradio_client import Client
+from playwright.sync_api import Page
+
+# The mean colour of the result's upper left corner, where icons on a plain background leave the background free.
+CORNER = """(mode) => {
+  const canvas = document.querySelector(`.af-${mode} .af-result .af-picture`);
+  if (!canvas || canvas.width < 32) return null;
+  const side = Math.floor(canvas.width / 8);
+  const data = canvas.getContext("2d").getImageData(0, 0, side, side).data;
+  const sum = [0, 0, 0];
+  for (let i = 0; i < data.length; i += 4) for (let c = 0; c < 3; c++) sum[c] += data[i + c];
+  return sum.map((v) => v / (data.length / 4));
+}"""
+BLUER = f"() => {{ const c = ({CORNER})('webcam'); return c && c[2] > c[1] + 25 && c[2] > c[0] + 25; }}"
+GREENER = f"() => {{ const c = ({CORNER})('webcam'); return c && c[1] > c[2] + 15 && c[1] > c[0] + 15; }}"
+SHOWN = "(mode) => Number(document.querySelector(`.af-${mode}`)?.dataset.shown ?? 0)"
+SAYS = "(words) => document.querySelector('#artflow-text-status')?.textContent.includes(words)"
+LONG = 120_000
+
+
+@pytest.fixture
+def webcam(tab: Callable[[str], Page]) -> Page:
+    """The webcam tab, running."""
+    page = tab("Webcam")
+    page.locator(".af-webcam .af-start").click()
+    page.wait_for_function(f"() => ({SHOWN})('webcam') > 0", timeout=LONG)
+    return page
+
+
+def describe(page: Page, mode: str, words: str) -> None:
+    """Type a prompt."""
+    page.locator(f"#artflow-{mode}-prompt textarea").fill(words)
+
+
+def set_slider(page: Page, mode: str, name: str, value: float) -> None:
+    """Set a parameter as its slider does."""
+    page.evaluate("([mode, name, value]) => window.artflow.set(mode, {[name]: value})", [mode, name, value])
+
+
+def test_the_picture_follows_the_prompt(webcam: Page) -> None:
+    set_slider(webcam, "realtime", "strength", 1.0)
+    describe(webcam, "realtime", "a cat on a blue background")
+    webcam.wait_for_function(BLUER, timeout=LONG)
+    describe(webcam, "realtime", "a cat on a green background")
+    webcam.wait_for_function(GREENER, timeout=LONG)
+
+
+def test_the_picture_follows_the_camera(webcam: Page) -> None:
+    set_slider(webcam, "realtime", "strength", 0.3)
+    webcam.wait_for_function(f"(n) => ({SHOWN})('webcam') > n + 5", arg=webcam.evaluate(SHOWN, "webcam"), timeout=LONG)
+    before = webcam.evaluate(CORNER, "webcam")
+    difference = f"Math.max(...({CORNER})('webcam').map((v, i) => Math.abs(v - old[i])))"
+    webcam.wait_for_function(f"(old) => {difference} > 20", arg=before, timeout=LONG)
+
+
+def test_the_numbers_are_live(webcam: Page) -> None:
+    fps = webcam.locator(".af-webcam [data-number=fps] b")
+    webcam.wait_for_function("() => Number(document.querySelector('.af-webcam [data-number=fps] b')?.textContent) > 0")
+    assert float(fps.inner_text()) > 0
+
+
+def test_the_colour_of_a_stroke_shows_up(tab: Callable[[str], Page]) -> None:
+    page = tab("Canvas")
+    page.wait_for_selector(".af-canvas[data-state=open]", timeout=LONG)
+    set_slider(page, "canvas", "strength", 0.1)
+    describe(page, "canvas", "a red heart on a white background")
+    page.locator(".af-canvas [data-colour='#e5484d']").click()
+    page.locator(".af-canvas .af-size").fill("96")
+    box = page.locator(".af-canvas .af-source").bounding_box()
+    assert box is not None
+    for row in range(4):  # a broad patch in the corner
+        y = box["y"] + 20 + row * 40
+        page.mouse.move(box["x"] + 20, y)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] / 2, y, steps=4)
+        page.mouse.up()
+    redder = f"() => {{ const c = ({CORNER})('canvas'); return c && c[0] > c[1] + 40 && c[0] > c[2] + 40; }}"
+    page.wait_for_function(redder, timeout=LONG)
+
+
+def test_text_is_made_and_its_seed_is_shown(tab: Callable[[str], Page]) -> None:
+    page = tab("Text")
+    page.locator("#artflow-text-prompt textarea").fill("a red apple on a blue background")
+    page.locator("#artflow-generate").click()
+    page.wait_for_function(SAYS, arg="Made", timeout=LONG)
+    assert page.locator("#artflow-text-gallery img").count() >= 1
+
+
+def test_unknown_words_are_named(tab: Callable[[str], Page]) -> None:
+    page = tab("Text")
+    page.locator("#artflow-text-prompt textarea").fill("a zeppelin on a blue background")
+    page.locator("#artflow-generate").click()
+    page.wait_for_function(SAYS, arg="does not know: zeppelin", timeout=LONG)
+
+
+def test_a_wrong_size_is_said_in_one_sentence(tab: Callable[[str], Page]) -> None:
+    page = tab("Text")
+    page.get_by_label("number input for Width").fill("130")
+    page.locator("#artflow-generate").click()
+    page.get_by_text("width 130 is not a multiple of 8: the nearest are 128 and 136.").wait_for(timeout=LONG)
+
+
+def test_the_client_and_the_tools_can_call_text(app_url: str) -> None:
+    client = Client(app_url, verbose=False)
+    gallery, seed, *_ = client.predict(prompt="a red apple on a blue background", seed=7, api_name="/text")
+    assert seed == 7 and len(gallery) == 1
+    schema = client.view_api(return_format="dict")
+    assert "/text" in schema["named_endpoints"]
