@@ -1,0 +1,25 @@
+"""Filters: an ordered, non-destructive stack of them over a picture. Adding one is adding one small function.
+
+A stack is JSON: a list of ``{"filter": name, "parameters": {...}, "on": true}``; `read_stack` checks it and `apply`
+carries it out. The functions are in `light`, `colour`, `detail`, `shape` and `painting`.
+"""
+
+# Each of these adds its filters; their order is the order in the menu.
+from artflow.modes.filters import light, colour, detail, shape, painting  # noqa: F401, I001
+from artflow.modes.filters.registry import FILTERS, Choice, Filter, Sample, Slider, Switch
+from artflow.modes.filters.stack import (
+    MAX_LAYERS,
+    Layer,
+    Preset,
+    Stack,
+    apply,
+    as_json,
+    load_presets,
+    new_layer,
+    read_stack,
+)
+
+__all__ = [
+    "FILTERS", "MAX_LAYERS", "Choice", "Filter", "Layer", "Preset", "Sample", "Slider", "Stack", "Switch", "apply",
+    "as_json", "load_presets", "new_layer", "read_stack",
+]  # fmt: skip

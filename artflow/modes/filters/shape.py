@@ -1,0 +1,73 @@
+"""Filters that change the shape of the picture."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from artflow.errors import ArtflowError
+from artflow.images import Picture, Size
+from artflow.modes.filters.registry import Choice, Slider, Switch, filter_entry
+
+GROUP = "Shape"
+LONGEST = 8192
+ASPECTS = {
+    "free": None, "1:1": 1.0, "4:3": 4 / 3, "3:4": 3 / 4, "3:2": 3 / 2, "2:3": 2 / 3, "16:9": 16 / 9, "9:16": 9 / 16,
+}  # fmt: skip
+
+
+@filter_entry(
+    "Crop", GROUP,
+    left=Slider("Left, %", 0, 95, 0, step=0.5), right=Slider("Right, %", 0, 95, 0, step=0.5),
+    top=Slider("Top, %", 0, 95, 0, step=0.5), bottom=Slider("Bottom, %", 0, 95, 0, step=0.5),
+    aspect=Choice("Aspect", tuple(ASPECTS), "free"),
+)  # fmt: skip
+def crop(picture: Picture, left: float, right: float, top: float, bottom: float, aspect: str) -> Picture:
+    """Without so much at each side; then the largest centred part with the aspect."""
+    if left + right >= 100 or top + bottom >= 100:
+        raise ArtflowError("bad_parameter", "The crop leaves nothing: opposite sides must stay below 100 % together.")
+    height, width = picture.shape[:2]
+    x, y = min(width - 1, round(width * left / 100)), min(height - 1, round(height * top / 100))
+    box = (x, y, max(x + 1, round(width * (1 - right / 100))), max(y + 1, round(height * (1 - bottom / 100))))
+    image = Image.fromarray(picture).crop(box)
+    ratio = ASPECTS[aspect]
+    if ratio:
+        size = Size(min(image.width, round(image.height * ratio)), min(image.height, round(image.width / ratio)))
+        image = ImageOps.fit(image, (max(1, size.width), max(1, size.height)))
+    return np.asarray(image)
+
+
+@filter_entry(
+    "Rotate", GROUP, angle=Slider("Clockwise, degrees", -180, 180, 90, step=0.5), grow=Switch("Keep the corners", True)
+)
+def rotate(picture: Picture, angle: float, grow: bool) -> Picture:
+    """Turned round the middle, on white; quarter turns copy pixels and change none."""
+    image = Image.fromarray(picture)
+    return np.asarray(image.rotate(-angle, Image.Resampling.BICUBIC, expand=grow, fillcolor="white"))
+
+
+@filter_entry("Flip", GROUP, horizontal=Switch("Left to right", True), vertical=Switch("Upside down"))
+def flip(picture: Picture, horizontal: bool, vertical: bool) -> Picture:
+    """Mirrored."""
+    image = Image.fromarray(picture)
+    image = ImageOps.mirror(image) if horizontal else image
+    return np.asarray(ImageOps.flip(image) if vertical else image)
+
+
+@filter_entry(
+    "Resize", GROUP,
+    width=Slider("Width, 0: by the aspect", 0, LONGEST, 1024, step=1, pixels=True),
+    height=Slider("Height, 0: by the aspect", 0, LONGEST, 0, step=1, pixels=True),
+)  # fmt: skip
+def resize(picture: Picture, width: int, height: int) -> Picture:
+    """To so many pixels; with both sides given, the largest centred part with that aspect. 0 and 0: as it is."""
+    image = Image.fromarray(picture)
+    if width and height:
+        return np.asarray(ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS))
+    if width or height:
+        factor = width / image.width if width else height / image.height
+        size = tuple(max(1, round(side * factor)) for side in image.size)
+        if max(size) > LONGEST:
+            raise ArtflowError("picture_too_large", f"It would be {Size(*size)}; the longest side is {LONGEST} pixels.")
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    return np.asarray(image)

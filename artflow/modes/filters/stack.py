@@ -1,0 +1,145 @@
+"""The stack: what is asked of it in JSON, and how it is carried out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from artflow.errors import ArtflowError
+from artflow.images import Picture, Size
+from artflow.modes.filters.registry import FILTERS, Slider
+
+MAX_LAYERS = 32
+MAX_PIXELS = 68_000_000  # of any picture on the way: a rotation that grows the picture can be stacked
+DRAFT_SIDE = 384  # a slow filter's picture in a draft
+PRESETS = Path(__file__).parents[3] / "presets" / "filters.yaml"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One filter of a stack, with all of its parameters; an ``off`` one stays in the stack and does nothing."""
+
+    filter: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    on: bool = True
+
+
+Stack = tuple[Layer, ...]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named stack."""
+
+    title: str
+    stack: Stack
+
+
+def new_layer(name: str, parameters: Mapping[str, Any] | None = None, on: bool = True) -> Layer:
+    """A layer with its parameters checked and completed.
+
+    Raises:
+        ArtflowError: ``bad_filter`` or ``bad_parameter``.
+    """
+    entry = FILTERS.get(name) if isinstance(name, str) else None
+    if entry is None:
+        raise ArtflowError("bad_filter", f"There is no filter {str(name)[:40]!r}; there are: {', '.join(FILTERS)}.")
+    return Layer(name, entry.check(parameters or {}), on)
+
+
+def read_stack(value: Any) -> Stack:
+    """A stack out of JSON: a text, or the list that it stands for; None and an empty text are the empty stack.
+
+    Raises:
+        ArtflowError: ``bad_stack``, ``bad_filter`` or ``bad_parameter``.
+    """
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.strip() else []
+        except (ValueError, RecursionError) as error:
+            raise ArtflowError("bad_stack", f"The stack of filters is no JSON: {error}.") from None
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise ArtflowError("bad_stack", f"A stack of filters is a list, not {type(value).__name__}.")
+    if len(value) > MAX_LAYERS:
+        raise ArtflowError("bad_stack", f"The stack has {len(value)} filters; at most {MAX_LAYERS} are allowed.")
+    return tuple(_read_layer(item) for item in value)
+
+
+def _read_layer(item: Any) -> Layer:
+    if not isinstance(item, dict) or not {"filter"} <= item.keys() <= {"filter", "parameters", "on"}:
+        wanted = '{"filter": name, "parameters": {...}, "on": true}'
+        raise ArtflowError("bad_stack", f"A filter in a stack looks like {wanted}, not {str(item)[:60]}.")
+    parameters, on = item.get("parameters", {}), item.get("on", True)
+    if not isinstance(parameters, dict) or not isinstance(on, bool):
+        raise ArtflowError("bad_stack", f"`parameters` is an object and `on` is true or false, not {str(item)[:60]}.")
+    return new_layer(item["filter"], parameters, on)
+
+
+def as_json(stack: Stack) -> list[dict[str, Any]]:
+    """The stack as `read_stack` reads it."""
+    return [{"filter": layer.filter, "parameters": dict(layer.parameters), "on": layer.on} for layer in stack]
+
+
+def apply(stack: Stack, picture: Picture, *, scale: float = 1.0, draft: bool = False) -> Picture:
+    """The picture seen through the stack; ``picture`` itself is not changed.
+
+    Args:
+        stack: layers, the first one is applied first
+        picture: any size
+        scale: size of ``picture`` over that of the full one, for parameters that count pixels
+        draft: run neural filters on a small copy and enlarge what they make
+
+    Raises:
+        ArtflowError: ``bad_parameter`` (a crop that leaves nothing ...), ``picture_too_large``, ``picture_too_small``,
+            or ``not_installed`` where a filter needs a package.
+    """
+    for layer in stack:
+        if layer.on:
+            picture = _apply_one(layer, picture, scale, draft)
+            if picture.shape[0] * picture.shape[1] > MAX_PIXELS:
+                size = Size(picture.shape[1], picture.shape[0])
+                sentence = f"{FILTERS[layer.filter].title} would make the picture {size}, which is too large."
+                raise ArtflowError("picture_too_large", sentence)
+    return picture
+
+
+def _apply_one(layer: Layer, picture: Picture, scale: float, draft: bool) -> Picture:
+    entry = FILTERS[layer.filter]
+    values = dict(layer.parameters)
+    for name, about in entry.parameters.items():
+        if isinstance(about, Slider) and about.pixels and values[name]:
+            values[name] = max(1, round(values[name] * scale))
+    height, width = picture.shape[:2]
+    if not (draft and entry.slow and max(height, width) > DRAFT_SIDE):
+        return entry.function(picture, **values)
+    factor = DRAFT_SIDE / max(height, width)
+    small = resized(picture, Size(width, height).scaled(factor, 1))
+    return resized(entry.function(small, **values), Size(width, height))
+
+
+def resized(picture: Picture, size: Size) -> Picture:
+    """The whole picture at another size, whatever its aspect."""
+    import numpy as np
+
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+
+
+@lru_cache(maxsize=1)
+def load_presets(path: Path = PRESETS) -> dict[str, Preset]:
+    """The presets by name.
+
+    Raises:
+        ArtflowError: ``bad_stack``, ``bad_filter`` or ``bad_parameter`` where the file holds something else.
+    """
+    import yaml
+
+    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {name: Preset(about["title"], read_stack(about["stack"])) for name, about in entries.items()}
