@@ -1,0 +1,183 @@
+"""ComfyUI's graphs: from the sampler along its links to the texts, the size and the checkpoint.
+
+``prompt`` is what was run: nodes by id, with named inputs that are values or links ``[node id, output]``. ``workflow``
+is what the editor shows: lists of nodes and links, whose widget values have no names and are known by the node's kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Node = Mapping[str, Any]
+Graph = Mapping[str, Node]  # as in `prompt`: {"class_type": ..., "inputs": {...}}
+
+SAMPLERS = ("KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced")
+# The widgets of these nodes in the order in which the editor stores their values.
+WIDGETS = {
+    "KSampler": ("seed", "control", "steps", "cfg", "sampler_name", "scheduler", "denoise"),
+    "KSamplerAdvanced": (
+        "add_noise", "noise_seed", "control", "steps", "cfg", "sampler_name", "scheduler", "start_at_step",
+        "end_at_step", "return_with_leftover_noise",
+    ),
+    "SamplerCustom": ("add_noise", "noise_seed", "control", "cfg"),
+    "CLIPTextEncode": ("text",),
+    "EmptyLatentImage": ("width", "height", "batch_size"),
+    "EmptySD3LatentImage": ("width", "height", "batch_size"),
+    "CheckpointLoaderSimple": ("ckpt_name",),
+    "UNETLoader": ("unet_name",),
+    "KSamplerSelect": ("sampler_name",),
+    "BasicScheduler": ("scheduler", "steps", "denoise"),
+    "RandomNoise": ("noise_seed",),
+    "PrimitiveNode": ("value",),
+    "PrimitiveString": ("value",),
+    "PrimitiveStringMultiline": ("value",),
+    "PrimitiveInt": ("value", "control"),
+}  # fmt: skip
+NOTHING = "ConditioningZeroOut"  # what is behind it is a text that is not used
+TEXTS = dict.fromkeys(("text", "text_g", "prompt", "string", "value", "text_l", "t5xxl", "clip_l")).keys()
+NUMBERS = ("value", "seed", "noise_seed", "number", "int", "float")
+LONGEST_WALK = 200  # nodes looked at for one answer; a graph may go in circles
+
+
+def from_prompt(graph: Mapping[str, Any]) -> dict[str, Any]:
+    """What the graph was run with, by ArtFlow's names; empty if it has no sampler."""
+    nodes = {str(key): node for key, node in graph.items() if _is_node(node)}
+    # The one furthest from the texts is a second pass over a larger picture; the first decides what is in it.
+    samplers = [node for node in nodes.values() if node["class_type"] in SAMPLERS]
+    first = min(samplers, key=lambda node: _passes(nodes, node), default=None)
+    return _values(nodes, first) if first is not None else {}
+
+
+def from_workflow(workflow: Mapping[str, Any]) -> dict[str, Any]:
+    """The same from what the editor stores."""
+    links = {link[0]: link for link in workflow.get("links") or [] if isinstance(link, list) and len(link) >= 4}
+    graph = {}
+    for node in workflow.get("nodes") or []:
+        if not (isinstance(node, dict) and isinstance(node.get("type"), str)):
+            continue
+        values = node.get("widgets_values") or []
+        inputs = dict(values) if isinstance(values, dict) else dict(zip(WIDGETS.get(node["type"], ()), values))
+        for slot in node.get("inputs") or []:
+            link = links.get(slot.get("link")) if isinstance(slot, dict) else None
+            if link is not None:
+                inputs[slot.get("name")] = [str(link[1]), link[2]]
+        graph[str(node.get("id"))] = {"class_type": node["type"], "inputs": inputs}
+    return from_prompt(graph)
+
+
+def _is_node(node: Any) -> bool:
+    return isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
+
+
+def _values(nodes: Graph, sampler: Node) -> dict[str, Any]:
+    inputs = sampler["inputs"]
+    found: dict[str, Any] = {}
+
+    def note(name: str, value: Any) -> None:
+        if value is not None:
+            found[name] = value
+
+    positive, negative = _conditions(nodes, inputs)
+    note("prompt", positive)
+    note("negative_prompt", negative)
+    for ours, theirs in (
+        ("seed", ("seed", "noise_seed")), ("steps", ("steps",)), ("guidance_scale", ("cfg",)),
+        ("sampler", ("sampler_name",)),
+    ):  # fmt: skip
+        note(ours, _setting(nodes, sampler, theirs))
+    denoise = _setting(nodes, sampler, ("denoise",))
+    if isinstance(denoise, (int, float)) and denoise < 1:
+        note("strength", denoise)
+    size = _search(nodes, inputs.get("latent_image"), lambda node: {"width", "height"} <= node["inputs"].keys())
+    if size is not None:
+        note("width", _value(nodes, size["inputs"]["width"], NUMBERS))
+        note("height", _value(nodes, size["inputs"]["height"], NUMBERS))
+    loader = _search(nodes, inputs.get("model") or inputs.get("guider"), lambda node: _file_of(node) is not None)
+    if loader is not None:
+        note("model", _file_of(loader))
+    return found
+
+
+def _conditions(nodes: Graph, inputs: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The two texts; a custom sampler has them behind its guider."""
+    if "positive" in inputs:
+        return _text(nodes, inputs.get("positive")), _text(nodes, inputs.get("negative"))
+    guider = _target(nodes, inputs.get("guider"))
+    if guider is None:
+        return None, None
+    behind = guider["inputs"]
+    return _text(nodes, behind.get("positive", behind.get("conditioning"))), _text(nodes, behind.get("negative"))
+
+
+def _setting(nodes: Graph, sampler: Node, names: tuple[str, ...]) -> Any:
+    """An input of the sampler, or of a node right behind it (a custom sampler has noise and steps in nodes)."""
+    for name in names:
+        if name in sampler["inputs"]:
+            return _value(nodes, sampler["inputs"][name], NUMBERS)
+    for behind in ("noise", "sigmas", "sampler", "guider"):
+        node = _target(nodes, sampler["inputs"].get(behind))
+        for name in names:
+            if node is not None and name in node["inputs"]:
+                return _value(nodes, node["inputs"][name], NUMBERS)
+    return None
+
+
+def _text(nodes: Graph, link: Any) -> str | None:
+    """The text behind a conditioning, whatever stands between."""
+    node = _search(nodes, link, lambda node: node["class_type"] == NOTHING or not TEXTS.isdisjoint(node["inputs"]))
+    if node is None:
+        return None
+    if node["class_type"] == NOTHING:
+        return ""
+    texts = (_value(nodes, node["inputs"][name], tuple(TEXTS)) for name in TEXTS if name in node["inputs"])
+    return next((text for text in texts if isinstance(text, str)), None)
+
+
+def _value(nodes: Graph, value: Any, names: tuple[str, ...]) -> Any:
+    """A value, or the one at the end of a chain of links."""
+    for _ in range(LONGEST_WALK):
+        node = _target(nodes, value)
+        if node is None:
+            return None if isinstance(value, (list, dict)) else value
+        value = next((node["inputs"][name] for name in names if name in node["inputs"]), None)
+    return None
+
+
+def _target(nodes: Graph, link: Any) -> Node | None:
+    return nodes.get(str(link[0])) if isinstance(link, list) and len(link) == 2 else None
+
+
+def _search(nodes: Graph, link: Any, wanted: Callable[[Node], bool]) -> Node | None:
+    """The nearest node behind a link that is wanted."""
+    waiting, seen = [link], set()
+    while waiting and len(seen) < LONGEST_WALK:
+        link = waiting.pop(0)
+        node = _target(nodes, link)
+        if node is None or str(link[0]) in seen:
+            continue
+        seen.add(str(link[0]))
+        if wanted(node):
+            return node
+        waiting += [value for value in node["inputs"].values() if isinstance(value, list)]
+    return None
+
+
+def _passes(nodes: Graph, sampler: Node) -> int:
+    """How many samplers its picture has been through before it."""
+    count = 0
+    node: Node | None = sampler
+    while node is not None and count < LONGEST_WALK:
+        link = node["inputs"].get("latent_image")
+        node = _search(nodes, link, lambda other: other["class_type"] in SAMPLERS)
+        count += node is not None
+    return count
+
+
+def _file_of(node: Node) -> str | None:
+    """The checkpoint's file without folder and ending, which is how A1111 names a model."""
+    for name in ("ckpt_name", "unet_name"):
+        value = node["inputs"].get(name)
+        if isinstance(value, str) and value:
+            return value.replace("\\", "/").rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    return None
