@@ -1,0 +1,247 @@
+"""Upscale: a picture 2, 3, 4 or 8 times as large, in tiles, with progress and cancel.
+
+Upscalers: ``lanczos``; ``span``, the embedded network; and any ESRGAN-class ``.safetensors`` in ``models/upscalers/``,
+which the package ``spandrel`` reads.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import sys
+import threading
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from artflow.errors import ArtflowError
+from artflow.images import Picture, Size
+from artflow.modes.tiles import Floats, Tiling, tiled
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+FACTORS = (2, 3, 4, 8)
+FOLDER = Path(__file__).parents[2] / "models" / "upscalers"
+LONGEST = 8192
+MOST_PIXELS = 36_000_000
+INSTALL = "pip install --no-deps spandrel einops"
+
+Run = Callable[[Callable[[], Floats]], Floats]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A loaded network and what it needs."""
+
+    module: Callable[[torch.Tensor], torch.Tensor]
+    scale: int
+    device: str
+    multiple: int = 1  # sides must be multiples of it ...
+    least: int = 1  # ... and at least so long
+
+    def __call__(self, part: Picture) -> Floats:
+        """A part of a picture enlarged, in floating point."""
+        import torch
+        from torch.nn.functional import pad
+
+        height, width = part.shape[:2]
+        values = torch.from_numpy(np.array(part)).to(self.device).permute(2, 0, 1)[None].float() / 255
+        more = [self._more(width), self._more(height)]
+        if any(more):
+            values = pad(values, (0, more[0], 0, more[1]), mode="replicate")
+        with torch.inference_mode():
+            result = self.module(values)[0, :, : height * self.scale, : width * self.scale]
+        return (result.float().clamp(0, 1) * 255).permute(1, 2, 0).cpu().numpy()
+
+    def _more(self, side: int) -> int:
+        wanted = max(side, self.least)
+        return -(-wanted // self.multiple) * self.multiple - side
+
+
+def upscalers() -> dict[str, str]:
+    """Every upscaler there is now: id to title. Files are known by their name alone."""
+    found = {"span": "SPAN (ships with the app)", "lanczos": "Lanczos (no network)"}
+    if FOLDER.is_dir():
+        found |= {path.stem: path.stem for path in sorted(FOLDER.glob("*.safetensors")) if path.stem not in found}
+    return found
+
+
+def upscale(
+    picture: Picture,
+    factor: int,
+    upscaler: str = "span",
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    cancelled: threading.Event | None = None,
+    *,
+    device: str = "cpu",
+    run: Run = lambda work: work(),
+    tiling: Tiling | None = None,
+) -> Picture | None:
+    """The picture enlarged, or None when cancelled, which ends it after the tile under way.
+
+    Args:
+        picture: any size whose result fits the limits
+        factor: 2, 3, 4 or 8
+        upscaler: an id of `upscalers`
+        on_progress: told how many tiles are done, of how many
+        cancelled: set to end it
+        device: where networks run
+        run: runs one tile; for a device that belongs to another thread
+        tiling: how large tiles are; None for tiles that suit any memory
+
+    Raises:
+        ArtflowError: ``bad_parameter``, ``picture_too_large``, ``unknown_upscaler``, ``not_installed``,
+            ``bad_upscaler``.
+    """
+    size = _checked_size(picture, factor)
+    stop = cancelled or threading.Event()
+    tiling = tiling or Tiling()
+    steps = [] if upscaler == "lanczos" else plan(factor, networks(upscaler, device))
+    total = sum(_counts(picture, steps, tiling)) + 1  # the last is what Lanczos does
+    done = 0
+
+    def after_tile() -> None:
+        nonlocal done
+        done += 1
+        on_progress(done, total)
+        if stop.is_set():
+            raise _Cancelled
+
+    try:
+        on_progress(0, total)
+        for network in steps:
+            if stop.is_set():
+                return None
+            picture = tiled(picture, network.scale, lambda part, n=network: run(lambda: n(part)), tiling, after_tile)
+    except _Cancelled:
+        return None
+    if picture.shape[:2] != (size.height, size.width):
+        picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+    on_progress(total, total)
+    return picture
+
+
+class _Cancelled(Exception):
+    """Raised out of the work between two tiles."""
+
+
+def _checked_size(picture: Picture, factor: Any) -> Size:
+    if factor not in FACTORS:
+        allowed = ", ".join(map(str, FACTORS))
+        raise ArtflowError("bad_parameter", f"factor cannot be {str(factor)[:40]}; allowed are {allowed}.")
+    height, width = picture.shape[:2]
+    if not _fits(width, height, factor):
+        possible = [f for f in FACTORS if _fits(width, height, f)]
+        hint = f"up to {possible[-1]} times is possible" if possible else "it is large enough already"
+        limits = f"over {LONGEST} pixels a side or {MOST_PIXELS} in all"
+        raise ArtflowError("picture_too_large", f"{factor} times {Size(width, height)} would be {limits}; {hint}.")
+    return Size(width * factor, height * factor)
+
+
+def _fits(width: int, height: int, factor: int) -> bool:
+    return max(width, height) * factor <= LONGEST and width * height * factor**2 <= MOST_PIXELS
+
+
+def _counts(picture: Picture, steps: list[Network], tiling: Tiling) -> list[int]:
+    height, width = picture.shape[:2]
+    counts = []
+    for network in steps:
+        counts.append(tiling.count(height, width))
+        height, width = height * network.scale, width * network.scale
+    return counts
+
+
+def plan(factor: int, available: dict[int, Network]) -> list[Network]:
+    """The networks to run one after the other; Lanczos makes up for what they miss or exceed.
+
+    The first may enlarge too far (3 times is 4 times made smaller); more may not, since each costs the square.
+    """
+    enough = [scale for scale in sorted(available) if scale >= factor]
+    if enough:
+        return [available[enough[0]]]
+    steps, rest = [], float(factor)
+    while usable := [scale for scale in sorted(available) if 1 < scale <= rest]:
+        steps.append(available[usable[-1]])
+        rest /= usable[-1]
+    return steps or [available[max(available)]]
+
+
+def networks(upscaler: str, device: str) -> dict[int, Network]:
+    """The networks of an upscaler by their scale, loaded.
+
+    Raises:
+        ArtflowError: ``unknown_upscaler``, ``not_installed``, ``bad_upscaler``.
+    """
+    known = upscalers()
+    if not isinstance(upscaler, str) or upscaler not in known:
+        sentence = f"There is no upscaler {str(upscaler)[:60]!r}; there are: {', '.join(known)}."
+        raise ArtflowError("unknown_upscaler", sentence)
+    if upscaler == "span":
+        from artflow.models.span import SCALES, load_span
+
+        return {scale: Network(load_span(scale, device), scale, device) for scale in SCALES}
+    network = _from_file(FOLDER / f"{upscaler}.safetensors", device)
+    return {network.scale: network}
+
+
+@lru_cache(maxsize=2)
+def _from_file(path: Path, device: str) -> Network:
+    spandrel = _spandrel()
+    try:
+        found = spandrel.ModelLoader("cpu").load_from_file(path)
+    except Exception as error:
+        log.warning("an upscaler could not be read", exc_info=error)
+        sentence = f"{path.name} is no upscaler that can be read: {str(error)[:200]}."
+        raise ArtflowError("bad_upscaler", sentence) from None
+    if not isinstance(found, spandrel.ImageModelDescriptor) or (found.input_channels, found.output_channels) != (3, 3):
+        raise ArtflowError("bad_upscaler", f"{path.name} is a model, but none that enlarges colour pictures.")
+    needs = found.size_requirements
+    found.to(device).eval()
+    return Network(found, found.scale, device, max(1, needs.multiple_of or 1), max(1, needs.minimum or 1))
+
+
+def _spandrel() -> Any:
+    """The package; it wants torchvision for two of its architectures, neither of which enlarges pictures.
+
+    Torchvision must match torch's own build, which not every machine has, and a wrong one breaks other packages. So
+    where there is none, an empty stand-in takes its place while the package is imported.
+    """
+    name = "torchvision"
+    try:
+        if importlib.util.find_spec("spandrel") is None:
+            raise ImportError("it is not installed")
+        if "spandrel" in sys.modules or importlib.util.find_spec(name) is not None:
+            return importlib.import_module("spandrel")
+        return _import_without_torchvision()
+    except (ImportError, RuntimeError) as error:
+        raise ArtflowError("not_installed", f"Upscalers from files need a package: {INSTALL} ({error}).") from None
+
+
+_importing = threading.Lock()
+
+
+def _import_without_torchvision() -> Any:
+    class Absent(types.ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return None
+
+    names = ("torchvision", "torchvision.transforms", "torchvision.transforms.functional")
+    with _importing:
+        sys.modules.update({name: Absent(name) for name in names})
+        try:
+            return importlib.import_module("spandrel")
+        finally:
+            for name in names:
+                sys.modules.pop(name, None)
