@@ -8,11 +8,16 @@ import gradio as gr
 
 from artflow.api.routes import app_kwargs
 from artflow.pipeline import Pipeline
+from artflow.ui.filters_tab import FiltersTab
+from artflow.ui.inpaint_tab import InpaintTab
 from artflow.ui.live_tab import live_tab
+from artflow.ui.outpaint_tab import OutpaintTab
+from artflow.ui.readback_place import readback_place
 from artflow.ui.text_tab import TextTab
+from artflow.ui.upscale_tab import UpscaleTab
 
 CSS = """
-.gradio-container { max-width: 1280px !important; margin: auto; }
+.gradio-container > main { width: 100%; max-width: 1280px !important; margin: auto; }
 #artflow-head p { margin: 0; opacity: .75; }
 footer { opacity: .6; }
 """
@@ -30,7 +35,7 @@ class Artflow(gr.Blocks):
 
         That rendering puts a proxy before the app which does not pass on WebSockets.
         """
-        needed = {
+        needed: dict[str, Any] = {
             "ssr_mode": False,
             "run_history": False,
             "theme": gr.themes.Soft(),
@@ -46,15 +51,27 @@ def build(pipeline: Pipeline) -> Artflow:
     """The page over a pipeline. Loads no model: the first person who starts something does."""
     demo = Artflow(pipeline)
     with demo:
-        gr.Markdown(f"# ArtFlow\nPoint a camera, draw, or type: the picture follows. Model: **{pipeline.spec.title}**", elem_id="artflow-head")
+        gr.Markdown(
+            f"# ArtFlow\nPoint a camera, draw, or type: the picture follows. Model: **{pipeline.spec.title}**",
+            elem_id="artflow-head",
+        )
         notes = gr.Markdown(visible=False, elem_id="artflow-notes")
-        with gr.Tabs():
+        with gr.Tabs() as tabs:
             with gr.Tab("Webcam", id="realtime"):
                 live_tab(pipeline, "realtime")
             with gr.Tab("Canvas", id="canvas"):
                 live_tab(pipeline, "canvas")
             with gr.Tab("Text", id="text"):
-                TextTab(pipeline)
+                text = TextTab(pipeline)
+            with gr.Tab("Upscale", id="upscale"):
+                UpscaleTab(pipeline)
+            with gr.Tab("Filters", id="filters"):
+                FiltersTab(pipeline)
+            with gr.Tab("Inpaint", id="inpaint"):
+                InpaintTab(pipeline)
+            with gr.Tab("Outpaint", id="outpaint"):
+                OutpaintTab(pipeline)
+        readback_place(pipeline, tabs, text.controls)
         demo.load(lambda: _notes(pipeline), None, notes, queue=False, api_visibility="private")
     demo.queue(max_size=64)
     return demo

@@ -56,6 +56,7 @@ class TextTab:
                 gallery = gr.Gallery(label="Made", format="png", columns=4, elem_id="artflow-text-gallery")
                 used_seed = gr.Number(label="Seed used", precision=0, interactive=False)
         inputs = [prompt, negative, steps, cfg, width, height, sampler, seed, count, model]
+        self.controls = dict(zip(INPUTS, inputs, strict=True))  # by parameter name, for those who fill them
         generate.click(
             self.text, inputs, [gallery, used_seed, preview, status], api_name="text", concurrency_limit=None,
             show_progress="hidden",

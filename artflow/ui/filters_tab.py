@@ -1,0 +1,236 @@
+"""The filters tab: a stack of filters over a picture, shown while it changes, made at full size when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache, partial
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from artflow.errors import ArtflowError
+from artflow.images import Picture
+from artflow.modes.filters import (
+    FILTERS,
+    Choice,
+    Filter,
+    Layer,
+    Sample,
+    Slider,
+    Stack,
+    apply,
+    as_json,
+    load_presets,
+    read_stack,
+)
+from artflow.modes.filters.history import History
+from artflow.modes.filters.painting import as_sample
+from artflow.modes.readback import carried_recipe
+from artflow.pipeline import Pipeline
+from artflow.ui.controls import said
+from artflow.ui.files import PictureUpload, read_bytes, read_picture, saved_png
+
+PREVIEW = 768  # longest side of the picture that follows the sliders
+THUMBNAIL = 160
+REMEMBERED = 32  # reduced copies kept, of the pictures used last
+
+
+class FiltersTab:
+    """The tab; ``filter`` is also the API endpoint and MCP tool of that name.
+
+    ``picture`` and ``result`` are for other tabs to send pictures to and to take them from.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._limits = pipeline.settings.server
+        self._reduced = lru_cache(maxsize=REMEMBERED)(self._reduce)
+        self._build()
+
+    # -- the page -----------------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self._history = gr.State(History())
+        self._revision = gr.State(0)  # counts what makes the list of filters look different
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                self.picture = PictureUpload(elem_id="artflow-filter-picture", height=280)
+                with gr.Row():
+                    undo = gr.Button("Undo", size="sm", min_width=80, elem_id="artflow-filter-undo")
+                    redo = gr.Button("Redo", size="sm", min_width=80, elem_id="artflow-filter-redo")
+                    clear = gr.Button("Remove all", size="sm", min_width=80)
+                add = gr.Dropdown(
+                    [(f"{f.group}: {f.title}", f.name) for f in FILTERS.values()], value=None,
+                    label="Add a filter", elem_id="artflow-filter-add",
+                )  # fmt: skip
+                drawn = gr.render([self._history], [self._revision.change], show_progress="hidden")
+                drawn(self._layers)
+            with gr.Column(scale=3, min_width=300):
+                self._preview = gr.Image(
+                    label="Preview", format="jpeg", interactive=False, elem_id="artflow-filter-preview", height=520,
+                    buttons=["fullscreen"],
+                )  # fmt: skip
+                presets = gr.Gallery(
+                    label="Presets", show_label=False, columns=6, height=260, format="jpeg", allow_preview=False,
+                    buttons=[], elem_id="artflow-filter-presets",
+                )  # fmt: skip
+                make = gr.Button("Make it at full size", variant="primary", elem_id="artflow-filter-make")
+                self.result = gr.Image(
+                    label="Result", format="png", interactive=False, buttons=["download", "fullscreen"],
+                    elem_id="artflow-filter-result",
+                )  # fmt: skip
+                with gr.Accordion("The stack as JSON", open=False):
+                    self._json = gr.JSON([], label="Stack", elem_id="artflow-filter-json")
+        self._connect(add, undo, redo, clear, presets, make)
+
+    def _connect(self, add: Any, undo: Any, redo: Any, clear: Any, presets: Any, make: Any) -> None:
+        steps: list[tuple[Any, Any, list[Any]]] = [
+            (add.select, History.add, [add]),  # its `input` comes twice, once more when the field is left
+            (undo.click, History.undo, []),
+            (redo.click, History.redo, []),
+            (clear.click, lambda history: history.to(()), []),
+        ]
+        for event, function, more in steps:
+            self._structural(event, function, more)
+        presets.select(
+            self._preset, [self._history, self._revision, self.picture], self._outputs, show_progress="hidden",
+            concurrency_limit=None, api_visibility="private",
+        )  # fmt: skip
+        self.picture.change(
+            self._opened, [self._history, self.picture], self._preview, show_progress="hidden", api_visibility="private"
+        ).then(self._thumbnails, self.picture, presets, show_progress="hidden", api_visibility="private")
+        make.click(self.filter, [self.picture, self._json], self.result, api_name="filter", concurrency_limit=2)
+
+    @property
+    def _outputs(self) -> list[Any]:
+        return [self._history, self._revision, self._preview, self._json]
+
+    def _structural(self, event: Any, function: Any, more: list[Any]) -> None:
+        """After this event the list of filters is drawn anew; ``function``: history and values to history.
+
+        It goes through the queue: an event past it does not tell the page that the revision has changed.
+        """
+
+        @said
+        def act(history: History, revision: int, path: str | None, *values: Any) -> tuple[Any, ...]:
+            new = function(history, *values)
+            return new, revision + 1, self._seen(new, path), as_json(new.stack)
+
+        event(
+            act, [self._history, self._revision, self.picture, *more], self._outputs, show_progress="hidden",
+            concurrency_limit=None, api_visibility="private",
+        )  # fmt: skip
+
+    def _layers(self, history: History) -> None:
+        """The list of filters, each with its switch, arrows and parameters."""
+        if not history.stack:
+            gr.Markdown("No filters yet: add one above, or click a preset.")
+        for index, layer in enumerate(history.stack):
+            with gr.Group(elem_id=f"artflow-filter-layer-{index}"):
+                self._head(index, layer)
+                for name, control in self._controls(FILTERS[layer.filter], layer).items():
+                    self._follow(index, name, control)
+
+    def _head(self, index: int, layer: Layer) -> None:
+        with gr.Row(equal_height=True):
+            title = f"{index + 1}. {FILTERS[layer.filter].title}"
+            on = gr.Checkbox(layer.on, label=title, container=False, min_width=160, interactive=True)
+            up, down, remove = (gr.Button(word, size="sm", min_width=36) for word in ("↑", "↓", "✕"))
+        self._structural(on.input, lambda history, value: history.switch(index, value), [on])
+        self._structural(up.click, lambda history: history.move(index, -1), [])
+        self._structural(down.click, lambda history: history.move(index, 1), [])
+        self._structural(remove.click, lambda history: history.remove(index), [])
+
+    def _controls(self, entry: Filter, layer: Layer) -> dict[str, Any]:
+        built: dict[str, Any] = {}
+        usable = {"interactive": True}  # Gradio takes what a render makes for mere display
+        for name, about in entry.parameters.items():
+            value = layer.parameters[name]
+            if isinstance(about, Slider):
+                built[name] = gr.Slider(about.low, about.high, value, step=about.step, label=about.title, **usable)
+            elif isinstance(about, Choice):
+                built[name] = gr.Dropdown(list(about.values), value=value, label=about.title, **usable)
+            elif isinstance(about, Sample):
+                built[name] = PictureUpload(about.title + (" (one is set)" if value else ""), height=160, **usable)
+            else:
+                built[name] = gr.Checkbox(value, label=about.title, **usable)
+        return built
+
+    def _follow(self, index: int, name: str, control: Any) -> None:
+        """The preview follows this parameter."""
+        event = control.change if isinstance(control, PictureUpload) else control.input
+        event(
+            partial(self._changed, index, name), [self._history, self.picture, control],
+            [self._history, self._preview, self._json], trigger_mode="always_last", queue=False,
+            show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
+
+    # -- what happens --------------------------------------------------------------------------------------------------
+
+    def filter(self, picture: str | None, stack: list[dict[str, Any]] | None) -> Iterator[str]:
+        """Apply a stack of filters to a picture, at full size.
+
+        Args:
+            picture: a JPEG, PNG or WebP file
+            stack: a list of {"filter": name, "parameters": {...}, "on": true}, applied in that order
+        """
+        made, recipe = self._made(picture, stack)
+        with saved_png(made, recipe, "artflow-filtered.png") as path:
+            yield path
+
+    @said
+    def _made(self, path: str | None, stack: Any) -> tuple[Picture, dict[str, Any]]:
+        layers = read_stack(stack)
+        made = apply(layers, read_picture(path, self._limits))
+        return made, {"mode": "filter"} | carried_recipe(read_bytes(path)) | {"filters": as_json(layers)}
+
+    @said
+    def _changed(self, index: int, name: str, history: History, path: str | None, value: Any) -> tuple[Any, ...]:
+        if isinstance(FILTERS[history.stack[index].filter].parameters[name], Sample):
+            value = as_sample(read_picture(value, self._limits)) if value else ""
+        new = history.change(index, {name: value})
+        return new, self._seen(new, path), as_json(new.stack)
+
+    @said
+    def _preset(self, history: History, revision: int, path: str | None, chosen: gr.SelectData) -> tuple[Any, ...]:
+        preset = list(load_presets().values())[chosen.index]
+        new = history.to(preset.stack)
+        return new, revision + 1, self._seen(new, path), as_json(new.stack)
+
+    @said
+    def _opened(self, history: History, path: str | None) -> Any:
+        return None if path is None else self._seen(history, path)
+
+    @said
+    def _thumbnails(self, path: str | None) -> list[tuple[Picture, str]]:
+        """Every preset on this picture; those that cannot be shown on it are shown as it is."""
+        if path is None:
+            return []
+        picture, _ = self._reduced(path)
+        image = Image.fromarray(picture)
+        image.thumbnail((THUMBNAIL, THUMBNAIL))
+        small = np.asarray(image)
+        scale = max(small.shape) / max(picture.shape)
+        return [(_or_as_it_is(preset.stack, small, scale), preset.title) for preset in load_presets().values()]
+
+    def _seen(self, history: History, path: str | None) -> Any:
+        """The preview, where there is a picture."""
+        if path is None:
+            return gr.skip()
+        picture, scale = self._reduced(path)
+        return apply(history.stack, picture, scale=scale, draft=True)
+
+    def _reduce(self, path: str) -> tuple[Picture, float]:
+        """A copy for the preview, and its size over that of the picture. The path is that of an upload."""
+        picture = read_picture(path, self._limits)
+        image = Image.fromarray(picture)
+        image.thumbnail((PREVIEW, PREVIEW))
+        return np.asarray(image), max(image.size) / max(picture.shape[:2])
+
+
+def _or_as_it_is(stack: Stack, picture: Picture, scale: float) -> Picture:
+    try:
+        return apply(stack, picture, scale=scale, draft=True)
+    except ArtflowError:
+        return picture

@@ -1,0 +1,104 @@
+"""The filters tab in a real browser, and its endpoint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.support.shown import file_of, picture_of, source, wait_for_new
+
+PREVIEW = "#artflow-filter-preview img"
+LAYER = ".column > .gr-group[id^='artflow-filter-layer-']"  # Gradio nests a group in itself
+
+
+@pytest.fixture
+def filters(tab, photo: Path) -> Page:
+    """The tab with a picture in it."""
+    page = tab("Filters")
+    page.set_input_files("#artflow-filter-picture input[type=file]", photo)
+    page.wait_for_selector(PREVIEW)
+    return page
+
+
+def add(page: Page, title: str, *, changes: bool = True) -> None:
+    count = page.locator(LAYER).count()
+    old = source(page, PREVIEW)
+    page.locator("#artflow-filter-add input").click()
+    page.get_by_role("option", name=title).click()
+    expect(page.locator(LAYER)).to_have_count(count + 1)
+    if changes:
+        wait_for_new(page, PREVIEW, old)
+
+
+def test_build_a_stack_undo_it_and_take_the_result_away(filters: Page, photo: Path) -> None:
+    page = filters
+    before = picture_of(page, PREVIEW)
+    add(page, "Colour: Invert")
+    inverted = picture_of(page, PREVIEW)
+    assert np.abs(255 - inverted.astype(int) - before).mean() < 4
+
+    address = source(page, PREVIEW)
+    page.locator(f"{LAYER} input[type=range]").first.fill("0.5")  # half the negative is plain grey
+    address = wait_for_new(page, PREVIEW, address)
+    assert picture_of(page, PREVIEW).std() < 5
+    page.click("#artflow-filter-undo")
+    wait_for_new(page, PREVIEW, address)
+    assert np.abs(picture_of(page, PREVIEW).astype(int) - inverted).mean() < 1
+
+    add(page, "Shape: Crop", changes=False)
+    expect(page.locator(LAYER).nth(1)).to_contain_text("2. Crop")
+    page.locator(LAYER).nth(1).get_by_role("button", name="↑").click()
+    expect(page.locator(LAYER).nth(0)).to_contain_text("1. Crop")
+    address = source(page, PREVIEW)
+    page.locator(LAYER).nth(1).get_by_role("checkbox").first.click()
+    wait_for_new(page, PREVIEW, address)
+    assert np.abs(picture_of(page, PREVIEW).astype(int) - before).mean() < 1
+
+    page.click("#artflow-filter-make")
+    page.wait_for_selector("#artflow-filter-result img")
+    made = file_of(page, "#artflow-filter-result img")
+    assert np.array_equal(np.asarray(made), np.asarray(Image.open(photo)))  # one is off, the other crops nothing
+    recipe = json.loads(made.info["artflow"])
+    assert [layer["filter"] for layer in recipe["filters"]] == ["crop", "invert"]
+
+
+def test_a_click_on_a_preset_applies_it(filters: Page) -> None:
+    page = filters
+    thumbnails = page.locator("#artflow-filter-presets .thumbnail-item")
+    expect(thumbnails).to_have_count(12)
+    address = source(page, PREVIEW)
+    thumbnails.nth(5).click()
+    wait_for_new(page, PREVIEW, address)
+    shown = picture_of(page, PREVIEW).astype(int)
+    assert np.abs(shown[..., 0] - shown[..., 2]).mean() < 3  # noir is grey
+    expect(page.locator(LAYER)).to_have_count(4)
+
+
+def test_a_broken_file_is_one_sentence(tab, tmp_path: Path) -> None:
+    page = tab("Filters")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    page.set_input_files("#artflow-filter-picture input[type=file]", tmp_path / "broken.png")
+    expect(page.locator(".toast-body").first).to_contain_text("picture")
+    page.click("#artflow-filter-make")
+
+
+def test_the_endpoint(app_url: str, photo: Path, tmp_path: Path) -> None:
+    client = Client(app_url, verbose=False, download_files=str(tmp_path))
+    stack = [{"filter": "flip"}, {"filter": "resize", "parameters": {"width": 120}}]
+    made = Image.open(client.predict(handle_file(photo), stack, api_name="/filter"))
+    assert made.size == (120, 80) and json.loads(made.info["artflow"])["filters"][0]["filter"] == "flip"
+    with pytest.raises(AppError, match="There is no filter 'swirl'"):
+        client.predict(handle_file(photo), [{"filter": "swirl"}], api_name="/filter")
+    with pytest.raises(AppError, match="Choose a picture first"):
+        client.predict(None, stack, api_name="/filter")
+    gif = tmp_path / "moving.gif"
+    Image.new("RGB", (8, 8)).save(gif, save_all=True, append_images=[Image.new("RGB", (8, 8), "red")])
+    with pytest.raises(AppError, match="no JPEG, PNG, WEBP picture"):
+        client.predict(handle_file(gif), stack, api_name="/filter")

@@ -1,0 +1,43 @@
+"""Dropping a picture fills the text tab."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+from playwright.sync_api import expect
+
+from artflow.images import encode_png
+from tests.support.live import noisy
+
+RECIPE = {"mode": "text", "prompt": "a red apple", "negative_prompt": "blurry", "steps": 7, "seed": 4242,
+          "sampler": "DDIM", "width": 320, "model": "nobody/knows"}  # fmt: skip
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    path = tmp_path / "made.png"
+    path.write_bytes(encode_png(noisy(1), RECIPE))
+    return path
+
+
+def test_a_dropped_picture_fills_the_text_tab(tab, made: Path) -> None:
+    page = tab("Webcam")
+    page.get_by_role("button", name="Read a picture's settings").click()
+    page.set_input_files("#artflow-readback input[type=file]", made)
+    expect(page.locator("#artflow-text-prompt textarea")).to_have_value("a red apple")
+    expect(page.get_by_role("tab", name="Text", exact=True)).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_role("spinbutton", name="number input for Steps")).to_have_value("7")
+    expect(page.locator("#artflow-readback-words")).to_contain_text("no such value: model nobody/knows")
+
+
+def test_the_endpoint(app_url: str, made: Path, tmp_path: Path) -> None:
+    client = Client(app_url, verbose=False)
+    about = client.predict(handle_file(made), api_name="/read_back")
+    assert about["source"] == "ArtFlow" and about["values"]["seed"] == 4242
+    Image.new("RGB", (9, 9)).save(tmp_path / "plain.png")
+    with pytest.raises(AppError, match="holds no settings"):
+        client.predict(handle_file(tmp_path / "plain.png"), api_name="/read_back")
