@@ -263,7 +263,7 @@ async def _send(api: Api, socket: WebSocket, channel: Channel, results: bool, on
 
 
 async def _answer(api: Api, channel: Channel, result: Result) -> bytes:
-    header = {
+    header: dict[str, Any] = {
         "frame": result.frame,
         "latency_ms": round(result.latency * 1000, 1),
         "skipped": result.skipped,

@@ -82,7 +82,8 @@ class Engine:
 
     def uses(self, runner: Runner) -> bool:
         """Whether anything that is being served needs this model."""
-        return any(owner.runner is runner for owner in (*self._sessions, *self._jobs))
+        owners: list[LiveSession | Job] = [*self._sessions, *self._jobs]
+        return any(owner.runner is runner for owner in owners)
 
     def close(self) -> None:
         """End the thread after the step it is in."""
@@ -152,8 +153,8 @@ class Engine:
         works, latents = self._isolated(_entering, works)
         for work, source in zip(works, latents, strict=True):
             if isinstance(work.owner, Job):
-                flight = work.owner.flight()
-                work.rows = flight.rows() if flight else []
+                begun = work.owner.flight()
+                work.rows = begun.rows() if begun else []
             else:
                 if work.frame is not None:
                     work.flights.insert(0, work.owner.enter(work.frame, source))
@@ -218,12 +219,15 @@ class Engine:
 
 def _entering(works: Sequence[Work]) -> list[torch.Tensor | None]:
     """The clean latents of the frames that enter, one call for all; None where a work brings no picture."""
-    bring = [w for w in works if w.frame is not None and w.frame.picture is not None]
-    latents = iter(())
-    if bring:
-        pictures = [fit(w.frame.picture, w.owner.plan.size) for w in bring]
-        latents = iter(bring[0].owner.runner.encode(pictures))
-    return [next(latents) if w.frame is not None and w.frame.picture is not None else None for w in works]
+    latents: list[torch.Tensor | None] = [None] * len(works)
+    pictures: dict[int, Picture] = {}
+    for i, work in enumerate(works):
+        if isinstance(work.owner, LiveSession) and work.frame is not None and work.frame.picture is not None:
+            pictures[i] = fit(work.frame.picture, work.owner.plan.size)
+    if pictures:
+        for i, latent in zip(pictures, works[0].owner.runner.encode(list(pictures.values())), strict=True):
+            latents[i] = latent
+    return latents
 
 
 def _advanced(works: Sequence[Work], answers: Sequence[torch.Tensor]) -> list[Step]:

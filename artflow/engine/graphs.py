@@ -38,7 +38,7 @@ class CudaGraphs:
 
         def call() -> torch.Tensor:
             others = added | {"latents", "times"}
-            rest = {name: value for name, value in held.items() if name not in others}
+            rest: dict[str, Any] = {name: value for name, value in held.items() if name not in others}
             if added:
                 rest["added_cond_kwargs"] = {name: held[name] for name in added}
             return self._denoise(held["latents"], held["times"], return_dict=False, **rest)[0]

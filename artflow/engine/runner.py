@@ -116,11 +116,12 @@ class Runner:
 
     def _extras(self, rows: Sequence[Row]) -> dict[str, Any]:
         """SDXL's pooled text and sizes; the guidance embedding of models distilled with one."""
-        model, extras = self.model, {}
+        model = self.model
+        extras: dict[str, Any] = {}
         if model.family == "sdxl":
             sizes = [(r.size.height, r.size.width, 0, 0, r.size.height, r.size.width) for r in rows]
             extras["added_cond_kwargs"] = {
-                "text_embeds": torch.stack([row.conditioning.pooled for row in rows]),
+                "text_embeds": torch.stack([row.conditioning.pooled for row in rows if row.conditioning.pooled is not None]),
                 "time_ids": torch.tensor(sizes, dtype=model.dtype).to(model.device, non_blocking=True),
             }
         if model.time_cond_width is not None:

@@ -21,7 +21,7 @@ C1, C2 = 0.01**2, 0.03**2  # SSIM's constants for values of 0 to 1
 def thumbnail(picture: Picture) -> NDArray[np.float32]:
     """A grey copy, float32 of shape (SIDE, SIDE), 0 to 1."""
     small = Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return np.asarray(small.convert("L"), np.float32) / 255
+    return np.asarray(small.convert("L"), np.float32) / np.float32(255)
 
 
 def similarity(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

@@ -42,14 +42,14 @@ class ParamControls:
 
     def __init__(self, defaults: BaseModel) -> None:
         self._schema = input_schema(defaults)
-        self.built: dict[str, gr.components.Component] = {}
+        self.built: dict[str, Any] = {}
 
-    def add(self, name: str, **changes: Any) -> gr.components.Component:
+    def add(self, name: str, **changes: Any) -> Any:
         """The control of one parameter; ``changes`` go to the component (``label``, ``maximum`` ...)."""
         about = self._schema[name]
         common = {"label": about["title"], "value": about["default"], "info": about.get("description")} | changes
         if about["field"] == "checkbox":
-            control: gr.components.Component = gr.Checkbox(**common)
+            control: Any = gr.Checkbox(**common)
         elif about["field"] == "select":
             control = gr.Dropdown(about["values"], **common)
         elif about["field"] == "range":
@@ -69,7 +69,7 @@ class ParamControls:
         return control
 
 
-def send_to_view(mode: str, controls: dict[str, gr.components.Component]) -> None:
+def send_to_view(mode: str, controls: dict[str, Any]) -> None:
     """Let each control set its parameter of a live view, in the browser, without asking the server."""
     for name, control in controls.items():
         js = f"(value) => {{ window.artflow.set({json.dumps(mode)}, {{{json.dumps(name)}: value}}); }}"

@@ -39,11 +39,11 @@ class InpaintTab:
                     sources=("upload", "clipboard"), brush=gr.Brush(colors=["#ffffff"], color_mode="fixed"),
                     elem_id="artflow-inpaint-editor",
                 )  # fmt: skip
-                controls.built["prompt"] = prompt_box(self._pipeline, "", elem_id="artflow-inpaint-prompt")
+                prompt = controls.built["prompt"] = prompt_box(self._pipeline, "", elem_id="artflow-inpaint-prompt")
                 with gr.Row():
                     run = gr.Button("Paint it", variant="primary", elem_id="artflow-inpaint-run")
                     stop = gr.Button("Cancel")
-                examples(self._pipeline, controls.built["prompt"])
+                examples(self._pipeline, prompt)
                 with gr.Row():
                     controls.add("strength")
                     controls.add("fill")
