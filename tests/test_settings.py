@@ -117,16 +117,8 @@ def test_a_broken_file_is_one_sentence(tmp_path: Path, yaml: str) -> None:
     assert "default.yaml" in message and "\n" not in message
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "words"),
-    [
-        ("ARTFLOW_REALTIME__PERFORMANCE__MAX_FPS", "fast", "`realtime.performance.max_fps` cannot be 'fast'"),
-        ("ARTFLOW_CANVAS__GENERATION__STEPZ", "2", "`STEPZ`|`stepz` does not exist"),
-    ],
-)
-def test_the_app_does_not_start_and_says_why_in_one_sentence(
-    tmp_path: Path, name: str, value: str, words: str
-) -> None:
+def test_the_app_does_not_start_and_says_why_in_one_sentence(tmp_path: Path) -> None:
+    name, value = "ARTFLOW_REALTIME__PERFORMANCE__MAX_FPS", "fast"
     environ = {key: text for key, text in os.environ.items() if not key.startswith(("ARTFLOW_", "STREAMDIFFUSION_"))}
     ended = subprocess.run(
         [sys.executable, str(ROOT / "app.py")], cwd=tmp_path, env=environ | {name: value},
@@ -135,5 +127,5 @@ def test_the_app_does_not_start_and_says_why_in_one_sentence(
     assert ended.returncode == 1
     (line,) = [text for text in ended.stderr.splitlines() if text.startswith("ArtFlow")]
     assert line.startswith("ArtFlow cannot start: ")
-    assert any(word in line for word in words.split("|")), line
+    assert "`realtime.performance.max_fps` cannot be 'fast'" in line
     assert "Traceback" not in ended.stderr
