@@ -68,9 +68,9 @@ class PromptEncoder:
         sdxl = self._model.family == "sdxl"
         tokens, pooled = [], None
         for tokenizer, encoder in self._towers():
-            ids = tokenizer(
-                self._translate(text), padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
-            ).input_ids.to(self._model.device)
+            length = tokenizer.model_max_length
+            options = {"padding": "max_length", "max_length": length, "truncation": True, "return_tensors": "pt"}
+            ids = tokenizer(self._translate(text), **options).input_ids.to(self._model.device)
             output = encoder(ids, output_hidden_states=sdxl)
             tokens.append(output.hidden_states[-2][0] if sdxl else output[0][0])
             pooled = output[0][0] if sdxl else None  # the last tower's projection

@@ -121,7 +121,7 @@ class Runner:
         if model.family == "sdxl":
             sizes = [(r.size.height, r.size.width, 0, 0, r.size.height, r.size.width) for r in rows]
             extras["added_cond_kwargs"] = {
-                "text_embeds": torch.stack([row.conditioning.pooled for row in rows if row.conditioning.pooled is not None]),
+                "text_embeds": torch.stack([r.conditioning.pooled for r in rows if r.conditioning.pooled is not None]),
                 "time_ids": torch.tensor(sizes, dtype=model.dtype).to(model.device, non_blocking=True),
             }
         if model.time_cond_width is not None:

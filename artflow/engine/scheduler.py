@@ -53,7 +53,8 @@ def schedule(sessions: Iterable[LiveSession], jobs: Iterable[Job], now: float, m
     turn = _turn(jobs, now, max(max_rows // 2, 1))
     late = [asked for asked in turn if asked[0].skipped_calls]
     live = sorted((s for s in sessions if not s.closed and s.ready(now)), key=lambda s: s.last_served)
-    wishes: Iterable[tuple[LiveSession | Job, Key, int]] = chain(late, _asked(live, now), [asked for asked in turn if not asked[0].skipped_calls])
+    others = [asked for asked in turn if not asked[0].skipped_calls]
+    wishes: Iterable[tuple[LiveSession | Job, Key, int]] = chain(late, _asked(live, now), others)
 
     picked: list[Work] = []
     key: Key | None = None

@@ -52,8 +52,8 @@ class Vocabulary:
         assert self._names is not None
         found = list(dict.fromkeys(self._chinese[name] for name in self._names.findall(prompt)))
         rest = PARTICLES.sub("", self._names.sub(" ", prompt))
-        unknown = tuple(part for part in re.findall(r"[\u3400-\u9fff]+|[A-Za-z]+", rest) if part.lower() not in self._words)
-        return Reading(self._caption(found), unknown)
+        parts = re.findall(r"[\u3400-\u9fff]+|[A-Za-z]+", rest)
+        return Reading(self._caption(found), tuple(part for part in parts if part.lower() not in self._words))
 
     def _caption(self, names: list[str]) -> str:
         """``a cat on grass under a night sky, flat style``: things, then the scene, then the style."""

@@ -20,7 +20,11 @@ INPUTS = (
     "sampler", "seed", "model",
 )  # fmt: skip
 RATIOS = {"1:1": 1.0, "4:3": 4 / 3, "16:9": 16 / 9, "3:4": 3 / 4, "9:16": 9 / 16}
-ANCHORS: dict[str, outpaint.Anchor] = {"In the middle": "centre", "At the left or top": "left", "At the right or bottom": "right"}
+ANCHORS: dict[str, outpaint.Anchor] = {
+    "In the middle": "centre",
+    "At the left or top": "left",
+    "At the right or bottom": "right",
+}
 
 
 class OutpaintTab:

@@ -169,7 +169,16 @@ class LiveView {
     if (!(await this.result.show(info, jpeg))) return;
     this.root.dataset.shown = info.frame;
     this.root.classList.add("af-has-result");
+    this.hintAt(info.recipe?.unknown_words ?? []);
     if (performance.now() - this.failedAt > 5000) this.hideError();
+  }
+
+  // Small models know few words: those of the prompt that this one was never taught are named.
+  hintAt(words) {
+    const hint = this.find(".af-hint");
+    const text = words.length ? say("unknown_words", { words: words.join(", ") }) : "";
+    if (hint.textContent !== text) hint.textContent = text;
+    hint.hidden = !words.length;
   }
 
   failed(message) {
