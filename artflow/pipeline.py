@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size
 from artflow.models.catalog import Catalog, ModelSpec, load_catalog
-from artflow.models.dtypes import pick_device, pick_dtype
+from artflow.models.dtypes import pick_device
 from artflow.prompts.vocabulary import Vocabulary, load_vocabulary
 from artflow.settings import Settings, load_settings
+from artflow.shelf import Loading, Shelf
 
 if TYPE_CHECKING:
     from artflow.engine.engine import Engine
@@ -23,33 +23,12 @@ if TYPE_CHECKING:
     from artflow.engine.params import LiveParams
     from artflow.engine.runner import Runner
     from artflow.engine.session import LiveSession, Result
-    from artflow.models.acceleration import Acceleration
     from artflow.modes.live import LiveMode
     from artflow.modes.masks import Mask
     from artflow.modes.text import JobParams, TextParams
 
 log = logging.getLogger(__name__)
 P = TypeVar("P", bound="JobParams")
-
-
-class Loading:
-    """A model on its way: what happens now, how far it is (0 to 1, or None), and the runner in the end."""
-
-    def __init__(self, spec: ModelSpec) -> None:
-        self.spec = spec
-        self.message = f"Loading {spec.title}"
-        self.fraction: float | None = None
-        self.runner: Future[Runner] = Future()
-        self.acceleration: Acceleration | None = None
-
-    @property
-    def failed(self) -> bool:
-        """Whether the load has ended with an error; asking for the model again tries again."""
-        return self.runner.done() and self.runner.exception() is not None
-
-    def say(self, message: str, fraction: float | None) -> None:
-        """Note the progress; read by whoever waits."""
-        self.message, self.fraction = message, fraction
 
 
 @dataclass(frozen=True)
@@ -91,8 +70,7 @@ class Pipeline:
         self.device = pick_device(settings.model.device)
         self._lock = threading.Lock()
         self._jobs = 0  # requests in `generate`, the model's load included
-        self._engine: Engine | None = None
-        self._models: dict[str, Loading] = {}
+        self._shelf: Shelf | None = None
         chosen = settings.model.model_id
         self.spec = self.catalog.default(self.device == "cuda") if chosen == "auto" else self.catalog.find(chosen)
         for mode in self.modes.values():
@@ -137,104 +115,38 @@ class Pipeline:
     # -- models -----------------------------------------------------------------------------------------------------
 
     @property
-    def engine(self) -> Engine:
-        """The engine, started on first use."""
+    def shelf(self) -> Shelf:
+        """The loaded models and the engine that runs them, started on first use."""
         from artflow.engine.engine import Engine
 
         with self._lock:
-            if self._engine is None:
-                self._engine = Engine(self.settings.model.max_batch)
-            return self._engine
+            if self._shelf is None:
+                engine = Engine(self.settings.model.max_batch)
+                self._shelf = Shelf(self.settings.model, self.device, engine, self.spec.id)
+            return self._shelf
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, started on first use."""
+        return self.shelf.engine
 
     def load(self, model_id: str = "") -> Loading:
         """Begin to load a model of the catalog (empty: the app's own), or find it loaded. Never blocks.
 
         Raises:
-            ArtflowError: ``unknown_model``.
+            ArtflowError: ``unknown_model``; ``busy`` where no more models fit.
         """
-        spec = self.spec if model_id in ("", self.spec.id) else self.catalog.get(model_id)
-        engine = self.engine
-        with self._lock:
-            loading = self._models.get(spec.id)
-            if loading is None or loading.failed:
-                self._make_room(engine)
-                loading = self._models[spec.id] = Loading(spec)
-                threading.Thread(target=self._load, args=(loading, engine), name=f"load {spec.id}", daemon=True).start()
-            return loading
+        return self.shelf.load(self.spec if model_id in ("", self.spec.id) else self.catalog.get(model_id))
+
+    @property
+    def loaded(self) -> list[str]:
+        """The ids of the models in memory or on their way there."""
+        return self._shelf.loaded if self._shelf is not None else []
 
     @property
     def notes(self) -> list[str]:
         """What people should know: each fallback, and why."""
-        with self._lock:
-            accelerations = [loading.acceleration for loading in self._models.values()]
-        notes = [a.problem for a in accelerations if a is not None and a.problem]
-        if self.settings.model.use_cuda_graph and self.device != "cuda":
-            notes.append(f"use_cuda_graph needs a CUDA device; this one is {self.device}, so it is off.")
-        return list(dict.fromkeys(notes))
-
-    def _make_room(self, engine: Engine) -> None:
-        """Let go of idle models, so that one more fits; the lock is held."""
-        self._models = {name: other for name, other in self._models.items() if not other.failed}
-        for name in sorted(self._models, key=lambda name: name == self.spec.id):  # the app's own goes last
-            if len(self._models) < self.settings.model.max_loaded:
-                return
-            runner = self._models[name].runner
-            if runner.done() and not engine.uses(runner.result()):
-                del self._models[name]
-        if len(self._models) >= self.settings.model.max_loaded:
-            raise ArtflowError("busy", f"{len(self._models)} models are in use already; try again in a moment.")
-
-    def _load(self, loading: Loading, engine: Engine) -> None:
-        try:
-            runner = self._runner(loading)
-            engine.call(lambda: self._warm_up(runner)).result()
-            loading.runner.set_result(runner)
-        except Exception as error:
-            if not isinstance(error, ArtflowError):
-                log.error("a model could not be loaded", exc_info=error)
-                error = ArtflowError("model_load_failed", f"{loading.spec.title} could not be loaded: {error}")
-            loading.message = error.message
-            loading.runner.set_exception(error)
-
-    def _runner(self, loading: Loading) -> Runner:
-        from artflow.engine.runner import Runner
-        from artflow.models.acceleration import accelerate
-        from artflow.models.loader import load_model
-
-        wanted = self.settings.model
-        model = load_model(
-            loading.spec,
-            device=self.device,
-            dtype=pick_dtype(wanted.dtype, self.device),
-            use_tiny_vae=wanted.use_tiny_vae,
-            on_progress=loading.say,
-        )
-        acceleration = accelerate(model, wanted.acceleration)
-        graphs = wanted.use_cuda_graph and self.device == "cuda"
-        if wanted.use_cuda_graph and not graphs:
-            log.warning("use_cuda_graph is off: it needs a CUDA device")
-        loading.acceleration = acceleration
-        return Runner(
-            model,
-            max_batch=wanted.max_batch,
-            fixed_batches=acceleration.fixed_batches,
-            use_cuda_graph=graphs,
-            vocabulary=load_vocabulary(loading.spec.source.folder),
-        )
-
-    def _warm_up(self, runner: Runner) -> None:
-        """Make pictures of nothing, so that the first person does not wait for the device to get ready."""
-        import numpy as np
-
-        from artflow.engine.flight import Row
-
-        spec = runner.model.spec
-        size = Size(spec.width, spec.height)
-        blank = np.full((size.height, size.width, 3), 127, np.uint8)
-        for _ in range(self.settings.model.warmup):
-            latents = runner.encode([blank])
-            runner.predict([Row(latents[0], 499.0, runner.prompts.encode(""), size)])
-            runner.decode(latents)
+        return self._shelf.notes if self._shelf is not None else []
 
     # -- pictures ---------------------------------------------------------------------------------------------------
 
@@ -382,9 +294,9 @@ class Pipeline:
     def close(self) -> None:
         """End the engine and let go of the models."""
         with self._lock:
-            engine, self._engine, self._models = self._engine, None, {}
-        if engine is not None:
-            engine.close()
+            shelf, self._shelf = self._shelf, None
+        if shelf is not None:
+            shelf.close()
 
 
 @lru_cache(maxsize=1)

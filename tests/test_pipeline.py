@@ -37,7 +37,7 @@ def loaded(pipeline: Pipeline, model: str = ""):
 
 
 def test_nothing_is_loaded_until_somebody_asks_and_then_once(pipeline: Pipeline) -> None:
-    assert not pipeline._models
+    assert not pipeline.loaded
     first = pipeline.load()
     assert pipeline.load("tiny") is first
     assert first.runner.result(PATIENCE) is loaded(pipeline)
@@ -103,7 +103,7 @@ def test_idle_models_make_room_and_used_ones_stay(pipeline: Pipeline) -> None:
     session = pipeline.open("canvas", tiny, {}, lambda result: None)
     loaded(pipeline, "other")
     loaded(pipeline, "third")
-    assert set(pipeline._models) == {"tiny", "third"}
+    assert set(pipeline.loaded) == {"tiny", "third"}
     second = pipeline.open("canvas", loaded(pipeline, "third"), {}, lambda result: None)
     with pytest.raises(ArtflowError, match="2 models are in use already"):
         pipeline.load("other")
@@ -117,7 +117,7 @@ def test_with_room_for_one_model_the_last_idle_one_goes() -> None:
     pipeline = Pipeline(tiny_settings(ARTFLOW_MODEL__MAX_LOADED="1"), three_models())
     for model in ("tiny", "other", "third", "tiny"):
         loaded(pipeline, model)
-        assert list(pipeline._models) == [model]
+        assert pipeline.loaded == [model]
     pipeline.close()
 
 
@@ -177,5 +177,5 @@ def test_closing_ends_the_engine_and_forgets_the_models(pipeline: Pipeline) -> N
     runner = loaded(pipeline)
     assert runner.latent_shape(Size(64, 64)) == (4, 8, 8)
     pipeline.close()
-    assert not pipeline._models
+    assert not pipeline.loaded
     assert pipeline.generate({"seed": 1})  # and whoever asks then begins anew

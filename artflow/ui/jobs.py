@@ -15,7 +15,8 @@ import gradio as gr
 from artflow.engine.job import Made, Progress
 from artflow.errors import ArtflowError
 from artflow.images import Picture, encode_png
-from artflow.pipeline import Loading, Watch
+from artflow.pipeline import Watch
+from artflow.shelf import Loading
 
 
 class Jobs:

@@ -1,0 +1,154 @@
+"""The models in memory: loaded once, in threads of their own, and let go when others need the room."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from artflow.errors import ArtflowError
+from artflow.images import Size
+from artflow.models.catalog import ModelSpec
+from artflow.models.dtypes import pick_dtype
+from artflow.prompts.vocabulary import load_vocabulary
+from artflow.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from artflow.engine.engine import Engine
+    from artflow.engine.runner import Runner
+    from artflow.models.acceleration import Acceleration
+
+log = logging.getLogger(__name__)
+
+
+class Loading:
+    """A model on its way: what happens now, how far it is (0 to 1, or None), and the runner in the end."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+        self.message = f"Loading {spec.title}"
+        self.fraction: float | None = None
+        self.runner: Future[Runner] = Future()
+        self.acceleration: Acceleration | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the load has ended with an error; asking for the model again tries again."""
+        return self.runner.done() and self.runner.exception() is not None
+
+    def say(self, message: str, fraction: float | None) -> None:
+        """Note the progress; read by whoever waits."""
+        self.message, self.fraction = message, fraction
+
+
+class Shelf:
+    """At most ``max_loaded`` models and the engine that runs them. ``own`` is the app's own, the last to go."""
+
+    def __init__(self, settings: ModelSettings, device: str, engine: Engine, own: str) -> None:
+        self.engine = engine
+        self._settings = settings
+        self._device = device
+        self._own = own
+        self._lock = threading.Lock()
+        self._models: dict[str, Loading] = {}
+
+    def load(self, spec: ModelSpec) -> Loading:
+        """Begin to load a model, or find it loaded. Never blocks.
+
+        Raises:
+            ArtflowError: ``busy`` where no more models fit.
+        """
+        with self._lock:
+            loading = self._models.get(spec.id)
+            if loading is None or loading.failed:
+                self._make_room()
+                loading = self._models[spec.id] = Loading(spec)
+                threading.Thread(target=self._load, args=(loading,), name=f"load {spec.id}", daemon=True).start()
+            return loading
+
+    @property
+    def loaded(self) -> list[str]:
+        """The ids of the models in memory or on their way there."""
+        with self._lock:
+            return list(self._models)
+
+    def close(self) -> None:
+        """End the engine and let go of the models."""
+        with self._lock:
+            self._models = {}
+        self.engine.close()
+
+    @property
+    def notes(self) -> list[str]:
+        """What people should know: each fallback, and why."""
+        with self._lock:
+            accelerations = [loading.acceleration for loading in self._models.values()]
+        notes = [a.problem for a in accelerations if a is not None and a.problem]
+        if self._settings.use_cuda_graph and self._device != "cuda":
+            notes.append(f"use_cuda_graph needs a CUDA device; this one is {self._device}, so it is off.")
+        return list(dict.fromkeys(notes))
+
+    def _make_room(self) -> None:
+        """Let go of idle models, so that one more fits; the lock is held."""
+        self._models = {name: other for name, other in self._models.items() if not other.failed}
+        for name in sorted(self._models, key=lambda name: name == self._own):  # the app's own goes last
+            if len(self._models) < self._settings.max_loaded:
+                return
+            runner = self._models[name].runner
+            if runner.done() and not self.engine.uses(runner.result()):
+                del self._models[name]
+        if len(self._models) >= self._settings.max_loaded:
+            raise ArtflowError("busy", f"{len(self._models)} models are in use already; try again in a moment.")
+
+    def _load(self, loading: Loading) -> None:
+        try:
+            runner = self._runner(loading)
+            self.engine.call(lambda: self._warm_up(runner)).result()
+            loading.runner.set_result(runner)
+        except Exception as error:
+            if not isinstance(error, ArtflowError):
+                log.error("a model could not be loaded", exc_info=error)
+                error = ArtflowError("model_load_failed", f"{loading.spec.title} could not be loaded: {error}")
+            loading.message = error.message
+            loading.runner.set_exception(error)
+
+    def _runner(self, loading: Loading) -> Runner:
+        from artflow.engine.runner import Runner
+        from artflow.models.acceleration import accelerate
+        from artflow.models.loader import load_model
+
+        wanted = self._settings
+        model = load_model(
+            loading.spec,
+            device=self._device,
+            dtype=pick_dtype(wanted.dtype, self._device),
+            use_tiny_vae=wanted.use_tiny_vae,
+            on_progress=loading.say,
+        )
+        acceleration = accelerate(model, wanted.acceleration)
+        graphs = wanted.use_cuda_graph and self._device == "cuda"
+        if wanted.use_cuda_graph and not graphs:
+            log.warning("use_cuda_graph is off: it needs a CUDA device")
+        loading.acceleration = acceleration
+        return Runner(
+            model,
+            max_batch=wanted.max_batch,
+            fixed_batches=acceleration.fixed_batches,
+            use_cuda_graph=graphs,
+            vocabulary=load_vocabulary(loading.spec.source.folder),
+        )
+
+    def _warm_up(self, runner: Runner) -> None:
+        """Make pictures of nothing, so that the first person does not wait for the device to get ready."""
+        import numpy as np
+
+        from artflow.engine.flight import Row
+
+        spec = runner.model.spec
+        size = Size(spec.width, spec.height)
+        blank = np.full((size.height, size.width, 3), 127, np.uint8)
+        for _ in range(self._settings.warmup):
+            latents = runner.encode([blank])
+            runner.predict([Row(latents[0], 499.0, runner.prompts.encode(""), size)])
+            runner.decode(latents)
