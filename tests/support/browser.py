@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
-CHROMIUM = os.environ.get("ARTFLOW_CHROMIUM") or shutil.which("chromium")  # else the one playwright installed
+CHROMIUM = os.environ.get("TEST_CHROMIUM") or shutil.which("chromium")  # else playwright's own
 
 DrawFrame = Callable[[int, tuple[int, int]], Image.Image]
 
@@ -94,10 +96,9 @@ def camera_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def browser(camera_video: Path) -> Iterator[Browser]:
     """One Chromium for all tests of the session."""
     with sync_playwright() as playwright:
-        try:
-            chromium = launch_chromium(playwright, camera_video)
-        except Error as error:
-            pytest.skip(f"no Chromium to test with: {error}")
+        if CHROMIUM is None and not Path(playwright.chromium.executable_path).exists():
+            subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=True)
+        chromium = launch_chromium(playwright, camera_video)
         yield chromium
         chromium.close()
 
