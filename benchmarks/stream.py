@@ -1,8 +1,9 @@
 """Frames a second of one stream: ours, StreamDiffusion 0.1.1, and diffusers' image-to-image.
 
 ``python -m benchmarks.stream [--models sd-turbo pocket] [--rounds 5]``. The same weights and pictures, in turns,
-warmed up, medians; PSNR is ours to float32. Ours is the whole engine at its default settings, pictures in and
-pictures out; the reference is its core calls (encode_image, predict_x0_batch, decode_image) with the same conversion of pictures around them.
+warmed up, medians; PSNR is ours to float32. Ours is the whole engine at its default settings, pictures in and pictures
+out; the reference is its core calls (encode_image, predict_x0_batch, decode_image) with the same conversion of pictures
+around them.
 """
 
 from __future__ import annotations
