@@ -1,0 +1,77 @@
+"""Inpaint and outpaint in a real browser: what is painted changes, and nothing else."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page
+
+LONG = 120_000
+SAYS = "([id, words]) => document.querySelector(id)?.textContent.includes(words)"
+
+
+@pytest.fixture(scope="module")
+def drawing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A PNG of 256 x 192: lossless, so that bytes can be compared."""
+    y, x = np.mgrid[0:192, 0:256]
+    picture = np.dstack([x, y, 255 - x]).astype(np.uint8)
+    path = tmp_path_factory.mktemp("drawing") / "drawing.png"
+    Image.fromarray(picture).save(path)
+    return path
+
+
+def shown(page: Page, selector: str) -> np.ndarray:
+    """The picture of an image component, as it was served."""
+    source = page.locator(f"{selector} img").first.get_attribute("src", timeout=LONG)
+    assert source is not None
+    return np.array(Image.open(io.BytesIO(page.request.get(source).body())).convert("RGB"))
+
+
+def test_only_what_is_painted_over_changes(tab: Callable[[str], Page], drawing: Path) -> None:
+    page = tab("Inpaint")
+    page.locator("#artflow-inpaint-editor input[type=file]").first.set_input_files(drawing)
+    canvas = page.locator("#artflow-inpaint-editor canvas").first
+    page.get_by_label("Brush", exact=True).or_(page.locator("[aria-label='Draw button'], [aria-label='Brush']")).first.click()
+    page.wait_for_timeout(1500)  # the editor fits the picture to its pane with an animation that ends without a sign
+    box = canvas.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x - 15, y)
+    page.mouse.down()
+    page.mouse.move(x + 15, y, steps=6)
+    page.mouse.up()
+    page.locator("#artflow-inpaint-prompt textarea").fill("a red apple on a blue background")
+    page.locator("#artflow-inpaint-run").click()
+    page.wait_for_function(SAYS, arg=["#artflow-inpaint-status", "Made"], timeout=LONG)
+    before, after = np.array(Image.open(drawing)), shown(page, "#artflow-inpaint-result")
+    assert after.shape == before.shape
+    changed = (after != before).any(-1)
+    assert changed.any()
+    border = np.ones_like(changed)
+    border[24:-24, 24:-24] = False
+    assert not changed[border].any()
+
+
+def test_nothing_painted_is_said(tab: Callable[[str], Page], drawing: Path) -> None:
+    page = tab("Inpaint")
+    page.locator("#artflow-inpaint-run").click()
+    page.get_by_text("There is no picture yet; drop one on the left.").wait_for(timeout=LONG)
+
+
+def test_the_picture_goes_on_beyond_its_borders(tab: Callable[[str], Page], drawing: Path) -> None:
+    page = tab("Outpaint")
+    page.locator("#artflow-outpaint-source input[type=file]").first.set_input_files(drawing)
+    page.get_by_label("number input for Right").fill("64")
+    page.get_by_label("number input for Right").press("Tab")
+    page.locator("#artflow-outpaint-prompt textarea").fill("grass under a blue sky")
+    page.locator("#artflow-outpaint-run").click()
+    page.wait_for_function(SAYS, arg=["#artflow-outpaint-status", "Made"], timeout=LONG)
+    before, after = np.array(Image.open(drawing)), shown(page, "#artflow-outpaint-result")
+    assert after.shape == (192, 256 + 64, 3)
+    assert (after[:, :256] == before).all()
+    assert after[:, 256:].std() > 0
