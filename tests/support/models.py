@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,13 @@ from artflow.models.model import Model
 from artflow.models.tiny import build_tiny
 
 
-@lru_cache(maxsize=None)
+@cache
 def tiny_folder(**options: Any) -> Path:
     """A diffusers folder with seeded random weights; options as in `build_tiny`."""
     return build_tiny(Path(tempfile.mkdtemp(prefix="artflow-tiny-")) / "model", **options)
 
 
-@lru_cache(maxsize=None)
+@cache
 def tiny_model(**options: Any) -> Model:
     """That folder, loaded in float32 on the CPU."""
     spec = ModelSpec(id="tiny", source={"folder": str(tiny_folder(**options))}, width=64, height=64)
