@@ -175,11 +175,14 @@ class Pipeline:
         """Parameters with some of them changed.
 
         Raises:
-            ArtflowError: ``bad_parameter`` or ``prompt_too_long``; nothing is changed then.
+            ArtflowError: ``bad_parameter``, ``prompt_too_long``, ``bad_stack``, ``bad_filter``; nothing changes then.
         """
+        from artflow.modes.filters.live import check_live
         from artflow.modes.params import merged
 
         new = merged(type(params), params.model_dump(), changes, max_prompt=self.settings.server.max_prompt)
+        if new.filters != params.filters:
+            check_live(new.filters)
         if new.prompt != params.prompt and self.settings.logging.prompts:
             log.info("a new prompt", extra=self._prompt_for_log(new.prompt))
         return new

@@ -150,14 +150,21 @@ class Api:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
 
     async def jpeg(self, result: Result, quality: int) -> bytes:
-        """The picture of a result as JPEG."""
-        return await self.in_thread(encode_jpeg, result.picture, quality)
+        """The picture of a result as JPEG, seen through the filters of its recipe."""
+        return await self.in_thread(_as_jpeg, result, quality)
 
     def close(self) -> None:
         """End every channel and the threads."""
         for channel in self._channels.values():
             channel.close()
         self._pool.shutdown(wait=False)
+
+
+def _as_jpeg(result: Result, quality: int) -> bytes:
+    from artflow.modes.filters.live import filtered
+
+    assert result.picture is not None
+    return encode_jpeg(filtered(result.picture, (result.recipe or {}).get("filters")), quality)
 
 
 def api_of(connection: HTTPConnection) -> Api:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
@@ -41,6 +41,9 @@ class LiveParams(BaseModel):
     enable_similar_image_filter: bool = Field(False, title="Skip frames that look the same")
     similar_image_filter_threshold: float = Field(0.98, ge=0, le=1, title="Same from")
     similar_image_filter_max_skip_frame: int = Field(10, ge=0, le=10_000, title="Skip at most")
+    filters: tuple[dict[str, Any], ...] | None = Field(
+        None, title="Filters", description="a stack of filters over the picture that is shown"
+    )
     max_fps: float = Field(0, ge=0, le=240, title="Frames a second at most", description="0: no cap")
     jpeg_quality: int = Field(85, ge=1, le=100, title="JPEG quality")
 

@@ -34,6 +34,9 @@ from artflow.ui.files import PictureUpload, read_bytes, read_picture, saved_png
 
 PREVIEW = 768  # longest side of the picture that follows the sliders
 THUMBNAIL = 160
+ON_LIVE = """(on, stack) => {
+  for (const mode of ["realtime", "canvas"]) window.artflow.set(mode, { filters: on && stack?.length ? stack : null });
+}"""
 REMEMBERED = 32  # reduced copies kept, of the pictures used last
 
 
@@ -80,9 +83,11 @@ class FiltersTab:
                     label="Result", format="png", interactive=False, buttons=["download", "fullscreen"],
                     elem_id="artflow-filter-result",
                 )  # fmt: skip
+                live = gr.Checkbox(label="Also on the webcam and canvas pictures", elem_id="artflow-filter-live")
                 with gr.Accordion("The stack as JSON", open=False):
                     self._json = gr.JSON([], label="Stack", elem_id="artflow-filter-json")
         self._connect(add, undo, redo, clear, presets, make)
+        gr.on([live.change, self._json.change], None, [live, self._json], js=ON_LIVE, api_visibility="private")
 
     def _connect(self, add: Any, undo: Any, redo: Any, clear: Any, presets: Any, make: Any) -> None:
         steps: list[tuple[Any, Any, list[Any]]] = [
@@ -136,7 +141,7 @@ class FiltersTab:
         with gr.Row(equal_height=True):
             title = f"{index + 1}. {FILTERS[layer.filter].title}"
             on = gr.Checkbox(layer.on, label=title, container=False, min_width=160, interactive=True)
-            up, down, remove = (gr.Button(word, size="sm", min_width=36) for word in ("↑", "↓", "✕"))
+            up, down, remove = (gr.Button(word, size="sm", min_width=44, scale=0) for word in ("↑", "↓", "✕"))
         self._structural(on.input, lambda history, value: history.switch(index, value), [on])
         self._structural(up.click, lambda history: history.move(index, -1), [])
         self._structural(down.click, lambda history: history.move(index, 1), [])

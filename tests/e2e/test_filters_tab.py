@@ -102,3 +102,14 @@ def test_the_endpoint(app_url: str, photo: Path, tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(gif, save_all=True, append_images=[Image.new("RGB", (8, 8), "red")])
     with pytest.raises(AppError, match="no JPEG, PNG, WEBP picture"):
         client.predict(handle_file(gif), stack, api_name="/filter")
+
+
+def test_the_stack_goes_to_the_live_views_while_the_switch_is_on(tab) -> None:
+    page = tab("Filters")
+    page.locator("#artflow-filter-live input").check()
+    page.locator("#artflow-filter-add input").click()
+    page.get_by_role("option", name="Colour: Invert").click()
+    filters = "() => JSON.stringify(window[Symbol.for('artflow.hub')].settings.canvas.filters)"
+    page.wait_for_function(f"() => ({filters})()?.includes('invert')")
+    page.locator("#artflow-filter-live input").uncheck()
+    page.wait_for_function(f"() => ({filters})() === 'null'")

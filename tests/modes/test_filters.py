@@ -11,11 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from artflow.api.channel import _as_jpeg
+from artflow.engine.session import Result
 from artflow.errors import ArtflowError
-from artflow.images import encode_jpeg
+from artflow.images import decode, encode_jpeg
 from artflow.modes.filters import FILTERS, Slider, apply, as_json, load_presets, new_layer, read_stack
 from artflow.modes.filters.history import MAX_UNDO, History
+from artflow.modes.filters.live import check_live, filtered
 from artflow.modes.filters.painting import STYLES, as_sample
+from artflow.pipeline import Pipeline
+from artflow.settings import load_settings
 from tests.support.live import difference, noisy, plain
 
 QUICK = [name for name, entry in FILTERS.items() if not entry.slow]
@@ -264,6 +269,34 @@ def test_history_has_ends() -> None:
     full = History(tuple([new_layer("flip")] * 32))
     with pytest.raises(ArtflowError):
         full.add("flip")
+
+
+# -- live ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_live_picture_is_sent_through_the_stack_of_its_recipe() -> None:
+    picture = plain(200, 50, 50)
+    inverted = [{"filter": "invert"}]
+    for recipe, expected in (({"filters": inverted}, 55), ({}, 200), (None, 200)):
+        shown = decode(_as_jpeg(Result(0, 0.0, picture, recipe), 95), max_pixels=10_000)
+        assert abs(int(shown[0, 0, 0]) - expected) < 4
+    assert np.array_equal(filtered(plain(1, 2, 3, side=8), [{"filter": "style"}]), plain(1, 2, 3, side=8))
+
+
+def test_a_live_session_refuses_a_bad_stack_and_one_that_is_too_long() -> None:
+    check_live(None)
+    check_live(({"filter": "blur"},))
+    long = {"filter": "style_of_picture", "parameters": {"picture_of_style": "A" * 8000}}
+    for bad in ([{"filter": "swirl"}], [long]):
+        with pytest.raises(ArtflowError):
+            check_live(bad)
+    pipeline = Pipeline(load_settings(environ={}))
+    before = pipeline.live_defaults("canvas")
+    after = pipeline.changed(before, {"filters": [{"filter": "invert"}]})
+    assert after.filters == ({"filter": "invert"},) and not after.same_pictures(before)
+    assert pipeline.changed(after, {"filters": None}).filters is None
+    with pytest.raises(ArtflowError, match="There is no filter"):
+        pipeline.changed(before, {"filters": [{"filter": "swirl"}]})
 
 
 def test_declaring_filters_loads_nothing_heavy() -> None:
