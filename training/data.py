@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from training.common import CACHE, seed_everything, sheet
-from training.concepts import CONCEPTS, STYLES
+from training.concepts import EVERY_CONCEPT, STYLES
 from training.scenes import Composer, Scene
 from training.sources import PACKAGES, IconSet
 
@@ -37,11 +37,11 @@ def render_concepts() -> dict[str, np.ndarray]:
     out = {}
     for style in PACKAGES:
         icons = IconSet(style)
-        for concept in CONCEPTS:
+        for concept in EVERY_CONCEPT:
             drawing = icons.render(concept.icon)
             if drawing is not None:
                 out[f"{style}/{concept.icon}"] = drawing
-    missing = [c.icon for c in CONCEPTS if any(f"{s}/{c.icon}" not in out for s in STYLES)]
+    missing = [c.icon for c in EVERY_CONCEPT if any(f"{s}/{c.icon}" not in out for s in STYLES)]
     if missing:
         raise ValueError(f"no drawing in a trained style for {missing}")
     return out
@@ -49,7 +49,7 @@ def render_concepts() -> dict[str, np.ndarray]:
 
 def render_extra(count: int, seed: int = 1) -> np.ndarray:
     """[n, 128, 128, 4] drawings of things that are no concept of ours, so that the VAE sees more than them."""
-    rng, known, out = random.Random(seed), {c.icon for c in CONCEPTS}, []
+    rng, known, out = random.Random(seed), {c.icon for c in EVERY_CONCEPT}, []
     for style in ("3d", "flat", "fluent"):
         icons = IconSet(style)
         names = sorted(n for n in icons.names() if n not in known and not SIGNS.search(n))
@@ -135,7 +135,7 @@ def main() -> None:
     scenes = held_out(32)
     pictures = [p for s in scenes for p in (s.image, s.source)]
     sheet(to_tensor(pictures) / 2 + 0.5, 8, CACHE / "scenes.png")
-    print(f"{len(CONCEPTS)} concepts, {len(icons)} drawings, {len(load_photos())} paintings")
+    print(f"{len(EVERY_CONCEPT)} concepts, {len(icons)} drawings, {len(load_photos())} paintings")
     print("\n".join(s.caption for s in scenes))
 
 

@@ -12,6 +12,7 @@ import time
 
 import torch
 from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from torch import nn
 
 from training.common import (
@@ -33,7 +34,8 @@ from training.words import WIDTH, build_text_model, load_tokenizer, token_ids
 CHECKPOINT = CACHE / "diffusion.pt"
 CHANNELS = (64, 96, 192)
 CANONICAL_FROM = 850  # above this t hardly anything of a source is left, so layout comes from the words alone
-SOURCE_RANGE, SOURCE_SHARE = (240, 900), 0.35  # where live img2img enters, strengths 0.3 to 0.9
+SOURCE_RANGE, SOURCE_SHARE = (240, 900), 0.25  # where live img2img enters, strengths 0.3 to 0.9
+TEXT_RATE = 0.2  # of the UNet's learning rate: the words' own directions must not collapse
 PREFILL = 16  # batches of 64 fresh scenes before the first update
 
 
@@ -45,22 +47,26 @@ def build_unet() -> UNet2DConditionModel:
         attention_head_dim=tuple(c // 32 for c in CHANNELS), norm_num_groups=16, addition_embed_type="text",
         addition_embed_type_num_heads=4, resnet_time_scale_shift="scale_shift",
     )  # fmt: skip
+    if device().type == "cpu":  # for so few tokens the fused kernel's backward takes longer than all else together
+        unet.set_attn_processor(AttnProcessor())
     return unet.to(memory_format=torch.channels_last)
 
 
-def sample_timesteps(count: int) -> torch.Tensor:
-    """[N]: 15 % pure noise, 10 % nearly clean, the rest where few-step sampling and img2img live."""
-    t = torch.randint(200, 1000, (count,))
+def sample_timesteps(count: int, noise_share: float) -> torch.Tensor:
+    """[N]: ``noise_share`` pure noise (one step must do), a tenth of the rest nearly clean, else few steps' range."""
+    t = 200 + (800 * torch.rand(count).sqrt()).long().clamp(max=799)  # more of the noisy steps, where words decide
     pick = torch.rand(count)
-    t = torch.where(pick < 0.15, torch.full_like(t, 999), t)
-    return torch.where(pick > 0.9, torch.randint(0, 200, (count,)), t).to(device())
+    t = torch.where(pick < noise_share, torch.full_like(t, 999), t)
+    return torch.where(pick > 0.9 + 0.1 * noise_share, torch.randint(0, 200, (count,)), t).to(device())
 
 
 class Batch:
     """One training batch: noised latents, timesteps, token ids, the v to predict and each sample's weight."""
 
-    def __init__(self, ring: Ring, noise: Noise, count: int, empty: torch.Tensor, on_grid: int = 1) -> None:
-        self.t = torch.div(sample_timesteps(count), on_grid, rounding_mode="floor") * on_grid + on_grid - 1
+    def __init__(
+        self, ring: Ring, noise: Noise, count: int, empty: torch.Tensor, noise_share: float, on_grid: int = 1
+    ) -> None:
+        self.t = torch.div(sample_timesteps(count, noise_share), on_grid, rounding_mode="floor") * on_grid + on_grid - 1
         canonical = (self.t >= CANONICAL_FROM) | (torch.rand(count, device=device()) < 0.45)
         self.x0, source, self.ids = ring.draw(canonical)
         low, high = SOURCE_RANGE
@@ -79,6 +85,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=6000, help="updates in all; the decay is fitted to it")
     parser.add_argument("--batch", type=int, default=48)
     parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--noise-share", type=float, default=0.25, help="samples at the last timestep; see the README")
     parser.add_argument("--fresh", type=int, default=6, help="new scenes per update")
     parser.add_argument("--ring", type=int, default=24_000, help="scenes kept encoded")
     parser.add_argument("--threads", type=int, default=1, help="2 only on an idle machine")
@@ -99,7 +106,11 @@ def main() -> None:
         unet.load_state_dict(state["unet"])
         text.load_state_dict(state["text"])
     parameters = [*unet.parameters(), *text.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.9, 0.99), weight_decay=0.01)
+    groups = [
+        {"params": list(unet.parameters()), "scale": 1.0},
+        {"params": list(text.parameters()), "scale": TEXT_RATE},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     average = Average([unet, text], decay=0.999)
     if state:
         optimizer.load_state_dict(state["optimizer"])
@@ -121,9 +132,9 @@ def main() -> None:
     progress, saved = Progress(step, args.steps, args.batch), time.monotonic()
     while step < args.steps:
         for group in optimizer.param_groups:
-            group["lr"] = warm_cosine(step, args.steps, args.rate)
+            group["lr"] = warm_cosine(step, args.steps, args.rate, hold=0.7) * group["scale"]
         ring.fill(args.fresh)
-        batch = Batch(ring, noise, args.batch, empty)
+        batch = Batch(ring, noise, args.batch, empty, args.noise_share)
         with torch.autocast(device().type, torch.bfloat16):
             words = text(batch.ids).last_hidden_state
             output = denoise(batch.xt, batch.t, words).sample

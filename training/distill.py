@@ -70,7 +70,7 @@ def main() -> None:
     text.load_state_dict(teacher_state["text_average"])
     teacher.eval().requires_grad_(False)
     parameters = list(student.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.9, 0.99), weight_decay=0)
+    optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.9, 0.99), weight_decay=0, fused=True)
     if state:
         student.load_state_dict(state["unet"])
         optimizer.load_state_dict(state["optimizer"])
@@ -97,7 +97,7 @@ def main() -> None:
         for group in optimizer.param_groups:
             group["lr"] = warm_cosine(step, args.steps, args.rate, warmup=30)
         ring.fill(args.fresh)
-        batch = Batch(ring, noise, args.batch, empty, on_grid=GRID)
+        batch = Batch(ring, noise, args.batch, empty, 0.2, on_grid=GRID)
         earlier = torch.where(batch.t == GRID - 1, -1, (batch.t - args.skip * GRID).clamp(min=GRID - 1))
         with torch.autocast(device().type, torch.bfloat16):
             with torch.no_grad():

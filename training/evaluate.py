@@ -169,7 +169,7 @@ def table(model: Generator, folder: Path) -> tuple[list[Row], list[str]]:
     seconds, memory = footprint(folder)
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1e6
     rows = [
-        Row("concepts that pass identity (3 of 4 seeds, 4 steps)", "100", f"{len(known)} of {len(CONCEPTS)}"),
+        Row("concepts that pass identity (3 of 4 seeds, 4 steps)", "100", f"{len(known)} of {len(CONCEPTS)} taught"),
         Row("identity top-1, 4 steps", "70 %", f"{four.float().mean():.1%}"),
         Row("identity top-1, 1 step", "55 %", f"{one.float().mean():.1%}"),
         Row("plain background colour obeyed, 4 steps", "90 %", f"{colours:.1%}"),

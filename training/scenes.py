@@ -212,7 +212,7 @@ class Composer:
         rng = self.rng
         words = []
         for concept in concepts:
-            word = concept.name if rng.random() < 0.7 else rng.choice(concept.words)
+            word = concept.name if rng.random() < 0.8 else rng.choice(concept.words)
             if rng.random() < 0.08:
                 word = f"{rng.choice(FILLERS)} {word}"
             words.append(word if rng.random() < 0.2 else with_article(word))
@@ -228,8 +228,8 @@ class Composer:
 
     def one(self, canonical: bool) -> Scene:
         rng = self.rng
-        style = "3d" if rng.random() < 0.64 else "flat"
-        chosen = rng.sample(self.concepts, 1 if rng.random() < 0.9 else 2)
+        style = "3d" if rng.random() < 0.78 else "flat"
+        chosen = rng.sample(self.concepts, 1 if rng.random() < 0.95 else 2)
         back, phrase, word, horizon = self.background(canonical)
         image, things = back.copy(), []
         for concept, at in zip(chosen, self.layouts(len(chosen), canonical, horizon), strict=True):

@@ -2,7 +2,7 @@
 
 Trained on 64-pixel crops of scenes, sources and paintings with L1 + L2 + gradient + pooled losses; a little noise on
 the latents makes the decoder forgiving. ``--decoder-only`` freezes the encoder, so that the diffusion model's latents
-stay valid while the decoder is polished. Resumes from ``cache/vae.pt``.
+stay valid while the decoder is polished for squared error. Resumes from ``cache/vae.pt``.
 """
 
 from __future__ import annotations
@@ -187,6 +187,7 @@ def main() -> None:
         saved = {"vae": vae.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
         save_checkpoint(checkpoint, saved | {"scaling_factor": 1 / deviation})
 
+    noise = 0.02 if args.decoder_only else 0.05
     note = ""
     while step < args.steps:
         for group in optimizer.param_groups:
@@ -194,10 +195,11 @@ def main() -> None:
         target = crops.batch(args.batch)
         with torch.autocast(device().type, torch.bfloat16):
             latents = vae.encoder(target)
-            output = vae.decoder(latents + 0.05 * torch.randn_like(latents))
-        loss = reconstruction_loss(output.float(), target)
-        if not args.decoder_only:
-            loss = loss + latent_loss(latents.float())
+            output = vae.decoder(latents + noise * torch.randn_like(latents))
+        if args.decoder_only:
+            loss = 10 * F.mse_loss(output.float(), target)
+        else:
+            loss = reconstruction_loss(output.float(), target) + latent_loss(latents.float())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(trained, 1.0)

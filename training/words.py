@@ -11,7 +11,7 @@ from tokenizers.models import BPE
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from training.common import CACHE
-from training.concepts import CONCEPTS
+from training.concepts import EVERY_CONCEPT
 from training.data import composer
 
 LENGTH, WIDTH = 24, 128
@@ -25,7 +25,7 @@ def train_tokenizer(folder: Path = FOLDER, captions: int = 6000) -> CLIPTokenize
     """Byte-pair encoding of captions in CLIP's file format; frequent words become one token each."""
     source = composer(seed=5)
     texts = [source.one(canonical=True).caption for _ in range(captions)]
-    texts += [word for concept in CONCEPTS for word in concept.words for _ in range(4)]
+    texts += [word for concept in EVERY_CONCEPT for word in concept.words for _ in range(4)]
     tokenizer = Tokenizer(BPE(continuing_subword_prefix="", end_of_word_suffix="</w>"))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
@@ -62,14 +62,23 @@ def load_tokenizer() -> CLIPTokenizer:
 
 
 def build_text_model(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """2 layers, 128 wide, 24 tokens; the embeddings start larger than CLIP's, for there are few and time is short."""
+    """2 layers, 128 wide, 24 tokens.
+
+    The start matters: with CLIP's small embeddings the layers' outputs soon drown them, 121 things collapse into about
+    4 directions (colours, in effect), and the denoiser never learns shapes. Unit embeddings keep every word's own
+    direction, and loud attention outputs spread the words over the padding, which the denoiser reads most of.
+    """
     config = CLIPTextConfig(
         vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=384, num_hidden_layers=2, num_attention_heads=4,
         max_position_embeddings=LENGTH, projection_dim=WIDTH, bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
     model = CLIPTextModel(config)
-    torch.nn.init.normal_(model.embeddings.token_embedding.weight, std=0.1)
+    torch.nn.init.normal_(model.embeddings.token_embedding.weight, std=1.0)
+    torch.nn.init.normal_(model.embeddings.position_embedding.weight, std=0.25)
+    with torch.no_grad():
+        for layer in model.encoder.layers:
+            layer.self_attn.out_proj.weight *= 7
     return model
 
 

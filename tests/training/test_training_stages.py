@@ -9,7 +9,7 @@ from diffusers import LCMScheduler
 
 from training import common, diffusion, latents, vae, words
 from training.common import Average, load_checkpoint, save_checkpoint, warm_cosine
-from training.concepts import COLOURS, CONCEPTS, STYLES, with_article
+from training.concepts import COLOURS, CONCEPTS, EVERY_CONCEPT, FIRST, STYLES, with_article
 from training.generate import Generator
 from training.scenes import Composer
 from training.schedule import Noise, betas, lcm_timesteps, scheduler
@@ -81,8 +81,10 @@ def test_articles() -> None:
 
 
 def test_concepts_have_distinct_words_and_enough_of_them() -> None:
-    names = [w for c in CONCEPTS for w in c.words]
-    assert len(CONCEPTS) >= 100
+    names = [w for c in EVERY_CONCEPT for w in c.words]
+    assert len(EVERY_CONCEPT) >= 100
+    assert [c.name for c in EVERY_CONCEPT[: len(FIRST)]] == FIRST
+    assert EVERY_CONCEPT[: len(CONCEPTS)] == CONCEPTS
     assert len(set(names)) == len(names), sorted(n for n in names if names.count(n) > 1)
 
 
