@@ -150,7 +150,8 @@ def _target(nodes: Graph, link: Any) -> Node | None:
 
 def _search(nodes: Graph, link: Any, wanted: Callable[[Node], bool]) -> Node | None:
     """The nearest node behind a link that is wanted."""
-    waiting, seen = [link], set()
+    waiting: list[Any] = [link]
+    seen: set[str] = set()
     while waiting and len(seen) < LONGEST_WALK:
         link = waiting.pop(0)
         node = _target(nodes, link)

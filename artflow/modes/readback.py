@@ -95,7 +95,7 @@ def _texts(data: bytes) -> dict[str, str]:
     """Every text in the file by its name in a PNG; texts in EXIF get the name of what they look like."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            texts = {key: value for key, value in image.info.items() if isinstance(value, str)}
+            texts = {str(key): value for key, value in image.info.items() if isinstance(value, str)}
             texts |= getattr(image, "text", {}) if image.format == "PNG" else {}  # also those after the pixels
             exif = [text for value in _exif(image) if (text := _exif_text(value))]
     except Exception as error:  # noqa: BLE001 - broken files make Pillow raise nearly anything

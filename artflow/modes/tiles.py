@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +104,7 @@ def _row(
     return summed
 
 
-def _rounded(values: Floats) -> Picture:
+def _rounded(values: NDArray[np.floating[Any]]) -> Picture:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 

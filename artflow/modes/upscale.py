@@ -14,7 +14,7 @@ import threading
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,13 +122,17 @@ def upscale(
         for network in steps:
             if stop.is_set():
                 return None
-            picture = tiled(picture, network.scale, lambda part, n=network: run(lambda: n(part)), tiling, after_tile)
+            picture = tiled(picture, network.scale, partial(_run_on, run, network), tiling, after_tile)
     except _Cancelled:
         return None
     if picture.shape[:2] != (size.height, size.width):
         picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
     on_progress(total, total)
     return picture
+
+
+def _run_on(run: Run, network: Network, part: Picture) -> Floats:
+    return run(lambda: network(part))
 
 
 class _Cancelled(Exception):

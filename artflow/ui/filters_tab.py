@@ -149,7 +149,7 @@ class FiltersTab:
 
     def _controls(self, entry: Filter, layer: Layer) -> dict[str, Any]:
         built: dict[str, Any] = {}
-        usable = {"interactive": True}  # Gradio takes what a render makes for mere display
+        usable: dict[str, Any] = {"interactive": True}  # Gradio takes what a render makes for mere display
         for name, about in entry.parameters.items():
             value = layer.parameters[name]
             if isinstance(about, Slider):

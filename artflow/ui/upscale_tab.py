@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
@@ -12,6 +12,7 @@ from PIL import Image
 from artflow.engine.job import Made, Progress
 from artflow.images import Picture
 from artflow.modes.readback import carried_recipe
+from artflow.modes.tiles import Floats
 from artflow.modes.upscale import FACTORS, upscale, upscalers
 from artflow.pipeline import Pipeline, Watch
 from artflow.ui.files import PictureUpload, read_bytes, read_picture, saved_png
@@ -95,8 +96,10 @@ class UpscaleTab:
             watch.on_progress(Progress(0, 1, done, total))
 
         # A GPU belongs to the engine's thread, where live frames go in between two tiles.
-        run = {"run": lambda tile: pipeline.engine.call(tile).result()} if pipeline.device == "cuda" else {}
-        return upscale(picture, factor, upscaler, progress, watch.cancelled, device=pipeline.device, **run)
+        def run(tile: Callable[[], Floats]) -> Floats:
+            return pipeline.engine.call(tile).result() if pipeline.device == "cuda" else tile()
+
+        return upscale(picture, factor, upscaler, progress, watch.cancelled, device=pipeline.device, run=run)
 
 
 def _compared(before: Picture, after: Picture) -> tuple[Picture, Picture]:

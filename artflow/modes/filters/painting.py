@@ -57,7 +57,7 @@ def _painted(picture: Picture, key: tuple[Any, ...], paint: Callable[[Image.Imag
         sentence = f"Painting styles need at least {LEAST} pixels a side, not {width} x {height}."
         raise ArtflowError("picture_too_small", sentence)
     small = height * width <= _KEEP_PIXELS
-    key = (hashlib.blake2b(np.ascontiguousarray(picture)).digest(), width, *key) if small else ()
+    key = (hashlib.blake2b(picture.tobytes()).digest(), width, *key) if small else ()
     with _lock:
         if small and key in _recent:
             _recent.move_to_end(key)

@@ -66,8 +66,8 @@ def resize(picture: Picture, width: int, height: int) -> Picture:
         return np.asarray(ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS))
     if width or height:
         factor = width / image.width if width else height / image.height
-        size = tuple(max(1, round(side * factor)) for side in image.size)
+        size = Size(*image.size).scaled(factor, 1)
         if max(size) > LONGEST:
-            raise ArtflowError("picture_too_large", f"It would be {Size(*size)}; the longest side is {LONGEST} pixels.")
+            raise ArtflowError("picture_too_large", f"It would be {size}; the longest side is {LONGEST} pixels.")
         image = image.resize(size, Image.Resampling.LANCZOS)
     return np.asarray(image)
