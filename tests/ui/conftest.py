@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.support.browser import browser, camera_video, page  # noqa: F401
-from tests.ui.driver import Canvas, Webcam
+from tests.ui.driver import PATIENCE, Canvas, Webcam
 from tests.ui.echo_server import Echo, serve
+
+expect.set_options(timeout=1000 * PATIENCE)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from playwright.sync_api import Page, expect
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
+PATIENCE = 40  # seconds; what is waited for takes a fraction of one, but test machines can be busy
+
 PIXEL = """([selector, x, y]) => {
   const canvas = document.querySelector(selector);
   const pixel = canvas.getContext("2d").getImageData(x * canvas.width, y * canvas.height, 1, 1).data;
@@ -18,7 +20,7 @@ PIXEL = """([selector, x, y]) => {
 }"""
 
 
-def wait_until(page: Page, condition: Callable[[], object], what: str, seconds: float = 10) -> None:
+def wait_until(page: Page, condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
     """Waits for something on the server's side while the page goes on."""
     end = time.monotonic() + seconds
     while not condition():
@@ -45,7 +47,7 @@ class View:
     def click(self, selector: str) -> None:
         self.part(selector).click()
 
-    def wait_state(self, state: str, timeout: float = 10_000) -> None:
+    def wait_state(self, state: str, timeout: float = 1000 * PATIENCE) -> None:
         expect(self.page.locator(self.root)).to_have_attribute("data-state", state, timeout=timeout)
 
     def shown(self) -> int:

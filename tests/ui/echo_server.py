@@ -49,7 +49,7 @@ class Echo:
     max_in_flight: int = 4
     size: tuple[int, int] = (512, 512)
     loading: list[dict[str, Any]] = field(default_factory=list)
-    loading_pause: float = 0.3
+    loaded: int = 0  # how many of these are over
     error: dict[str, Any] | None = None  # answers every frame with this instead of a picture
     skip: bool = False
     refuse: bool = False  # closes every new socket before "connected"
@@ -113,9 +113,10 @@ class _Client:
         echo.sockets[self.socket] = asyncio.get_running_loop()
         echo.connections.append(self.user_id)
         echo._parameters = {}
-        for message in echo.loading:
+        for index, message in enumerate(echo.loading):
             await self.socket.send_json({"status": "loading", **message})
-            await asyncio.sleep(echo.loading_pause)
+            while echo.loaded <= index:
+                await asyncio.sleep(0.02)
         if echo.refuse:
             await self.socket.close(1008)
             return

@@ -79,7 +79,7 @@ def test_every_stroke_is_answered_in_order_by_a_slow_server(page: Page, echo: Ec
     waiting = canvas.part(".af-waiting")
     expect(waiting).to_be_visible()
     expect(waiting).to_have_text(re.compile(r"^\d strokes wait$"))
-    wait_until(canvas.page, lambda: near(canvas.result_pixel(*places[-1]), inverse(BLACK)), "all", 20)
+    wait_until(canvas.page, lambda: near(canvas.result_pixel(*places[-1]), inverse(BLACK)), "all")
     expect(waiting).to_be_hidden()
     assert echo.answered == sorted(echo.answered) and len(echo.answered) == len(echo.frames)
     # Each stroke was answered in a state of its own: with it, and before there was the next one.

@@ -45,7 +45,7 @@ def test_waits_longer_after_each_failure(page: Page, echo: Echo, url: str) -> No
     page.wait_for_function("opened.length >= 4")
     opened = page.evaluate("opened")
     gaps = [round(b - a) for a, b in pairwise(opened)]
-    assert 450 < gaps[0] < 1000 and 1.6 < gaps[1] / gaps[0] < 2.4 and 1.6 < gaps[2] / gaps[1] < 2.4, gaps
+    assert gaps[0] >= 500 and gaps[1] >= 1000 and gaps[2] >= 2000, gaps
 
 
 def test_strokes_on_their_way_are_sent_again_after_a_loss(canvas: Canvas, echo: Echo) -> None:
@@ -63,7 +63,6 @@ def test_strokes_on_their_way_are_sent_again_after_a_loss(canvas: Canvas, echo: 
 
 
 def test_loading_shows_its_progress_until_connected(webcam: Webcam, echo: Echo) -> None:
-    echo.loading_pause = 0.7
     echo.loading = [
         {"message": "Downloading sd-turbo", "progress": 0.42},
         {"message": "Preparing sd-turbo", "progress": None},
@@ -71,8 +70,10 @@ def test_loading_shows_its_progress_until_connected(webcam: Webcam, echo: Echo) 
     webcam.click(".af-start")
     expect(webcam.part(".af-veil-text")).to_have_text("Downloading sd-turbo")
     assert webcam.part(".af-veil progress").evaluate("bar => bar.value") == 0.42
+    echo.loaded = 1
     expect(webcam.part(".af-veil-text")).to_have_text("Preparing sd-turbo")
     assert webcam.part(".af-veil progress").evaluate("bar => bar.position") == -1, "no end in sight"
+    echo.loaded = 2
     webcam.wait_shown(1)
     expect(webcam.part(".af-veil")).to_be_hidden()
 
@@ -86,7 +87,7 @@ def test_error_is_shown_and_the_session_goes_on(webcam: Webcam, echo: Echo) -> N
     wait_until(webcam.page, lambda: len(echo.frames) > frames + 10, "more frames than there are places")
     echo.error = None
     webcam.wait_shown(echo.frames[-1].number + 3)
-    expect(webcam.part(".af-error")).to_be_hidden(timeout=8000)
+    expect(webcam.part(".af-error")).to_be_hidden()
 
 
 def test_error_text_is_text(webcam: Webcam, echo: Echo) -> None:
@@ -147,7 +148,7 @@ def test_one_place_means_one_frame_at_a_time(webcam: Webcam, echo: Echo) -> None
 
 def test_far_server_gets_several_frames_on_the_way(webcam: Webcam, echo: Echo) -> None:
     """A long way there and back, no work: latency must not limit the frames a second."""
-    echo.distance = 0.15
+    echo.distance = 1.0
     webcam.start()
     wait_until(webcam.page, lambda: echo.most_in_flight >= 3, "a full pipe")
 
@@ -163,6 +164,6 @@ def test_pipelining_server_is_kept_supplied(webcam: Webcam, echo: Echo, delay: f
 def test_more_steps_in_the_middle_of_a_session(webcam: Webcam, echo: Echo) -> None:
     """The window has settled at one frame when the server suddenly needs four on the way."""
     webcam.start()
-    webcam.wait_shown(20)
+    webcam.wait_shown(10)
     echo.steps = 4
-    webcam.wait_shown(echo.frames[-1].number + 12)
+    webcam.wait_shown(echo.frames[-1].number + 6)
