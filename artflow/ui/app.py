@@ -63,16 +63,20 @@ def build(pipeline: Pipeline) -> Artflow:
                 live_tab(pipeline, "canvas")
             with gr.Tab("Text", id="text"):
                 text = TextTab(pipeline)
-            with gr.Tab("Upscale", id="upscale"):
-                UpscaleTab(pipeline)
-            with gr.Tab("Filters", id="filters"):
-                FiltersTab(pipeline)
             with gr.Tab("Inpaint", id="inpaint"):
                 InpaintTab(pipeline)
             with gr.Tab("Outpaint", id="outpaint"):
                 OutpaintTab(pipeline)
+            with gr.Tab("Upscale", id="upscale"):
+                UpscaleTab(pipeline)
+            with gr.Tab("Filters", id="filters"):
+                FiltersTab(pipeline)
         readback_place(pipeline, tabs, text.controls)
-        demo.load(lambda: _notes(pipeline), None, notes, queue=False, api_visibility="private")
+        # A fallback is known only once a model is loaded, which the first person who starts something waits for.
+        gr.on(
+            [demo.load, gr.Timer(10).tick], lambda: _notes(pipeline), None, notes, queue=False,
+            show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
     demo.queue(max_size=64)
     return demo
 
