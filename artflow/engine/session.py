@@ -8,16 +8,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from artflow.engine.conditioning import Conditioning, slerp
 from artflow.engine.flight import Flight, Frame, Plan, Step
-from artflow.engine.load import SMALLEST_SIDE, LoadLadder, Stage
+from artflow.engine.load import LoadLadder
 from artflow.engine.numbers import Numbers
 from artflow.engine.params import MAX_SEED, MAX_STEPS, LiveParams
+from artflow.engine.planner import Planner
 from artflow.engine.runner import Runner
 from artflow.engine.similarity import SimilarityFilter
 from artflow.errors import ArtflowError
@@ -88,12 +88,7 @@ class LiveSession:
         self._flights: list[Flight] = []
         self._stock: torch.Tensor | None = None
         self._ladder = LoadLadder()
-        self._plan: Plan | None = None
-        self._planned_for: tuple[LiveParams, Stage] | None = None
-        self._recipe: dict[str, Any] = {}
-        self._target: Conditioning | None = None
-        self._wording: tuple[str, str, float] | None = None  # what the target was made of
-        self._fading: tuple[Conditioning, float] | None = None  # what a prompt change fades from, and since when
+        self._planner = Planner(runner, flow.mode)
         self._paced = float("-inf")  # when the last frame should have begun under max_fps
         self._params = self._checked(params)
         self._filter = self._new_filter()
@@ -157,7 +152,7 @@ class LiveSession:
                 )
             picture = fit(picture, Size(params.width, params.height))
             # A fade changes the picture of a still scene, too.
-            filtered = params.enable_similar_image_filter and self._fading is None
+            filtered = params.enable_similar_image_filter and not self._planner.fading
             skip = filtered and not self._filter.passes(picture)
             replaced = [] if skip else self._put_in(Frame(number, picture, received))
             self._last_picture, self._next_number = picture, number + 1
@@ -213,19 +208,14 @@ class LiveSession:
         params = self._params
         if params.priority == "quality":
             self._ladder.reset()
-        stage = self._ladder.stage
-        if self._plan is None or self._planned_for != (params, stage):
-            self._replan(params, stage, now)
-        assert self._target is not None
-        if self._fading is not None:
-            start, since = self._fading
-            amount = (now - since) / params.transition if params.transition > 0 else 1.0
-            positive = self._target if amount >= 1 else start.blend(self._target, amount)
-            if amount >= 1:
-                self._fading = None
-            self._plan = replace(self.plan, positive=positive)
-            self._recipe = self._recipe | {"crossfade": round(min(amount, 1.0), 3)}
-        return self.plan
+        before = self._planner.plan
+        plan = self._planner.prepare(params, self._ladder.stage, now)
+        if before is None or plan.noise.shape != before.noise.shape:
+            # Flights of another length or size would overtake each other or not fit one call; let them go.
+            for flight in self._flights:
+                self._dropped(flight.frame)
+            self._flights, self._stock = [], None
+        return plan
 
     def take(self, now: float) -> Frame | None:
         """The frame that enters with this step; None for a later step of one that is in the air."""
@@ -243,12 +233,12 @@ class LiveSession:
     @property
     def plan(self) -> Plan:
         """The plan of the last `prepare`."""
-        assert self._plan is not None
-        return self._plan
+        assert self._planner.plan is not None
+        return self._planner.plan
 
     def enter(self, frame: Frame, source: torch.Tensor | None) -> Flight:
         """The flight of a frame whose clean latent is ``source``."""
-        return Flight.start(self.plan, source, self._stock, self._recipe, frame)
+        return Flight.start(self.plan, source, self._stock, self._planner.recipe, frame)
 
     @property
     def flights(self) -> list[Flight]:
@@ -321,54 +311,6 @@ class LiveSession:
         except Exception:
             log.exception("a result could not be handed over", extra={"session": self.id})
 
-    def _replan(self, params: LiveParams, stage: Stage, now: float) -> None:
-        runner = self.runner
-        steps = max(1, round(params.steps * stage.steps))
-        schedule = runner.schedules.make(steps, params.strength, params.t_index_list)
-        size = self._staged_size(params, stage)
-        target = runner.prompts.encode(params.prompt)
-        if params.prompt_b and params.blend > 0:
-            target = target.blend(runner.prompts.encode(params.prompt_b), params.blend)
-        wording = (params.prompt, params.prompt_b, params.blend)
-        if wording != self._wording:
-            self._fading = (self._plan.positive, now) if self._plan is not None and params.transition > 0 else None
-        plan = Plan(
-            schedule=schedule,
-            noise=self._noise(params, len(schedule), runner.latent_shape(size)),
-            positive=target,
-            negative=runner.prompts.encode(params.negative_prompt, negative=True),
-            size=size,
-            prediction_type=runner.model.prediction_type,
-            cfg_type="none" if runner.model.time_cond_width is not None else params.cfg_type,
-            guidance=params.guidance_scale,
-            delta=params.delta,
-        )
-        if self._plan is None or plan.noise.shape != self._plan.noise.shape:
-            # Flights of another length or size would overtake each other or not fit one call; let them go.
-            for flight in self._flights:
-                self._dropped(flight.frame)
-            self._flights, self._stock = [], None
-        self._plan, self._planned_for, self._target, self._wording = plan, (params, stage), target, wording
-        self._recipe = {"mode": self.flow.mode} | _recipe(params, plan, runner, stage)
-
-    def _staged_size(self, params: LiveParams, stage: Stage) -> Size:
-        spec = self.runner.model.spec
-        size = Size(params.width, params.height)
-        floor = min(SMALLEST_SIDE, spec.width, spec.height)
-        smaller = size.scaled(stage.side, self.runner.model.vae_scale)
-        return smaller if min(smaller) >= floor else size
-
-    def _noise(self, params: LiveParams, steps: int, shape: tuple[int, int, int]) -> torch.Tensor:
-        """Seeded on the CPU, so that a seed means the same on every device: (steps, channels, height, width)."""
-
-        def draw(seed: int) -> torch.Tensor:
-            return torch.randn((steps, *shape), generator=torch.Generator().manual_seed(seed))
-
-        noise = draw(params.seed)
-        if params.seed_b is not None and params.blend > 0:
-            noise = slerp(noise, draw(params.seed_b), params.blend)
-        return noise.to(self.runner.model.device)
-
 
 def _filter_settings(params: LiveParams) -> tuple[bool, float, int]:
     return (
@@ -376,17 +318,3 @@ def _filter_settings(params: LiveParams) -> tuple[bool, float, int]:
         params.similar_image_filter_threshold,
         params.similar_image_filter_max_skip_frame,
     )
-
-
-def _recipe(params: LiveParams, plan: Plan, runner: Runner, stage: Stage) -> dict[str, Any]:
-    """Everything that is needed to make the picture again from the same frame."""
-    recipe = params.model_dump(exclude={"max_fps", "jpeg_quality", "priority"}, exclude_none=True)
-    recipe = {name: value for name, value in recipe.items() if not name.startswith(("similar", "enable_similar"))}
-    return recipe | {
-        "model": runner.model.id,
-        "width": plan.size.width,
-        "height": plan.size.height,
-        "steps": len(plan.schedule),
-        "timesteps": list(plan.schedule.timesteps),
-        "stage": stage.name,
-    } | runner.reading(params.prompt)

@@ -1,0 +1,106 @@
+"""From a person's settings to the plan of the next frame, and the recipe that says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from artflow.engine.conditioning import Conditioning, slerp
+from artflow.engine.flight import Plan
+from artflow.engine.load import SMALLEST_SIDE, Stage
+from artflow.engine.params import FLOW_FIELDS, LiveParams
+from artflow.engine.runner import Runner
+from artflow.images import Size
+
+
+class Planner:
+    """Makes a session's plan anew only where settings or stage have changed, or a crossfade goes on."""
+
+    def __init__(self, runner: Runner, mode: str) -> None:
+        self.plan: Plan | None = None
+        self.recipe: dict[str, Any] = {}
+        self._runner = runner
+        self._mode = mode
+        self._planned_for: tuple[LiveParams, Stage] | None = None
+        self._target: Conditioning | None = None
+        self._wording: tuple[str, str, float] | None = None  # what the target was made of
+        self._fading: tuple[Conditioning, float] | None = None  # what a prompt change fades from, and since when
+
+    @property
+    def fading(self) -> bool:
+        """Whether a crossfade goes on: equal frames then still give different pictures."""
+        return self._fading is not None
+
+    def prepare(self, params: LiveParams, stage: Stage, now: float) -> Plan:
+        """The plan for a frame that begins ``now`` (monotonic seconds); ``recipe`` is its recipe."""
+        if self.plan is None or self._planned_for != (params, stage):
+            self._replan(params, stage, now)
+        assert self.plan is not None and self._target is not None
+        if self._fading is not None:
+            start, since = self._fading
+            amount = min((now - since) / params.transition, 1.0) if params.transition > 0 else 1.0
+            if amount == 1:
+                self._fading = None
+            positive = self._target if amount == 1 else start.blend(self._target, amount)
+            self.plan = replace(self.plan, positive=positive)
+            self.recipe = self.recipe | {"crossfade": round(amount, 3)}
+        return self.plan
+
+    def _replan(self, params: LiveParams, stage: Stage, now: float) -> None:
+        runner = self._runner
+        steps = max(1, round(params.steps * stage.steps))
+        schedule = runner.schedules.make(steps, params.strength, params.t_index_list)
+        size = self._staged_size(params, stage)
+        target = runner.prompts.encode(params.prompt)
+        if params.prompt_b and params.blend > 0:
+            target = target.blend(runner.prompts.encode(params.prompt_b), params.blend)
+        wording = (params.prompt, params.prompt_b, params.blend)
+        if wording != self._wording:
+            self._fading = (self.plan.positive, now) if self.plan is not None and params.transition > 0 else None
+        self.plan = Plan(
+            schedule=schedule,
+            noise=self._noise(params, len(schedule), runner.latent_shape(size)),
+            positive=target,
+            negative=runner.prompts.encode(params.negative_prompt, negative=True),
+            size=size,
+            prediction_type=runner.model.prediction_type,
+            cfg_type="none" if runner.model.time_cond_width is not None else params.cfg_type,
+            guidance=params.guidance_scale,
+            delta=params.delta,
+        )
+        self._planned_for, self._target, self._wording = (params, stage), target, wording
+        self.recipe = {"mode": self._mode} | _recipe(params, self.plan, runner, stage)
+
+    def _staged_size(self, params: LiveParams, stage: Stage) -> Size:
+        spec = self._runner.model.spec
+        size = Size(params.width, params.height)
+        floor = min(SMALLEST_SIDE, spec.width, spec.height)
+        smaller = size.scaled(stage.side, self._runner.model.vae_scale)
+        return smaller if min(smaller) >= floor else size
+
+    def _noise(self, params: LiveParams, steps: int, shape: tuple[int, int, int]) -> torch.Tensor:
+        """Seeded on the CPU, so that a seed means the same on every device: (steps, channels, height, width)."""
+
+        def draw(seed: int) -> torch.Tensor:
+            return torch.randn((steps, *shape), generator=torch.Generator().manual_seed(seed))
+
+        noise = draw(params.seed)
+        if params.seed_b is not None and params.blend > 0:
+            noise = slerp(noise, draw(params.seed_b), params.blend)
+        return noise.to(self._runner.model.device)
+
+
+def _recipe(params: LiveParams, plan: Plan, runner: Runner, stage: Stage) -> dict[str, Any]:
+    """Everything that is needed to make the picture again from the same frame."""
+    made_of = params.model_dump(exclude=set(FLOW_FIELDS), exclude_none=True)
+    facts = {
+        "model": runner.model.id,
+        "width": plan.size.width,
+        "height": plan.size.height,
+        "steps": len(plan.schedule),
+        "timesteps": list(plan.schedule.timesteps),
+        "stage": stage.name,
+    }
+    return made_of | facts | runner.reading(params.prompt)
