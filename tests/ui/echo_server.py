@@ -166,6 +166,8 @@ class _Client:
             self.air.append(self.waiting.pop(0))
             if self.mode == "realtime" and len(self.air) < self.echo.steps:
                 continue
+            while self.mode == "realtime" and len(self.air) > self.echo.steps:  # there were more steps before
+                await self.answer(self.air.pop(0), dropped=True)
             frame = self.air.pop(0)
             started = time.perf_counter()
             await asyncio.sleep(self.echo.delay)

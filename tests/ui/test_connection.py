@@ -162,8 +162,9 @@ def test_pipelining_server_is_kept_supplied(webcam: Webcam, echo: Echo, delay: f
 
 
 def test_more_steps_in_the_middle_of_a_session(webcam: Webcam, echo: Echo) -> None:
-    """The window has settled at one frame when the server suddenly needs four on the way."""
+    """The window has settled at few frames when the server suddenly needs eight on the way, and then two again."""
+    echo.max_in_flight, echo.delay = 11, 0.03
     webcam.start()
-    webcam.wait_shown(10)
-    echo.steps = 4
-    webcam.wait_shown(echo.frames[-1].number + 6)
+    for steps in (1, 8, 2):
+        echo.steps = steps
+        webcam.wait_shown(echo.frames[-1].number + 30)

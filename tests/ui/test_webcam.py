@@ -126,8 +126,9 @@ def test_slow_server_is_not_flooded(webcam: Webcam, echo: Echo) -> None:
     echo.delay = 0.15
     webcam.start()
     wait_until(webcam.page, lambda: len(echo.answered) > 25, "some answers")
-    late_drops = [number for number in echo.dropped if number > echo.answered[12]]
-    assert len(late_drops) <= 2, f"still more on the way than the server can use: {late_drops}"
+    settled = echo.answered[12]
+    drops, answers = (sum(number > settled for number in numbers) for numbers in (echo.dropped, echo.answered))
+    assert drops < answers / 2, "a flooded server drops three frames for each that it answers"
 
 
 def test_skipped_and_dropped_frames_keep_the_picture(webcam: Webcam, echo: Echo) -> None:

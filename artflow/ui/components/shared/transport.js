@@ -37,19 +37,26 @@ function socketUrl(mode) {
 }
 
 // How many frames to keep on the way. A far or pipelined server needs several to stay busy; for a near one each
-// frame more only adds latency. So: as many as fit into one round trip, and one fewer when the server drops a
-// good part of them, because it then has more than it can use. Later one more is tried, each time more rarely.
+// frame more only adds latency. So: as many as fit into one round trip; one fewer when the server drops a good
+// part of them, because it then has more than it can use; one more when nothing moves any more, because a server
+// that pipelines n steps over n frames answers the first one when it has the n-th.
 class FlightWindow {
   constructor(max) {
-    this.max = this.limit = max;
-    this.roundTrip = 0; // smoothed
-    this.drops = 0; // part of the answers that were drops, smoothed
-    this.patience = 5000;
+    this.max = max;
+    this.limit = Math.min(max, 4);
+    this.roundTrip = 0; // smoothed, like all that follows
+    this.gap = 0; // between answers
+    this.drops = 0; // part of the answers that were drops
+    this.answeredAt = 0;
     this.limitedAt = 0;
+    this.tryAgainAfter = 5000;
   }
 
-  answered(roundTrip) {
+  answered(roundTrip, now) {
+    const gap = Math.min(2000, now - (this.answeredAt || now));
     this.roundTrip = this.roundTrip ? 0.8 * this.roundTrip + 0.2 * roundTrip : roundTrip;
+    this.gap = 0.8 * this.gap + 0.2 * gap;
+    this.answeredAt = now;
     this.drops *= 0.9;
   }
 
@@ -59,15 +66,24 @@ class FlightWindow {
     this.limit -= 1;
     this.drops = 0;
     this.limitedAt = now;
-    this.patience = Math.min(60_000, 2 * this.patience);
+    this.tryAgainAfter = Math.min(60_000, 2 * this.tryAgainAfter);
   }
 
   size(interval, now) {
-    if (this.limit < this.max && now - this.limitedAt > this.patience) {
-      this.limit += 1;
+    if (this.limit < this.max && now - this.limitedAt > this.tryAgainAfter) {
+      this.limit += 1; // the server may have become faster
       this.limitedAt = now;
     }
     return Math.max(1, Math.min(this.limit, Math.ceil(this.roundTrip / interval)));
+  }
+
+  // How long nothing may be sent or answered before one frame more is tried.
+  patience() {
+    return this.roundTrip ? Math.max(250, 2 * this.gap) : 100;
+  }
+
+  widen(size) {
+    this.limit = Math.max(this.limit, size);
   }
 }
 
@@ -163,7 +179,7 @@ class Connection {
     const now = performance.now();
     const sentAt = this.inFlight.get(info.frame);
     if (info.dropped) this.window.dropped(now);
-    else if (!info.skipped && sentAt) this.window.answered(now - sentAt); // a skip says nothing about real work
+    else if (!info.skipped && sentAt) this.window.answered(now - sentAt, now); // a skip says nothing about real work
     this.inFlight.delete(info.frame);
     this.lastNews = now;
     this.owner.answered(info, jpeg);
@@ -180,11 +196,9 @@ class Connection {
     return this.hasPlace() && this.inFlight.size < this.window.size(this.interval, performance.now());
   }
 
-  // Whether the answer may be waiting for more frames: a server that pipelines n steps over n frames answers the
-  // first one when it has the n-th. Before the first answer that can only be tried.
+  // Whether the answers may be waiting for more frames.
   isStalled() {
-    const patience = this.window.roundTrip ? Math.max(250, 2 * this.window.roundTrip) : 0;
-    return this.hasPlace() && performance.now() - this.lastNews >= patience;
+    return this.hasPlace() && performance.now() - this.lastNews >= this.window.patience();
   }
 
   // Sends a picture (bytes) with every parameter that changed since the last message; returns its number.
@@ -193,6 +207,7 @@ class Connection {
     this.credits -= 1;
     this.lastNews = performance.now();
     this.inFlight.set(frame, this.lastNews);
+    this.window.widen(this.inFlight.size);
     this.socket.send(packMessage({ status: "next_frame", frame, ...this.takeUnsent() }, picture));
     return frame;
   }
