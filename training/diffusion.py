@@ -54,7 +54,7 @@ def build_unet() -> UNet2DConditionModel:
 
 def sample_timesteps(count: int, noise_share: float) -> torch.Tensor:
     """[N]: ``noise_share`` pure noise (one step must do), a tenth of the rest nearly clean, else few steps' range."""
-    t = 200 + (800 * torch.rand(count).sqrt()).long().clamp(max=799)  # more of the noisy steps, where words decide
+    t = torch.randint(200, 1000, (count,))
     pick = torch.rand(count)
     t = torch.where(pick < noise_share, torch.full_like(t, 999), t)
     return torch.where(pick > 0.9 + 0.1 * noise_share, torch.randint(0, 200, (count,)), t).to(device())
@@ -111,7 +111,7 @@ def main() -> None:
         {"params": list(text.parameters()), "scale": TEXT_RATE},
     ]
     optimizer = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    average = Average([unet, text], decay=0.999)
+    average = Average([unet, text], decay=0.99)
     if state:
         optimizer.load_state_dict(state["optimizer"])
         average.modules[0].load_state_dict(state["unet_average"])

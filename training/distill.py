@@ -1,13 +1,15 @@
-"""Stage 4, ``python -m training.distill``: latent consistency distillation for 1 to 4 steps (2310.04378).
+"""Stage 4, ``python -m training.distill``: the few-step finish, on the model's own path.
 
-The student's picture at t must agree with its own averaged picture one teacher step earlier. The teacher steps with
-guidance, so that the student needs none: one UNet row per step. Resumes from ``cache/distill.pt``.
+With few steps every step but the first starts from the model's own, softer picture, which teaching never showed: it
+takes the softness for content and the picture decays from step to step. Here half of each batch starts from what the
+model itself draws from noise in one step, noised anew as LCM's sampler does (2310.04378, algorithm 1), with the true
+scene as the target; the other half is the teacher's own batch, so that img2img is kept. The text tower is frozen.
+Resumes from ``cache/distill.pt``.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import time
 
 import torch
@@ -22,7 +24,7 @@ from training.common import (
     save_checkpoint,
     seed_everything,
     warm_cosine,
-)  # fmt: skip
+)
 from training.diffusion import CHECKPOINT as TEACHER
 from training.diffusion import PREFILL, Batch, build_unet
 from training.latents import Ring
@@ -37,10 +39,8 @@ GRID = TIMESTEPS // LCM_STEPS
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=1200)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=2e-4)
-    parser.add_argument("--guidance", type=float, default=1.7)
-    parser.add_argument("--skip", type=int, default=2, help="teacher step, in cells of the 50-step grid")
+    parser.add_argument("--batch", type=int, default=48)
+    parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--fresh", type=int, default=6)
     parser.add_argument("--ring", type=int, default=12_000)
     parser.add_argument("--threads", type=int, default=1, help="2 only on an idle machine")
@@ -49,73 +49,70 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def pseudo_huber(error: torch.Tensor, c: float = 0.03) -> torch.Tensor:
-    """Per-element sqrt(e^2 + c^2) - c (2310.14189): quadratic near 0, linear far out. Same shape as ``error``."""
-    return (error**2 + c**2).sqrt() - c
+def own_path(unet: nn.Module, noise: Noise, words: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(noised own one-step pictures [count, C, h, w], their timesteps [count] on LCM's grid below 900)."""
+    last = torch.full((count,), TIMESTEPS - 1, device=words.device)
+    start = torch.randn(count, unet.config.in_channels, 16, 16, device=words.device)  # type: ignore[union-attr]
+    with torch.no_grad(), torch.autocast(words.device.type, torch.bfloat16):
+        v = unet(start.contiguous(memory_format=torch.channels_last), last, words).sample.float()
+    t = GRID * torch.randint(10, 45, (count,), device=words.device) - 1
+    drawn = noise.x0(start, v, last)
+    return noise.add(drawn, torch.randn_like(drawn), t), t
 
 
 def main() -> None:
     args = parse_arguments()
     torch.set_num_threads(args.threads)
-    teacher_state, state = load_checkpoint(TEACHER), load_checkpoint(CHECKPOINT)
-    if teacher_state is None:
+    taught, state = load_checkpoint(TEACHER), load_checkpoint(CHECKPOINT)
+    if taught is None:
         raise FileNotFoundError("run `python -m training.diffusion` first")
     step = state["step"] if state else 0
     seed_everything(step + 7)
     tokenizer = load_tokenizer()
-    teacher = build_unet().to(device())
-    teacher.load_state_dict(teacher_state["unet_average"])
-    student = copy.deepcopy(teacher)
+    unet = build_unet().to(device())
+    unet.load_state_dict(state["unet"] if state else taught["unet_average"])
     text = build_text_model(tokenizer).to(device()).eval().requires_grad_(False)
-    text.load_state_dict(teacher_state["text_average"])
-    teacher.eval().requires_grad_(False)
-    parameters = list(student.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.9, 0.99), weight_decay=0, fused=True)
+    text.load_state_dict(taught["text_average"])
+    parameters = list(unet.parameters())
+    optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    average = Average([unet], decay=0.98)
     if state:
-        student.load_state_dict(state["unet"])
         optimizer.load_state_dict(state["optimizer"])
-    average = Average([student], decay=0.98)
-    if state:
         average.modules[0].load_state_dict(state["unet_average"])
     noise, ring = Noise(device()), Ring(load_vae(), args.ring, seed=step + 50_000)
     for _ in range(PREFILL):
         ring.fill(64)
     empty = token_ids(tokenizer, [""]).to(device())
-    nothing = text(empty).last_hidden_state
-    live, fixed, mean = student, teacher, average.modules[0]
-    if args.compile:
-        live, fixed, mean = torch.compile(student), torch.compile(teacher), torch.compile(mean)
+    denoise = torch.compile(unet) if args.compile else unet
+    half = args.batch // 2
 
     def keep() -> None:
-        save_checkpoint(CHECKPOINT, {
-            "step": step, "unet": student.state_dict(), "unet_average": average.modules[0].state_dict(),
-            "optimizer": optimizer.state_dict(),
-        })  # fmt: skip
+        save_checkpoint(
+            CHECKPOINT,
+            {
+                "step": step,
+                "unet": unet.state_dict(),
+                "unet_average": average.modules[0].state_dict(),
+                "optimizer": optimizer.state_dict(),
+            },
+        )
 
     progress, saved = Progress(step, args.steps, args.batch), time.monotonic()
     while step < args.steps:
         for group in optimizer.param_groups:
-            group["lr"] = warm_cosine(step, args.steps, args.rate, warmup=30)
+            group["lr"] = warm_cosine(step, args.steps, args.rate, warmup=30, hold=0.3)
         ring.fill(args.fresh)
-        batch = Batch(ring, noise, args.batch, empty, 0.2, on_grid=GRID)
-        earlier = torch.where(batch.t == GRID - 1, -1, (batch.t - args.skip * GRID).clamp(min=GRID - 1))
+        batch = Batch(ring, noise, half, empty, 0.25)
+        own, _, ids = ring.draw(torch.ones(half, dtype=torch.bool, device=device()))
+        with torch.no_grad(), torch.autocast(device().type, torch.bfloat16):
+            words = text(torch.cat([batch.ids, ids])).last_hidden_state
+        xt, t = own_path(unet, noise, words[half:], half)
+        v = noise.v_to(own, xt, t)
+        weight = torch.cat([batch.weight, noise.split(t)[1] ** 2])
+        xt, t = torch.cat([batch.xt, xt]).contiguous(memory_format=torch.channels_last), torch.cat([batch.t, t])
         with torch.autocast(device().type, torch.bfloat16):
-            with torch.no_grad():
-                words = text(batch.ids).last_hidden_state
-                told = fixed(batch.xt, batch.t, words).sample.float()
-                untold = fixed(batch.xt, batch.t, nothing.expand_as(words)).sample.float()
-            output = live(batch.xt, batch.t, words).sample
-        with torch.no_grad():
-            v = untold + args.guidance * (told - untold)
-            clean = noise.x0(batch.xt, v, batch.t)
-            # one DDIM step (2010.02502) of the guided teacher
-            before = noise.add(clean, noise.epsilon(batch.xt, v, batch.t), earlier)
-            before = before.contiguous(memory_format=torch.channels_last)
-            with torch.autocast(device().type, torch.bfloat16):
-                v_before = mean(before, earlier.clamp(min=0), words).sample.float()
-            target = noise.x0(before, v_before, earlier.clamp(min=0))
-            target = torch.where((earlier < 0)[:, None, None, None], clean, target)
-        loss = pseudo_huber(noise.x0(batch.xt, output.float(), batch.t) - target).mean()
+            output = denoise(xt, t, words).sample
+        loss = (weight * (output.float() - torch.cat([batch.v, v])) ** 2).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
