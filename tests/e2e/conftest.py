@@ -13,7 +13,6 @@ from playwright.sync_api import Page
 from artflow.pipeline import Pipeline
 from artflow.settings import load_settings
 from artflow.ui.app import build
-from tests.support.browser import browser, camera_video, page  # noqa: F401
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +27,7 @@ def app_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def tab(page: Page, app_url: str) -> Callable[[str], Page]:  # noqa: F811
+def tab(page: Page, app_url: str) -> Callable[[str], Page]:
     """Opens the page on a tab."""
 
     def open_tab(name: str) -> Page:

@@ -1,8 +1,6 @@
 """Real Chromium for tests: a browser with a fake camera, and pages that fail their test on script errors.
 
-Use it by importing the fixtures into a ``conftest.py``::
-
-    from tests.support.browser import browser, camera_video, page  # noqa: F401
+The fixtures are taken up once, by tests/conftest.py.
 """
 
 from __future__ import annotations

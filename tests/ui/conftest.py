@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.browser import browser, camera_video, page  # noqa: F401
 from tests.ui.driver import PATIENCE, Canvas, Webcam
 from tests.ui.echo_server import Echo, serve
 
@@ -37,7 +36,7 @@ def url(served_echo: tuple[Echo, str]) -> str:
 
 
 @pytest.fixture
-def webcam(page: Page, echo: Echo, url: str) -> Webcam:  # noqa: F811
+def webcam(page: Page, echo: Echo, url: str) -> Webcam:
     """The webcam view, ready to be started."""
     view = Webcam(page)
     view.open(url)
@@ -45,7 +44,7 @@ def webcam(page: Page, echo: Echo, url: str) -> Webcam:  # noqa: F811
 
 
 @pytest.fixture
-def canvas(page: Page, echo: Echo, url: str) -> Canvas:  # noqa: F811
+def canvas(page: Page, echo: Echo, url: str) -> Canvas:
     """The canvas view, connected."""
     view = Canvas(page)
     view.open(url)
