@@ -167,4 +167,4 @@ def test_more_steps_in_the_middle_of_a_session(webcam: Webcam, echo: Echo) -> No
     webcam.start()
     for steps in (1, 8, 2):
         echo.steps = steps
-        webcam.wait_shown(echo.frames[-1].number + 30)
+        webcam.wait_shown(echo.frames[-1].number + 10)
