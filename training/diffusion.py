@@ -113,7 +113,8 @@ def main() -> None:
     optimizer = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     average = Average([unet, text], decay=0.99)
     if state:
-        optimizer.load_state_dict(state["optimizer"])
+        if "optimizer" in state:
+            optimizer.load_state_dict(state["optimizer"])
         average.modules[0].load_state_dict(state["unet_average"])
         average.modules[1].load_state_dict(state["text_average"])
     noise = Noise(device())

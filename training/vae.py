@@ -175,7 +175,7 @@ def main() -> None:
         initialise(vae)
     trained = list(vae.decoder.parameters() if args.decoder_only else vae.parameters())
     optimizer = torch.optim.AdamW(trained, lr=args.rate, betas=(0.9, 0.98), weight_decay=0)
-    if state:
+    if state and "optimizer" in state:
         optimizer.load_state_dict(state["optimizer"])
     crops = Crops(seed=step + 23, side=args.crop)
     scenes, photos = [s.image for s in held_out(24)], list(sample_photos().values())

@@ -125,3 +125,22 @@ def test_image_tower_names_what_the_model_draws(pipeline) -> None:
     with torch.no_grad():
         scores = model(input_ids=words.input_ids, pixel_values=pixels.pixel_values).logits_per_image
     assert sum(a == b for a, b in zip(scores.argmax(1).tolist(), asked, strict=True)) >= 3
+
+
+def test_training_can_go_on_from_what_is_shipped(pipeline, tmp_path) -> None:
+    """The checkpoints made from the folder hold its weights and fit the training stages' own modules."""
+    from training import diffusion, vae
+    from training.common import load_checkpoint
+    from training.restore import restore
+    from training.words import build_text_model
+
+    restore(POCKET, tmp_path)
+    state, codec = load_checkpoint(tmp_path / "diffusion.pt"), load_checkpoint(tmp_path / "vae.pt")
+    unet = diffusion.build_unet()
+    unet.load_state_dict(state["unet"])
+    build_text_model(pipeline.tokenizer).load_state_dict(state["text"])
+    vae.build().load_state_dict(codec["vae"])
+    assert torch.equal(unet.conv_in.weight.contiguous(), pipeline.unet.conv_in.weight.contiguous())
+    assert codec["scaling_factor"] == pipeline.vae.config.scaling_factor
+    with pytest.raises(FileExistsError):
+        restore(POCKET, tmp_path)
