@@ -234,11 +234,12 @@ class Pipeline:
 
         params = self.defaults(outpaint.OutpaintParams, changes)
         size = Size(picture.shape[1], picture.shape[0])
-        outpaint.check_borders(size, params.borders, max_pixels=self.settings.server.max_pixels)
+        wanted = params.borders(size)
+        outpaint.check_borders(size, wanted, max_pixels=self.settings.server.max_pixels)
 
         def work(run: Run) -> list[Made]:
             result, made = picture, []
-            for borders in outpaint.strides(size, params.borders):
+            for borders in outpaint.strides(size, wanted):
                 planned = outpaint.plan(result, borders, run.runner)
                 made = run([inpaint.order("outpaint", planned, params, run.runner)])
                 if not made:  # cancelled: half a picture is of no use

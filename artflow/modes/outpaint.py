@@ -16,6 +16,7 @@ from artflow.modes.inpaint import Inpainting, PaintParams
 from artflow.modes.masks import around, extent_for
 
 Anchor = Literal["left", "centre", "right"]
+Unit = Literal["pixels", "percent"]
 
 
 class Borders(NamedTuple):
@@ -28,17 +29,21 @@ class Borders(NamedTuple):
 
 
 class OutpaintParams(PaintParams):
-    """What may be asked of outpaint; pixels for each side, any mix."""
+    """What may be asked of outpaint: how much for each side, any mix."""
 
     left: int = Field(0, ge=0, le=4096, title="Left")
     up: int = Field(0, ge=0, le=4096, title="Up")
     right: int = Field(0, ge=0, le=4096, title="Right")
     down: int = Field(0, ge=0, le=4096, title="Down")
+    unit: Unit = Field("pixels", title="In", description="percent: of the picture's width or height")
 
-    @property
-    def borders(self) -> Borders:
-        """All four sides."""
-        return Borders(self.left, self.up, self.right, self.down)
+    def borders(self, size: Size) -> Borders:
+        """All four sides of a picture of this size, in pixels."""
+        sides = Borders(self.left, self.up, self.right, self.down)
+        if self.unit == "pixels":
+            return sides
+        across, along = size.width / 100, size.height / 100
+        return Borders(*(round(n * s) for n, s in zip(sides, (across, along, across, along), strict=True)))
 
 
 def borders_for_ratio(size: Size, ratio: float, anchor: Anchor) -> Borders:

@@ -13,6 +13,7 @@ from artflow.ui.inpaint_tab import InpaintTab
 from artflow.ui.live_tab import live_tab
 from artflow.ui.outpaint_tab import OutpaintTab
 from artflow.ui.readback_place import readback_place
+from artflow.ui.send import connect
 from artflow.ui.text_tab import TextTab
 from artflow.ui.upscale_tab import UpscaleTab
 
@@ -20,6 +21,8 @@ CSS = """
 .gradio-container > main { width: 100%; max-width: 1280px !important; margin: auto; }
 #artflow-head p { margin: 0; opacity: .75; }
 footer { opacity: .6; }
+.artflow-send { flex-wrap: wrap; gap: 6px; }
+.artflow-send button { flex: 0 1 auto; }
 """
 
 
@@ -58,19 +61,25 @@ def build(pipeline: Pipeline) -> Artflow:
         notes = gr.Markdown(visible=False, elem_id="artflow-notes")
         with gr.Tabs() as tabs:
             with gr.Tab("Webcam", id="realtime"):
-                live_tab(pipeline, "realtime")
+                realtime = live_tab(pipeline, "realtime")
             with gr.Tab("Canvas", id="canvas"):
-                live_tab(pipeline, "canvas")
+                canvas = live_tab(pipeline, "canvas")
             with gr.Tab("Text", id="text"):
                 text = TextTab(pipeline)
             with gr.Tab("Inpaint", id="inpaint"):
-                InpaintTab(pipeline)
+                inpaint = InpaintTab(pipeline)
             with gr.Tab("Outpaint", id="outpaint"):
-                OutpaintTab(pipeline)
+                outpaint = OutpaintTab(pipeline)
             with gr.Tab("Upscale", id="upscale"):
-                UpscaleTab(pipeline)
+                upscale = UpscaleTab(pipeline)
             with gr.Tab("Filters", id="filters"):
-                FiltersTab(pipeline)
+                filters = FiltersTab(pipeline)
+        connect(
+            [realtime.send, canvas.send, text.send, inpaint.send, outpaint.send, upscale.send, filters.send],
+            {"inpaint": inpaint.picture, "outpaint": outpaint.picture, "upscale": upscale.picture,
+             "filters": filters.picture},
+            tabs,
+        )  # fmt: skip
         readback_place(pipeline, tabs, text.controls)
         # A fallback is known only once a model is loaded, which the first person who starts something waits for.
         gr.on(

@@ -69,6 +69,23 @@ class ParamControls:
         return control
 
 
+def job_settings(pipeline: Pipeline, controls: ParamControls, *more: str) -> None:
+    """What every job that draws may be asked beside its prompt, folded away; ``more`` are the tab's own."""
+    with gr.Accordion("More settings", open=False):
+        controls.add("negative_prompt", label="What to avoid")
+        if more:
+            with gr.Row():
+                for name in more:
+                    controls.add(name)
+        with gr.Row():
+            controls.add("steps", maximum=50)
+            controls.add("guidance_scale")
+        with gr.Row():
+            controls.add("sampler")
+            controls.add_seed()
+        controls.built["model"] = model_choice(pipeline)
+
+
 def send_to_view(mode: str, controls: dict[str, Any]) -> None:
     """Let each control set its parameter of a live view, in the browser, without asking the server."""
     for name, control in controls.items():

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
+import numpy as np
 from gradio.blocks import Block
 from gradio.data_classes import ImageData
+from PIL import Image
 
 from artflow.errors import ArtflowError
-from artflow.images import Picture, decode, encode_png
+from artflow.images import Picture, Size, decode, encode_png
 from artflow.settings import ServerSettings
+
+REMEMBERED = 32  # reduced copies kept, of the pictures used last
 
 
 class PictureUpload(gr.Image):
-    """A place for a picture, whose value is the path of the file as it was sent: Gradio has not touched its pixels.
+    """A place for a picture whose value is the path of its file as it is: Gradio has not touched its pixels.
 
     Gradio's own `Image` opens the file before the tab's function runs. It then raises its own errors on broken and huge
     files, and may write the picture anew without its metadata.
@@ -38,6 +43,12 @@ class PictureUpload(gr.Image):
         if payload is None or payload.path is None:
             return None
         return str(payload.path)
+
+
+def result_place(elem_id: str) -> PictureUpload:
+    """A place for a picture that was made: its file keeps its recipe, also when it is sent on to another tab."""
+    # No class of its own: Gradio finds the front end of a component by its immediate parent.
+    return PictureUpload("Result", format="png", interactive=False, buttons=["download", "fullscreen"], elem_id=elem_id)
 
 
 def read_bytes(path: str | None, what: str = "a picture") -> bytes:
@@ -61,6 +72,27 @@ def read_picture(path: str | None, limits: ServerSettings) -> Picture:
         ArtflowError: ``no_picture``, ``picture_too_large`` or ``bad_picture``.
     """
     return decode(read_bytes(path), max_pixels=limits.max_pixels)
+
+
+class Reduced(NamedTuple):
+    """A copy for previews, and what it is a copy of."""
+
+    picture: Picture
+    size: Size  # of the original
+    share: float  # the copy's sides over the original's
+
+
+def reducer(limits: ServerSettings, longest: int) -> Callable[[str], Reduced]:
+    """A function from an upload's path to a copy of ``longest`` pixels at most; raises what `read_picture` raises."""
+
+    @lru_cache(maxsize=REMEMBERED)
+    def reduced(path: str) -> Reduced:
+        image = Image.fromarray(read_picture(path, limits))
+        size = Size(*image.size)
+        image.thumbnail((longest, longest))
+        return Reduced(np.asarray(image), size, max(image.size) / max(size))
+
+    return reduced
 
 
 @contextmanager

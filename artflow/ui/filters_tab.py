@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -30,25 +30,25 @@ from artflow.modes.filters.painting import as_sample
 from artflow.modes.readback import carried_recipe
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import said
-from artflow.ui.files import PictureUpload, read_bytes, read_picture, saved_png
+from artflow.ui.files import PictureUpload, read_bytes, read_picture, reducer, result_place, saved_png
+from artflow.ui.send import SendTo
 
 PREVIEW = 768  # longest side of the picture that follows the sliders
 THUMBNAIL = 160
 ON_LIVE = """(on, stack) => {
   for (const mode of ["realtime", "canvas"]) window.artflow.set(mode, { filters: on && stack?.length ? stack : null });
 }"""
-REMEMBERED = 32  # reduced copies kept, of the pictures used last
 
 
 class FiltersTab:
     """The tab; ``filter`` is also the API endpoint and MCP tool of that name.
 
-    ``picture`` and ``result`` are for other tabs to send pictures to and to take them from.
+    ``picture`` takes pictures of other tabs, ``send`` has the buttons to them.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._limits = pipeline.settings.server
-        self._reduced = lru_cache(maxsize=REMEMBERED)(self._reduce)
+        self._reduced = reducer(self._limits, PREVIEW)
         self._build()
 
     # -- the page -----------------------------------------------------------------------------------------------------
@@ -79,17 +79,16 @@ class FiltersTab:
                     buttons=[], elem_id="artflow-filter-presets",
                 )  # fmt: skip
                 make = gr.Button("Make it at full size", variant="primary", elem_id="artflow-filter-make")
-                self.result = gr.Image(
-                    label="Result", format="png", interactive=False, buttons=["download", "fullscreen"],
-                    elem_id="artflow-filter-result",
-                )  # fmt: skip
+                result = result_place("artflow-filter-result")
+                self.send = SendTo("filters", result)
                 live = gr.Checkbox(label="Also on the webcam and canvas pictures", elem_id="artflow-filter-live")
                 with gr.Accordion("The stack as JSON", open=False):
                     self._json = gr.JSON([], label="Stack", elem_id="artflow-filter-json")
-        self._connect(add, undo, redo, clear, presets, make)
+        self._connect(add, undo, redo, clear, presets)
+        make.click(self.filter, [self.picture, self._json], result, api_name="filter", concurrency_limit=2)
         gr.on([live.change, self._json.change], None, [live, self._json], js=ON_LIVE, api_visibility="private")
 
-    def _connect(self, add: Any, undo: Any, redo: Any, clear: Any, presets: Any, make: Any) -> None:
+    def _connect(self, add: Any, undo: Any, redo: Any, clear: Any, presets: Any) -> None:
         steps: list[tuple[Any, Any, list[Any]]] = [
             (add.select, History.add, [add]),  # its `input` comes twice, once more when the field is left
             (undo.click, History.undo, []),
@@ -105,7 +104,6 @@ class FiltersTab:
         self.picture.change(
             self._opened, [self._history, self.picture], self._preview, show_progress="hidden", api_visibility="private"
         ).then(self._thumbnails, self.picture, presets, show_progress="hidden", api_visibility="private")
-        make.click(self.filter, [self.picture, self._json], self.result, api_name="filter", concurrency_limit=2)
 
     @property
     def _outputs(self) -> list[Any]:
@@ -212,7 +210,7 @@ class FiltersTab:
         """Every preset on this picture; those that cannot be shown on it are shown as it is."""
         if path is None:
             return []
-        picture, _ = self._reduced(path)
+        picture = self._reduced(path).picture
         image = Image.fromarray(picture)
         image.thumbnail((THUMBNAIL, THUMBNAIL))
         small = np.asarray(image)
@@ -223,15 +221,8 @@ class FiltersTab:
         """The preview, where there is a picture."""
         if path is None:
             return gr.skip()
-        picture, scale = self._reduced(path)
-        return apply(history.stack, picture, scale=scale, draft=True)
-
-    def _reduce(self, path: str) -> tuple[Picture, float]:
-        """A copy for the preview, and its size over that of the picture. The path is that of an upload."""
-        picture = read_picture(path, self._limits)
-        image = Image.fromarray(picture)
-        image.thumbnail((PREVIEW, PREVIEW))
-        return np.asarray(image), max(image.size) / max(picture.shape[:2])
+        reduced = self._reduced(path)
+        return apply(history.stack, reduced.picture, scale=reduced.share, draft=True)
 
 
 def _or_as_it_is(stack: Stack, picture: Picture, scale: float) -> Picture:

@@ -13,8 +13,10 @@ from artflow.images import Picture, to_rgb
 from artflow.modes.inpaint import InpaintParams
 from artflow.modes.masks import Mask
 from artflow.pipeline import Pipeline
-from artflow.ui.controls import ParamControls, examples, model_choice, prompt_box
+from artflow.ui.controls import ParamControls, examples, job_settings, prompt_box
+from artflow.ui.files import result_place
 from artflow.ui.jobs import Jobs, saved
+from artflow.ui.send import SendTo
 
 INPUTS = (
     "prompt", "negative_prompt", "strength", "fill", "feather", "only_masked", "padding", "steps", "guidance_scale",
@@ -23,7 +25,10 @@ INPUTS = (
 
 
 class InpaintTab:
-    """The tab and its action, ``inpaint``."""
+    """The tab and its action, ``inpaint``.
+
+    ``picture`` takes pictures of other tabs, ``send`` has the buttons to them.
+    """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
@@ -34,7 +39,7 @@ class InpaintTab:
         controls = ParamControls(self._pipeline.defaults(InpaintParams))
         with gr.Row():
             with gr.Column():
-                editor = gr.ImageEditor(
+                self.picture = gr.ImageEditor(
                     label="Paint over what should be made anew", type="pil", layers=False, transforms=(),
                     sources=("upload", "clipboard"), brush=gr.Brush(colors=["#ffffff"], color_mode="fixed"),
                     elem_id="artflow-inpaint-editor",
@@ -51,21 +56,14 @@ class InpaintTab:
                     controls.add("feather", maximum=64)
                     controls.add("only_masked")
                     controls.add("padding", maximum=256)
-                with gr.Accordion("More settings", open=False):
-                    controls.add("negative_prompt", label="What to avoid")
-                    with gr.Row():
-                        controls.add("steps", maximum=50)
-                        controls.add("guidance_scale")
-                    with gr.Row():
-                        controls.add("sampler")
-                        controls.add_seed()
-                    controls.built["model"] = model_choice(self._pipeline)
+                job_settings(self._pipeline, controls)
             with gr.Column():
                 slider = gr.ImageSlider(label="Before and after", format="png", elem_id="artflow-inpaint-slider")
                 status = gr.Markdown(elem_id="artflow-inpaint-status")
-                result = gr.Image(label="Result", format="png", interactive=False, elem_id="artflow-inpaint-result")
+                result = result_place("artflow-inpaint-result")
+                self.send = SendTo("inpaint", result)
         run.click(
-            self.inpaint, [editor, *(controls.built[name] for name in INPUTS)], [result, slider, status],
+            self.inpaint, [self.picture, *(controls.built[name] for name in INPUTS)], [result, slider, status],
             api_name="inpaint", concurrency_limit=None, show_progress="hidden",
         )  # fmt: skip
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")

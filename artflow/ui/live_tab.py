@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import gradio as gr
 
 from artflow.engine.params import LiveParams
 from artflow.pipeline import Pipeline
 from artflow.ui.components import CanvasView, WebcamView
 from artflow.ui.controls import ParamControls, examples, prompt_box, send_to_view
+from artflow.ui.send import SendTo, from_live
 
 VIEWS = {"realtime": WebcamView, "canvas": CanvasView}
 
 
-def live_tab(pipeline: Pipeline, mode: str) -> gr.Textbox:
-    """The view of a live mode, and under it what it is made with. Returns the prompt field."""
+class LiveTab(NamedTuple):
+    """What other tabs need of a live one: its prompt field, and its buttons to them."""
+
+    prompt: gr.Textbox
+    send: SendTo
+
+
+def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
+    """The view of a live mode, and under it what it is made with."""
     defaults = pipeline.live_defaults(mode)
     VIEWS[mode](size=(defaults.width, defaults.height))
+    send = from_live(mode, pipeline.settings.server)
     controls = ParamControls(defaults)
     prompt = controls.built["prompt"] = prompt_box(pipeline, defaults.prompt, elem_id=f"artflow-{mode}-prompt")
     examples(pipeline, prompt)
@@ -36,7 +47,7 @@ def live_tab(pipeline: Pipeline, mode: str) -> gr.Textbox:
         with gr.Row():
             _flow_controls(controls, mode, defaults)
     send_to_view(mode, controls.built)
-    return prompt
+    return LiveTab(prompt, send)
 
 
 def _flow_controls(controls: ParamControls, mode: str, defaults: LiveParams) -> None:

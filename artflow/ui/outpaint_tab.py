@@ -7,18 +7,20 @@ from typing import Any
 
 import gradio as gr
 
-from artflow.errors import ArtflowError
-from artflow.images import Picture, Size, to_rgb
+from artflow.images import Picture, Size
 from artflow.modes import outpaint
 from artflow.modes.outpaint import OutpaintParams
 from artflow.pipeline import Pipeline, Watch
-from artflow.ui.controls import ParamControls, examples, model_choice, prompt_box, said
+from artflow.ui.controls import ParamControls, examples, job_settings, prompt_box, said
+from artflow.ui.files import PictureUpload, read_picture, reducer, result_place
 from artflow.ui.jobs import Jobs, saved
+from artflow.ui.send import SendTo
 
 INPUTS = (
-    "prompt", "negative_prompt", "left", "up", "right", "down", "strength", "fill", "steps", "guidance_scale",
+    "prompt", "negative_prompt", "left", "up", "right", "down", "unit", "strength", "fill", "steps", "guidance_scale",
     "sampler", "seed", "model",
 )  # fmt: skip
+PREVIEW = 768  # longest side of the picture in the preview
 RATIOS = {"1:1": 1.0, "4:3": 4 / 3, "16:9": 16 / 9, "3:4": 3 / 4, "9:16": 9 / 16}
 ANCHORS: dict[str, outpaint.Anchor] = {
     "In the middle": "centre",
@@ -28,21 +30,22 @@ ANCHORS: dict[str, outpaint.Anchor] = {
 
 
 class OutpaintTab:
-    """The tab and its action, ``outpaint``."""
+    """The tab and its action, ``outpaint``.
+
+    ``picture`` takes pictures of other tabs, ``send`` has the buttons to them.
+    """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._jobs = Jobs()
+        self._reduced = reducer(pipeline.settings.server, PREVIEW)
         self._build()
 
     def _build(self) -> None:
         controls = ParamControls(self._pipeline.defaults(OutpaintParams))
         with gr.Row():
             with gr.Column():
-                source = gr.Image(
-                    label="Picture", type="pil", sources=["upload", "clipboard"], image_mode=None,
-                    elem_id="artflow-outpaint-source",
-                )  # fmt: skip
+                self.picture = PictureUpload(elem_id="artflow-outpaint-source")
                 prompt = controls.built["prompt"] = prompt_box(self._pipeline, "", elem_id="artflow-outpaint-prompt")
                 with gr.Row():
                     run = gr.Button("Carry on", variant="primary", elem_id="artflow-outpaint-run")
@@ -51,47 +54,43 @@ class OutpaintTab:
                 with gr.Row():
                     sides = [controls.add(side, maximum=1024) for side in ("left", "up", "right", "down")]
                 with gr.Row():
+                    unit = controls.add("unit")
                     ratio = gr.Radio(list(RATIOS), label="Or an aspect")
                     anchor = gr.Dropdown(list(ANCHORS), value="In the middle", label="The picture stays")
-                with gr.Accordion("More settings", open=False):
-                    controls.add("negative_prompt", label="What to avoid")
-                    with gr.Row():
-                        controls.add("strength")
-                        controls.add("fill")
-                    with gr.Row():
-                        controls.add("steps", maximum=50)
-                        controls.add("guidance_scale")
-                    with gr.Row():
-                        controls.add("sampler")
-                        controls.add_seed()
-                    controls.built["model"] = model_choice(self._pipeline)
+                job_settings(self._pipeline, controls, "strength", "fill")
             with gr.Column():
-                result = gr.Image(label="Result", format="png", interactive=False, elem_id="artflow-outpaint-result")
+                result = result_place("artflow-outpaint-result")
+                self.send = SendTo("outpaint", result)
                 status = gr.Markdown(elem_id="artflow-outpaint-status")
-                frame = gr.Image(label="The new frame", format="jpeg", interactive=False)
+                frame = gr.Image(
+                    label="The new frame", format="jpeg", interactive=False, elem_id="artflow-outpaint-frame"
+                )
+                new_size = gr.Markdown(elem_id="artflow-outpaint-size")
         run.click(
-            self.outpaint, [source, *(controls.built[name] for name in INPUTS)], [result, status],
+            self.outpaint, [self.picture, *(controls.built[name] for name in INPUTS)], [result, status],
             api_name="outpaint", concurrency_limit=None, show_progress="hidden",
         )  # fmt: skip
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
         gr.on(
-            [ratio.change, anchor.change], self._for_ratio, [source, ratio, anchor], sides,
+            [ratio.change, anchor.change], self._for_ratio, [self.picture, ratio, anchor], [*sides, unit],
             show_progress="hidden", api_visibility="private",
         )  # fmt: skip
         gr.on(
-            [source.change, *(side.change for side in sides)], self._preview, [source, *sides], frame,
+            [control.change for control in (self.picture, *sides, unit)], self._preview,
+            [self.picture, *sides, unit], [frame, new_size],
             trigger_mode="always_last", show_progress="hidden", api_visibility="private",
         )  # fmt: skip
 
     def outpaint(
         self,
-        source: Any,
+        source: str | None,
         prompt: str,
         negative_prompt: str,
         left: int,
         up: int,
         right: int,
         down: int,
+        unit: str,
         strength: float,
         fill: str,
         steps: int,
@@ -104,13 +103,14 @@ class OutpaintTab:
         """Carry a picture on beyond its borders.
 
         Args:
-            source: the picture
+            source: a JPEG, PNG or WebP file
             prompt: what the whole shows
             negative_prompt: what to avoid
-            left: pixels to add at the left
-            up: pixels to add at the top
-            right: pixels to add at the right
-            down: pixels to add at the bottom
+            left: how much to add at the left
+            up: how much to add at the top
+            right: how much to add at the right
+            down: how much to add at the bottom
+            unit: pixels, or percent of the picture's width or height
             strength: 0 keeps the drawn-out edges, 1 starts anew
             fill: what the new part holds before: original (drawn-out edges), blur, noise or empty
             steps: denoising steps
@@ -120,12 +120,13 @@ class OutpaintTab:
             model: an id of the catalog; empty for the app's own
         """
         values = (
-            prompt, negative_prompt, left, up, right, down, strength, fill, steps, guidance_scale, sampler, seed, model,
+            prompt, negative_prompt, left, up, right, down, unit, strength, fill, steps, guidance_scale, sampler, seed,
+            model,
         )  # fmt: skip
         changes = dict(zip(INPUTS, values, strict=True))
 
         def work(watch: Watch) -> Any:
-            return self._pipeline.outpaint(_picture(source), changes, watch)
+            return self._pipeline.outpaint(self._read(source), changes, watch)
 
         for _, words, made in self._jobs.run(request, work):
             if not made:
@@ -134,21 +135,25 @@ class OutpaintTab:
             with saved(made) as paths:
                 yield paths[0], words
 
-    @said
-    def _for_ratio(self, source: Any, ratio: str | None, anchor: str) -> list[Any]:
-        if ratio is None or source is None:
-            return [gr.skip()] * 4
-        return list(outpaint.borders_for_ratio(Size(*source.size), RATIOS[ratio], ANCHORS[anchor]))
+    def _read(self, source: str | None) -> Picture:
+        return read_picture(source, self._pipeline.settings.server)
 
     @said
-    def _preview(self, source: Any, left: int, up: int, right: int, down: int) -> Any:
-        if source is None:
-            return None
-        borders = outpaint.Borders(left, up, right, down)
-        return outpaint.preview(to_rgb(source), borders)
+    def _for_ratio(self, source: str | None, ratio: str | None, anchor: str) -> list[Any]:
+        if ratio is None or not source:
+            return [gr.skip()] * 5
+        height, width = self._read(source).shape[:2]
+        return [*outpaint.borders_for_ratio(Size(width, height), RATIOS[ratio], ANCHORS[anchor]), "pixels"]
 
-
-def _picture(source: Any) -> Picture:
-    if source is None:
-        raise ArtflowError("no_picture", "There is no picture yet; drop one on the left.")
-    return to_rgb(source)
+    @said
+    def _preview(self, source: str | None, *amounts: Any) -> tuple[Any, str]:
+        """The new frame on a small copy, and how large it will be."""
+        if not source:
+            return None, ""
+        small, size, share = self._reduced(source)
+        names = ("left", "up", "right", "down", "unit")
+        params = self._pipeline.defaults(OutpaintParams, dict(zip(names, amounts, strict=True)))
+        borders = params.borders(size)
+        grown = Size(size.width + borders.left + borders.right, size.height + borders.up + borders.down)
+        shown = outpaint.preview(small, outpaint.Borders(*(round(border * share) for border in borders)))
+        return shown, f"{size} becomes {grown} pixels."

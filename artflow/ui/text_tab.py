@@ -11,6 +11,7 @@ from artflow.engine.sampling import SAMPLERS
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import ParamControls, examples, model_choice, prompt_box, said
 from artflow.ui.jobs import Jobs, saved, unknown_words
+from artflow.ui.send import from_gallery
 
 INPUTS = (
     "prompt", "negative_prompt", "steps", "guidance_scale", "width", "height", "sampler", "seed", "batch_count",
@@ -20,7 +21,10 @@ TYPING_SEED = 2  # while somebody types, a new seed each time would hide what th
 
 
 class TextTab:
-    """The tab and its two actions: ``text`` (also the API endpoint and MCP tool of that name) and ``typed``."""
+    """The tab and its two actions: ``text`` (also the API endpoint and MCP tool of that name) and ``typed``.
+
+    ``controls`` are there to be filled, by parameter name; ``send`` has the buttons to other tabs.
+    """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
@@ -53,10 +57,14 @@ class TextTab:
             with gr.Column(scale=3):
                 preview = gr.Image(label="Picture", format="jpeg", interactive=False, elem_id="artflow-text-preview")
                 status = gr.Markdown(elem_id="artflow-text-status")
-                gallery = gr.Gallery(label="Made", format="png", columns=4, elem_id="artflow-text-gallery")
+                gallery = gr.Gallery(
+                    label="Made", format="png", columns=4, type="filepath", object_fit="contain", height=420,
+                    elem_id="artflow-text-gallery",
+                )  # fmt: skip
+                self.send = from_gallery("text", gallery)
                 used_seed = gr.Number(label="Seed used", precision=0, interactive=False)
         inputs = [prompt, negative, steps, cfg, width, height, sampler, seed, count, model]
-        self.controls = dict(zip(INPUTS, inputs, strict=True))  # by parameter name, for those who fill them
+        self.controls = dict(zip(INPUTS, inputs, strict=True))
         generate.click(
             self.text, inputs, [gallery, used_seed, preview, status], api_name="text", concurrency_limit=None,
             show_progress="hidden",

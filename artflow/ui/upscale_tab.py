@@ -15,14 +15,18 @@ from artflow.modes.readback import carried_recipe
 from artflow.modes.tiles import Floats
 from artflow.modes.upscale import FACTORS, upscale, upscalers
 from artflow.pipeline import Pipeline, Watch
-from artflow.ui.files import PictureUpload, read_bytes, read_picture, saved_png
+from artflow.ui.files import PictureUpload, read_bytes, read_picture, result_place, saved_png
 from artflow.ui.jobs import Jobs
+from artflow.ui.send import SendTo
 
 COMPARED = 2048  # longest side of the pictures in the slider, which are for looking only
 
 
 class UpscaleTab:
-    """The tab and its action, ``upscale``. ``picture`` and ``result`` are for other tabs to send to and take from."""
+    """The tab and its action, ``upscale``.
+
+    ``picture`` takes pictures of other tabs, ``send`` has the buttons to them.
+    """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
@@ -44,12 +48,10 @@ class UpscaleTab:
                     label="Before and after", format="jpeg", interactive=False, buttons=["fullscreen"],
                     elem_id="artflow-upscale-slider",
                 )  # fmt: skip
-                self.result = gr.Image(
-                    label="Result", format="png", interactive=False, buttons=["download", "fullscreen"],
-                    elem_id="artflow-upscale-result",
-                )  # fmt: skip
+                result = result_place("artflow-upscale-result")
+                self.send = SendTo("upscale", result)
         run.click(
-            self.upscale, [self.picture, factor, upscaler], [self.result, compared, status], api_name="upscale",
+            self.upscale, [self.picture, factor, upscaler], [result, compared, status], api_name="upscale",
             concurrency_limit=2, show_progress="hidden",
         )  # fmt: skip
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")

@@ -1,0 +1,131 @@
+""" "Send to": a picture goes from the tab that made it to any other tab that takes one, with its recipe."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from artflow.errors import ArtflowError
+from artflow.images import Picture, decode
+from artflow.settings import ServerSettings
+from artflow.ui.controls import said
+from artflow.ui.files import PictureUpload, saved_png
+
+TAKERS = {  # the tabs that take a picture, in the page's order
+    "canvas": "Canvas",
+    "inpaint": "Inpaint",
+    "outpaint": "Outpaint",
+    "upscale": "Upscale",
+    "filters": "Filters",
+}
+MOST_RECIPE = 100_000  # characters of a recipe as JSON, which comes back from the browser
+
+Found = str | tuple[Picture, dict[str, Any]] | None  # a file of ours, or a picture and its recipe
+Find = Callable[..., Found]
+
+
+class SendTo:
+    """The buttons under a tab's result, one for each other tab; `connect` gives them their work."""
+
+    def __init__(
+        self, own: str, inputs: Component | Sequence[Component], find: Find = lambda path: path, js: str | None = None
+    ) -> None:
+        """``find`` makes the picture out of the values of ``inputs``; ``js`` gets those in the browser."""
+        self.inputs, self.find, self.js = inputs, find, js
+        self.buttons: dict[str, gr.Button] = {}
+        with gr.Row(elem_classes="artflow-send"):
+            for tab, title in TAKERS.items():
+                if tab != own:
+                    about: dict[str, Any] = {"size": "sm", "min_width": 80, "elem_id": f"artflow-{own}-to-{tab}"}
+                    self.buttons[tab] = gr.Button(f"→ {title}", **about)
+
+
+def from_live(mode: str, limits: ServerSettings) -> SendTo:
+    """Buttons under a live view: they take the frame that is shown at that moment."""
+
+    def find(snapshot: dict[str, Any] | None) -> Found:
+        return _read(snapshot, limits) if snapshot else None
+
+    shown = gr.JSON(visible=False)
+    return SendTo(mode, shown, find, f"async () => [await window.artflow.snapshot({json.dumps(mode)})]")
+
+
+def from_gallery(own: str, gallery: gr.Gallery) -> SendTo:
+    """Buttons under a gallery: they take the picture that is chosen, or the last one."""
+    chosen = gr.State(None)
+    private: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    gallery.select(_index, None, chosen, **private)
+    gallery.change(lambda: None, None, chosen, **private)
+
+    def find(pictures: list[tuple[str, str | None]] | None, index: int | None) -> Found:
+        return pictures[-1 if index is None else index][0] if pictures else None
+
+    return SendTo(own, [gallery, chosen], find)
+
+
+def _index(event: gr.SelectData) -> int:
+    return event.index
+
+
+def connect(senders: Sequence[SendTo], takers: Mapping[str, Component], tabs: gr.Tabs) -> None:
+    """Give every button its work: fill the other tab's place for pictures, and open that tab.
+
+    Args:
+        senders: the tabs' buttons
+        takers: the component that takes the picture, by tab; the canvas has none, it is filled in the browser
+        tabs: of the page
+    """
+    carrier = PictureUpload(visible="hidden")
+    for sender in senders:
+        for tab, button in sender.buttons.items():
+            place = takers.get(tab, carrier)
+            sent = button.click(
+                _sending(tab, sender.find), sender.inputs, [place, tabs], js=sender.js, show_progress="hidden",
+                api_visibility="private",
+            )  # fmt: skip
+            if place is carrier:
+                js = f"(file) => {{ window.artflow.loadPicture({json.dumps(tab)}, file.url); }}"
+                sent.success(None, carrier, None, js=js, api_visibility="private")
+
+
+def _sending(tab: str, find: Find) -> Callable[..., Iterator[tuple[str, Any]]]:
+    @said
+    def found(*values: Any) -> str | tuple[Picture, dict[str, Any]]:
+        picture = find(*values)
+        if picture is None:
+            raise ArtflowError("no_picture", "There is no picture to send yet.")
+        return picture
+
+    def send(*values: Any) -> Iterator[tuple[str, Any]]:
+        picture = found(*values)
+        if isinstance(picture, str):
+            yield picture, gr.Tabs(selected=tab)
+            return
+        frame, recipe = picture
+        with saved_png(frame, recipe, "artflow-frame.png") as path:
+            yield path, gr.Tabs(selected=tab)
+
+    return send
+
+
+def _read(snapshot: dict[str, Any], limits: ServerSettings) -> tuple[Picture, dict[str, Any]]:
+    """The live frame that the browser hands back, and its recipe.
+
+    Raises:
+        ArtflowError: ``bad_picture``, ``picture_too_large``.
+    """
+    try:
+        data = base64.b64decode(str(snapshot["image"]).partition(",")[2], validate=True)
+    except (KeyError, binascii.Error):
+        raise ArtflowError("bad_picture", "The frame that is shown could not be read.") from None
+    picture = decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_frame_bytes)
+    recipe = snapshot.get("recipe")
+    if not isinstance(recipe, dict) or len(json.dumps(recipe)) > MOST_RECIPE:
+        recipe = {}
+    return picture, recipe
