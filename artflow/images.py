@@ -133,7 +133,10 @@ def parameters_text(recipe: dict[str, Any]) -> str:
         "Seed": recipe.get("seed"),
         "Size": f"{recipe['width']}x{recipe['height']}" if {"width", "height"} <= recipe.keys() else None,
         "Model": recipe.get("model"),
-        "Denoising strength": recipe.get("strength"),
+        "Denoising strength": recipe.get("strength", recipe.get("hires_denoise")),
+        "Hires upscale": recipe.get("hires_scale"),
+        "Hires upscaler": recipe.get("hires_upscaler"),
+        "Hires steps": recipe.get("hires_steps"),
     }
     lines.append(", ".join(f"{name}: {value}" for name, value in facts.items() if value is not None))
     return "\n".join(lines)

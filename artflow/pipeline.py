@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from artflow.errors import ArtflowError
@@ -19,13 +19,15 @@ from artflow.shelf import Loading, Shelf
 
 if TYPE_CHECKING:
     from artflow.engine.engine import Engine
-    from artflow.engine.job import Made, Order, Progress
+    from artflow.engine.job import Made, Progress
     from artflow.engine.params import LiveParams
     from artflow.engine.runner import Runner
     from artflow.engine.session import LiveSession, Result
     from artflow.modes.live import LiveMode
     from artflow.modes.masks import Mask
     from artflow.modes.text import JobParams, TextParams
+    from artflow.modes.tiles import Floats
+    from artflow.modes.work import Run
 
 log = logging.getLogger(__name__)
 P = TypeVar("P", bound="JobParams")
@@ -38,24 +40,6 @@ class Watch:
     on_progress: Callable[[Progress], None] = lambda _: None
     on_loading: Callable[[Loading], None] = lambda _: None
     cancelled: threading.Event = field(default_factory=threading.Event)
-
-
-@dataclass(frozen=True)
-class Run:
-    """Makes the pictures of a request on a loaded model; a request may need several rounds."""
-
-    engine: Engine
-    runner: Runner
-    watch: Watch
-    about: Mapping[str, Any]  # for the log
-
-    def __call__(self, orders: Sequence[Order]) -> list[Made]:
-        from artflow.engine.job import Job
-
-        job = Job(self.runner, orders, self.watch.on_progress, self.watch.cancelled)
-        log.info("a job of %d pictures", len(orders), extra={"job": job.id, **self.about})
-        self.engine.add(job)
-        return job.wait()
 
 
 class Pipeline:
@@ -191,19 +175,27 @@ class Pipeline:
         return {"prompt": prompt} if self.settings.logging.prompts else {}
 
     def generate(self, changes: Mapping[str, Any], watch: Watch | None = None) -> list[Made]:
-        """Text to pictures; blocks until they are made. Fewer come back when it is cancelled.
+        """Text to pictures, enlarged and redrawn where HiresFix is asked for; blocks until they are made.
+
+        Fewer come back when it is cancelled.
 
         Raises:
             ArtflowError: bad parameters, ``busy`` where too many wait, or what went wrong on the way.
         """
-        from artflow.modes import text
+        from artflow.modes import redraw, text, upscale
 
-        params = self.defaults(text.TextParams, changes)
+        params, watch = self.defaults(text.TextParams, changes), watch or Watch()
+        longest = self.settings.server.max_size
+        upscale.check_upscaler(params.hires_upscaler)
 
         def work(run: Run) -> list[Made]:
-            return run(text.orders(params, run.runner, self.settings.server.max_size))
+            if params.hires_scale == 1:
+                return run(text.orders(params, run.runner, longest))
+            redraw.hires_size(params, run.runner, longest)  # refused before anything is drawn
+            made = run(text.orders(params, run.runner, longest))
+            return redraw.enlarged(made, params, run, partial(self._enlarge, watch), longest)
 
-        return self._job(params, work, watch or Watch())
+        return self._job(params, work, watch)
 
     def inpaint(
         self, picture: Picture, mask: Mask, changes: Mapping[str, Any], watch: Watch | None = None
@@ -216,13 +208,7 @@ class Pipeline:
         from artflow.modes import inpaint
 
         params = self.defaults(inpaint.InpaintParams, changes)
-
-        def work(run: Run) -> list[Made]:
-            planned = inpaint.plan(picture, mask, params, run.runner)
-            made = run([inpaint.order("inpaint", planned, params, run.runner)])
-            return [replace(m, picture=planned.finish(m.picture)) for m in made]
-
-        return self._job(params, work, watch or Watch())
+        return self._job(params, lambda run: inpaint.make(picture, mask, params, run), watch or Watch())
 
     def outpaint(self, picture: Picture, changes: Mapping[str, Any], watch: Watch | None = None) -> list[Made]:
         """The picture carried on beyond its borders, in passes (`artflow.modes.outpaint`); blocks as `generate` does.
@@ -230,24 +216,42 @@ class Pipeline:
         Raises:
             ArtflowError: bad parameters, ``no_border``, ``picture_too_large``, ``busy``.
         """
-        from artflow.modes import inpaint, outpaint
+        from artflow.modes import outpaint
 
         params = self.defaults(outpaint.OutpaintParams, changes)
         size = Size(picture.shape[1], picture.shape[0])
-        wanted = params.borders(size)
-        outpaint.check_borders(size, wanted, max_pixels=self.settings.server.max_pixels)
+        outpaint.check_borders(size, params.borders(size), max_pixels=self.settings.server.max_pixels)
+        return self._job(params, lambda run: outpaint.make(picture, params, run), watch or Watch())
 
-        def work(run: Run) -> list[Made]:
-            result, made = picture, []
-            for borders in outpaint.strides(size, wanted):
-                planned = outpaint.plan(result, borders, run.runner)
-                made = run([inpaint.order("outpaint", planned, params, run.runner)])
-                if not made:  # cancelled: half a picture is of no use
-                    return []
-                result = planned.finish(made[0].picture)
-            return [replace(m, picture=result) for m in made]
+    def upscale(self, picture: Picture, changes: Mapping[str, Any], watch: Watch | None = None) -> list[Made]:
+        """The picture enlarged and, at a strength above 0, redrawn by the model in tiles; blocks as `generate` does.
 
-        return self._job(params, work, watch or Watch())
+        Raises:
+            ArtflowError: bad parameters, ``picture_too_large``, ``unknown_upscaler``, ``not_installed``, ``busy``.
+        """
+        from artflow.engine.job import Made
+        from artflow.modes import redraw
+
+        params, watch = self.defaults(redraw.UpscaleParams, changes), watch or Watch()
+        larger = self._enlarge(watch, picture, params.factor, params.upscaler)
+        if larger is None:
+            return []
+        if params.strength == 0:
+            return [Made(larger, {"mode": "upscale"})]
+        return self._job(params, lambda run: redraw.in_tiles(larger, params, run), watch)
+
+    def _enlarge(self, watch: Watch, picture: Picture, factor: int, upscaler: str) -> Picture | None:
+        from artflow.engine.job import Progress
+        from artflow.modes.upscale import upscale
+
+        def progress(done: int, total: int) -> None:
+            watch.on_progress(Progress(0, 1, done, total, doing="Enlarging, tile"))
+
+        # A GPU belongs to the engine's thread, where live frames go in between two tiles.
+        def run(tile: Callable[[], Floats]) -> Floats:
+            return self.engine.call(tile).result() if self.device == "cuda" else tile()
+
+        return upscale(picture, factor, upscaler, progress, watch.cancelled, device=self.device, run=run)
 
     def defaults(self, kind: type[P], changes: Mapping[str, Any] | None = None) -> P:
         """A job's parameters: the text tab's defaults where the kind has them, then the changes.
@@ -273,8 +277,10 @@ class Pipeline:
                 watch.on_loading(loading)
                 if watch.cancelled.wait(0.1):
                     return []
+            from artflow.modes.work import Run
+
             about = {"model": loading.spec.id} | self._prompt_for_log(params.prompt)
-            return work(Run(self.engine, loading.runner.result(), watch, about))
+            return work(Run(self.engine, loading.runner.result(), watch.on_progress, watch.cancelled, about))
         finally:
             with self._lock:
                 self._jobs -= 1

@@ -21,13 +21,17 @@ PREVIEW_EVERY = 0.4  # seconds between step previews: a preview is a decode
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is: pictures done and in all, steps of the current one, and sometimes a preview of it."""
+    """How far a job is: pictures done and in all, steps of the current one, and sometimes a preview of it.
+
+    ``doing`` is what a step is called to people, so that they can tell the passes of a longer work.
+    """
 
     picture: int
     pictures: int
     step: int
     steps: int
     preview: Picture | None = None
+    doing: str = "Step"
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class Job:
         orders: Sequence[Order],
         on_progress: Callable[[Progress], None] = lambda _: None,
         cancelled: threading.Event | None = None,
+        doing: str = "Step",
     ) -> None:
         self.id = secrets.token_hex(4)  # for the log
         self.runner = runner
@@ -65,6 +70,7 @@ class Job:
         self.skipped_calls = 0  # model calls that went by without this job's row
         self._orders = list(orders)
         self._on_progress = on_progress
+        self._doing = doing
         self._flight: SamplerFlight | None = None
         self._finished = threading.Event()
         self._cancelled = cancelled or threading.Event()
@@ -141,4 +147,4 @@ class Job:
     def _report(self, preview: Picture | None) -> None:
         assert self._flight is not None
         done, total = len(self.made), len(self._orders)
-        self._on_progress(Progress(done, total, self._flight.step, self._flight.steps, preview))
+        self._on_progress(Progress(done, total, self._flight.step, self._flight.steps, preview, self._doing))

@@ -55,7 +55,8 @@ class SamplerFlight:
     With ``source`` (a clean latent) the first part of the steps is left out, as diffusers' img2img does: ``strength``
     0 to 1 is the share that is run. With ``mask`` too (shape (height, width) of the latent, 1 where to paint) only
     that part is made anew: elsewhere the noised source takes its place after each step, or a model with an inpaint
-    UNet is shown the mask and ``masked``, the latent of the picture without what is under it.
+    UNet is shown the mask and ``masked``, the latent of the picture without what is under it. ``noise`` of shape
+    (1, channels, height, width) takes the place of the seed's own.
 
     ``latent`` is float32 of shape (1, channels, height, width); ``preview`` is what the last step thinks the finished
     one will be, where its sampler says so.
@@ -78,6 +79,7 @@ class SamplerFlight:
         strength: float = 1.0,
         mask: torch.Tensor | None = None,
         masked: torch.Tensor | None = None,
+        noise: torch.Tensor | None = None,
     ) -> None:
         self._sampler = sampler
         self._positive, self._negative, self._size = positive, negative, size
@@ -85,7 +87,9 @@ class SamplerFlight:
         self._guided = guidance > 1 and not embedded_guidance
         # The generator stays on the CPU, so that a seed means the same picture on every device.
         self._generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn((1, *shape), generator=self._generator).to(device)
+        if noise is None:
+            noise = torch.randn((1, *shape), generator=self._generator)
+        noise = noise.to(device)
         sampler.set_timesteps(steps)
         self._times = sampler.timesteps
         takes_generator = "generator" in inspect.signature(sampler.step).parameters

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import torch
 from pydantic import Field
 
-from artflow.engine.job import Order
+from artflow.engine.job import Made, Order
 from artflow.engine.params import MAX_SEED
 from artflow.engine.runner import Runner
 from artflow.engine.sampling import SamplerFlight, make_sampler
@@ -29,6 +29,7 @@ from artflow.modes.masks import (
     whole,
 )
 from artflow.modes.text import JobParams
+from artflow.modes.work import Run
 
 Fill = Literal["original", "blur", "noise", "empty"]
 
@@ -79,6 +80,17 @@ def plan(picture: Picture, mask: Mask, params: InpaintParams, runner: Runner) ->
     area = around(mask, params.padding + params.feather, native) if params.only_masked else whole(picture)
     extent = extent_for(area.size, native, runner.model.vae_scale)
     return Inpainting(picture, mask, area, extent, params.feather)
+
+
+def make(picture: Picture, mask: Mask, params: InpaintParams, run: Run) -> list[Made]:
+    """The picture with what the mask covers made anew.
+
+    Raises:
+        ArtflowError: ``empty_mask``, ``bad_mask``, or what went wrong on the way.
+    """
+    planned = plan(picture, mask, params, run.runner)
+    made = run([order("inpaint", planned, params, run.runner)])
+    return [replace(m, picture=planned.finish(m.picture)) for m in made]
 
 
 def order(mode: str, work: Inpainting, params: PaintParams, runner: Runner) -> Order:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
 from pydantic import Field
 
+from artflow.engine.job import Made
 from artflow.engine.runner import Runner
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size
-from artflow.modes.inpaint import Inpainting, PaintParams
+from artflow.modes.inpaint import Inpainting, PaintParams, order
 from artflow.modes.masks import around, extent_for
+from artflow.modes.work import Run
 
 Anchor = Literal["left", "centre", "right"]
 Unit = Literal["pixels", "percent"]
@@ -136,3 +139,18 @@ def plan(picture: Picture, borders: Borders, runner: Runner) -> Inpainting:
     native = Size(spec.width, spec.height)
     area = around(mask, max(borders), native)
     return Inpainting(canvas, mask, area, extent_for(area.size, native, runner.model.vae_scale), feather=0)
+
+
+def make(picture: Picture, params: OutpaintParams, run: Run) -> list[Made]:
+    """The picture carried on beyond its borders, in passes; none when cancelled, since half of it is of no use."""
+    borders = params.borders(Size(picture.shape[1], picture.shape[0]))
+    result, made = picture, list[Made]()
+    passes = list(strides(Size(picture.shape[1], picture.shape[0]), borders))
+    for number, step in enumerate(passes, 1):
+        planned = plan(result, step, run.runner)
+        about = f"Pass {number} of {len(passes)}, step" if len(passes) > 1 else "Step"
+        made = run([order("outpaint", planned, params, run.runner)], about)
+        if not made:
+            return []
+        result = planned.finish(made[0].picture)
+    return [replace(m, picture=result) for m in made]

@@ -28,8 +28,11 @@ EXIF_DESCRIPTION = 0x010E
 
 A1111_NAMES = {
     "steps": "steps", "cfg scale": "guidance_scale", "seed": "seed", "model": "model", "sampler": "sampler",
-    "denoising strength": "strength",
+    "denoising strength": "strength", "hires upscale": "hires_scale", "hires upscaler": "hires_upscaler",
+    "hires steps": "hires_steps",
 }  # fmt: skip
+WHOLE = {"steps", "seed", "width", "height", "hires_steps"}
+FRACTIONS = {"guidance_scale", "strength", "hires_scale", "hires_denoise"}
 # Their samplers are many; these are the ones whose method is one of ours, whatever the schedule of noise.
 SAMPLERS = {
     "euler": "Euler", "euler a": "Euler a", "euler ancestral": "Euler a", "ddim": "DDIM", "lcm": "LCM",
@@ -161,6 +164,8 @@ def _a1111(texts: Mapping[str, str]) -> ReadBack | None:
             values |= {"width": size[1], "height": size[2]}
         else:
             unknown[key] = value
+    if "hires_scale" in values and "strength" in values:
+        values["hires_denoise"] = values.pop("strength")  # one name for both there
     return _named("A1111", values, unknown)
 
 
@@ -178,8 +183,8 @@ def _named(source: str, values: Mapping[str, Any], unknown: Mapping[str, Any]) -
     good: dict[str, Any] = {}
     bad = dict(unknown)
     for name, value in values.items():
-        if name in ("steps", "seed", "width", "height", "guidance_scale", "strength"):
-            number = _number(value, whole=name not in ("guidance_scale", "strength"))
+        if name in WHOLE | FRACTIONS:
+            number = _number(value, whole=name in WHOLE)
             (good if number is not None else bad)[name] = value if number is None else number
         elif name == "sampler":
             ours = SAMPLERS.get(str(value).lower().replace("_", " "))

@@ -59,6 +59,22 @@ class TextParams(JobParams):
     width: int = Field(512, ge=16, le=8192, title="Width")
     height: int = Field(512, ge=16, le=8192, title="Height")
     batch_count: int = Field(1, ge=1, le=16, title="Pictures")
+    hires_scale: float = Field(1, ge=1, le=4, title="Enlarge", description="1: off")
+    hires_upscaler: str = Field("span", title="Upscaler")
+    hires_steps: int = Field(0, ge=0, le=150, title="Steps of the second pass", description="0: as many as the first")
+    hires_denoise: float = Field(0.5, ge=0.05, le=1, title="Redraw", description="how much the second pass changes")
+
+    @property
+    def hires(self) -> dict[str, Any]:
+        """What a picture of the second pass (HiresFix) says of it, beside the recipe of the first."""
+        return self.model_dump(include=HIRES)
+
+    def recipe(self, mode: str, runner: Runner, seed: int) -> dict[str, Any]:
+        """What a picture of the first pass says of itself."""
+        return {k: v for k, v in super().recipe(mode, runner, seed).items() if k not in HIRES}
+
+
+HIRES = {"hires_scale", "hires_upscaler", "hires_steps", "hires_denoise"}
 
 
 def defaults(spec: ModelSpec, generation: dict[str, Any]) -> TextParams:

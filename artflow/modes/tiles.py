@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,15 +55,26 @@ class Tiling:
         return np.clip(ramp, 0, 1)
 
 
+class Tile(NamedTuple):
+    """A part of a picture, and the row and column where it begins."""
+
+    picture: Picture
+    at: tuple[int, int]
+
+
+class Cancelled(Exception):
+    """Raised out of the work on tiles where nobody waits for it any more."""
+
+
 def tiled(
-    picture: Picture, scale: int, enlarge: Callable[[Picture], Floats], tiling: Tiling, after_tile: Callable[[], None]
+    picture: Picture, scale: int, enlarge: Callable[[Tile], Floats], tiling: Tiling, after_tile: Callable[[], None]
 ) -> Picture:
     """The picture enlarged tile by tile. Holds one row of tiles in floating point, so memory is that of the result.
 
     Args:
         picture: any size
         scale: whole number by which ``enlarge`` enlarges
-        enlarge: a part of the picture to values from 0 to 255, ``[height * scale, width * scale, 3]``
+        enlarge: a tile to values from 0 to 255, ``[height * scale, width * scale, 3]``
         tiling: how large the tiles are
         after_tile: called when one is done; what it raises ends the work
     """
@@ -75,7 +86,7 @@ def tiled(
     total = np.zeros((size * scale, 1, 1), np.float32)
     for i, y in enumerate(rows):
         weights = tiling.weights(y, size, height, scale)[:, None, None]
-        band += weights * _row(picture[y : y + size], scale, enlarge, tiling, after_tile)
+        band += weights * _row(picture[y : y + size], y, scale, enlarge, tiling, after_tile)
         total += weights
         done = ((rows[i + 1] if i + 1 < len(rows) else height) - y) * scale
         result[y * scale : y * scale + done] = _rounded(band[:done] / total[:done])
@@ -87,9 +98,14 @@ def tiled(
 
 
 def _row(
-    strip: Picture, scale: int, enlarge: Callable[[Picture], Floats], tiling: Tiling, after_tile: Callable[[], None]
+    strip: Picture,
+    y: int,
+    scale: int,
+    enlarge: Callable[[Tile], Floats],
+    tiling: Tiling,
+    after_tile: Callable[[], None],
 ) -> Floats:
-    """One row of tiles, blended into each other."""
+    """One row of tiles, blended into each other; it begins at row ``y`` of the picture."""
     height, width = strip.shape[:2]
     size = min(tiling.side, width)
     summed = np.zeros((height * scale, width * scale, 3), np.float32)
@@ -97,7 +113,7 @@ def _row(
     for x in tiling.starts(width):
         weights = tiling.weights(x, size, width, scale)[None, :, None]
         part = np.s_[:, x * scale : (x + size) * scale]
-        summed[part] += weights * enlarge(strip[:, x : x + size])
+        summed[part] += weights * enlarge(Tile(strip[:, x : x + size], (y, x)))
         total[part] += weights
         after_tile()
     summed /= total

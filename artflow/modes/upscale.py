@@ -23,7 +23,7 @@ from PIL import Image
 
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size
-from artflow.modes.tiles import Floats, Tiling, tiled
+from artflow.modes.tiles import Cancelled, Floats, Tile, Tiling, tiled
 
 if TYPE_CHECKING:
     import torch
@@ -115,7 +115,7 @@ def upscale(
         done += 1
         on_progress(done, total)
         if stop.is_set():
-            raise _Cancelled
+            raise Cancelled
 
     try:
         on_progress(0, total)
@@ -123,7 +123,7 @@ def upscale(
             if stop.is_set():
                 return None
             picture = tiled(picture, network.scale, partial(_run_on, run, network), tiling, after_tile)
-    except _Cancelled:
+    except Cancelled:
         return None
     if picture.shape[:2] != (size.height, size.width):
         picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
@@ -131,12 +131,8 @@ def upscale(
     return picture
 
 
-def _run_on(run: Run, network: Network, part: Picture) -> Floats:
-    return run(lambda: network(part))
-
-
-class _Cancelled(Exception):
-    """Raised out of the work between two tiles."""
+def _run_on(run: Run, network: Network, tile: Tile) -> Floats:
+    return run(lambda: network(tile.picture))
 
 
 def _checked_size(picture: Picture, factor: Any) -> Size:
@@ -180,16 +176,25 @@ def plan(factor: int, available: dict[int, Network]) -> list[Network]:
     return steps or [available[max(available)]]
 
 
+def check_upscaler(upscaler: Any) -> None:
+    """Refuse what is no upscaler.
+
+    Raises:
+        ArtflowError: ``unknown_upscaler``, naming those there are.
+    """
+    known = upscalers()
+    if not isinstance(upscaler, str) or upscaler not in known:
+        sentence = f"There is no upscaler {str(upscaler)[:60]!r}; there are: {', '.join(known)}."
+        raise ArtflowError("unknown_upscaler", sentence)
+
+
 def networks(upscaler: str, device: str) -> dict[int, Network]:
     """The networks of an upscaler by their scale, loaded.
 
     Raises:
         ArtflowError: ``unknown_upscaler``, ``not_installed``, ``bad_upscaler``.
     """
-    known = upscalers()
-    if not isinstance(upscaler, str) or upscaler not in known:
-        sentence = f"There is no upscaler {str(upscaler)[:60]!r}; there are: {', '.join(known)}."
-        raise ArtflowError("unknown_upscaler", sentence)
+    check_upscaler(upscaler)
     if upscaler == "span":
         from artflow.models.span import SCALES, load_span
 

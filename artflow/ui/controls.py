@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from artflow.errors import ArtflowError
 from artflow.modes.params import input_schema
+from artflow.modes.upscale import upscalers
 from artflow.pipeline import Pipeline
 
 
@@ -35,6 +36,11 @@ def model_choice(pipeline: Pipeline) -> gr.Dropdown:
     """The models of the catalog; one that is not here yet is downloaded when it is first asked for."""
     choices = [(spec.title, "" if spec is pipeline.spec else spec.id) for spec in pipeline.choices]
     return gr.Dropdown(choices, value="", label="Model")
+
+
+def upscaler_choice(label: str) -> gr.Dropdown:
+    """The upscalers there are when the app starts."""
+    return gr.Dropdown([(title, name) for name, title in upscalers().items()], value="span", label=label)
 
 
 class ParamControls:

@@ -77,7 +77,7 @@ def _events(work: Callable[[Watch], list[Made]], cancelled: threading.Event) -> 
 
     def progress(p: Progress) -> None:
         number = f", picture {p.picture + 1} of {p.pictures}" if p.pictures > 1 else ""
-        events.put((p.preview, f"Step {p.step} of {p.steps}{number}"))
+        events.put((p.preview, f"{p.doing} {p.step} of {p.steps}{number}"))
 
     def run() -> None:
         try:

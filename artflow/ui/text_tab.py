@@ -9,13 +9,13 @@ import gradio as gr
 
 from artflow.engine.sampling import SAMPLERS
 from artflow.pipeline import Pipeline
-from artflow.ui.controls import ParamControls, examples, model_choice, prompt_box, said
+from artflow.ui.controls import ParamControls, examples, model_choice, prompt_box, said, upscaler_choice
 from artflow.ui.jobs import Jobs, saved, unknown_words
 from artflow.ui.send import from_gallery
 
 INPUTS = (
     "prompt", "negative_prompt", "steps", "guidance_scale", "width", "height", "sampler", "seed", "batch_count",
-    "model",
+    "model", "hires_scale", "hires_upscaler", "hires_steps", "hires_denoise",
 )  # fmt: skip
 TYPING_SEED = 2  # while somebody types, a new seed each time would hide what the words do
 
@@ -54,6 +54,12 @@ class TextTab:
                     sampler = gr.Dropdown(list(SAMPLERS), value=defaults.sampler, label="Sampler")
                     seed, count = controls.add_seed(), controls.add("batch_count")
                 model = model_choice(self._pipeline)
+                with gr.Accordion("HiresFix: a larger picture, drawn in two passes", open=False):
+                    with gr.Row():
+                        hires = [controls.add("hires_scale", step=0.25, elem_id="artflow-hires-scale")]
+                        hires.append(upscaler_choice("Upscaler"))
+                    with gr.Row():
+                        hires += [controls.add("hires_steps", maximum=50), controls.add("hires_denoise")]
             with gr.Column(scale=3):
                 preview = gr.Image(label="Picture", format="jpeg", interactive=False, elem_id="artflow-text-preview")
                 status = gr.Markdown(elem_id="artflow-text-status")
@@ -63,7 +69,7 @@ class TextTab:
                 )  # fmt: skip
                 self.send = from_gallery("text", gallery)
                 used_seed = gr.Number(label="Seed used", precision=0, interactive=False)
-        inputs = [prompt, negative, steps, cfg, width, height, sampler, seed, count, model]
+        inputs = [prompt, negative, steps, cfg, width, height, sampler, seed, count, model, *hires]
         self.controls = dict(zip(INPUTS, inputs, strict=True))
         generate.click(
             self.text, inputs, [gallery, used_seed, preview, status], api_name="text", concurrency_limit=None,
@@ -87,6 +93,10 @@ class TextTab:
         seed: int,
         batch_count: int,
         model: str,
+        hires_scale: float,
+        hires_upscaler: str,
+        hires_steps: int,
+        hires_denoise: float,
         request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
         """Make pictures from a text.
@@ -102,10 +112,15 @@ class TextTab:
             seed: -1 for a random one
             batch_count: how many pictures; each has the seed plus its number
             model: an id of the catalog; empty for the app's own
+            hires_scale: 1 to 4; above 1 the picture is enlarged so much and redrawn in a second pass (HiresFix)
+            hires_upscaler: span, lanczos, or the name of a file in the folder of upscalers
+            hires_steps: of the second pass; 0 for as many as in the first
+            hires_denoise: how much the second pass changes, 0.05 to 1
         """
         changes = self._changes(
-            prompt, negative_prompt, steps, guidance_scale, width, height, sampler, seed, batch_count, model
-        )
+            prompt, negative_prompt, steps, guidance_scale, width, height, sampler, seed, batch_count, model,
+            hires_scale, hires_upscaler, hires_steps, hires_denoise,
+        )  # fmt: skip
         for picture, words, made in self._jobs.run(request, lambda watch: self._pipeline.generate(changes, watch)):
             shown = gr.skip() if picture is None else picture
             if not made:
@@ -119,7 +134,7 @@ class TextTab:
         """The picture of what is typed so far: one picture, the seed held still."""
         if not follow or not prompt.strip():
             return gr.skip(), gr.skip()
-        changes = self._changes(prompt, *rest) | {"batch_count": 1}
+        changes = self._changes(prompt, *rest) | {"batch_count": 1, "hires_scale": 1}
         if changes["seed"] == -1:
             changes["seed"] = TYPING_SEED
         made = self._pipeline.generate(changes)

@@ -1,24 +1,30 @@
-"""The upscale tab: a picture made larger, tile by tile."""
+"""The upscale tab: a picture made larger, tile by tile, and redrawn by the model where asked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 import numpy as np
 from PIL import Image
 
-from artflow.engine.job import Made, Progress
+from artflow.engine.job import Made
 from artflow.images import Picture
 from artflow.modes.readback import carried_recipe
-from artflow.modes.tiles import Floats
-from artflow.modes.upscale import FACTORS, upscale, upscalers
+from artflow.modes.redraw import UpscaleParams
+from artflow.modes.upscale import FACTORS
 from artflow.pipeline import Pipeline, Watch
+from artflow.ui.controls import ParamControls, examples, job_settings, prompt_box, upscaler_choice
 from artflow.ui.files import PictureUpload, read_bytes, read_picture, result_place, saved_png
 from artflow.ui.jobs import Jobs
 from artflow.ui.send import SendTo
 
+INPUTS = (
+    "factor", "upscaler", "strength", "prompt", "negative_prompt", "steps", "guidance_scale", "sampler", "seed",
+    "model",
+)  # fmt: skip
 COMPARED = 2048  # longest side of the pictures in the slider, which are for looking only
 
 
@@ -34,15 +40,20 @@ class UpscaleTab:
         self._build()
 
     def _build(self) -> None:
+        controls = ParamControls(self._pipeline.defaults(UpscaleParams))
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 self.picture = PictureUpload(elem_id="artflow-upscale-picture", height=320)
-                factor = gr.Radio([(f"{f}x", f) for f in FACTORS], value=2, label="How much larger")
-                upscaler = gr.Dropdown(self._choices(), value="span", label="Upscaler")
+                controls.built["factor"] = gr.Radio([(f"{f}x", f) for f in FACTORS], value=2, label="How much larger")
+                controls.built["upscaler"] = upscaler_choice("Upscaler")
+                controls.add("strength", elem_id="artflow-upscale-strength")
+                prompt = controls.built["prompt"] = prompt_box(self._pipeline, "", placeholder="for what is redrawn")
                 with gr.Row():
                     run = gr.Button("Upscale", variant="primary", elem_id="artflow-upscale-run")
                     stop = gr.Button("Cancel", elem_id="artflow-upscale-cancel")
                 status = gr.Markdown(elem_id="artflow-upscale-status")
+                examples(self._pipeline, prompt)
+                job_settings(self._pipeline, controls)
             with gr.Column(scale=3, min_width=300):
                 compared = gr.ImageSlider(
                     label="Before and after", format="jpeg", interactive=False, buttons=["fullscreen"],
@@ -51,38 +62,56 @@ class UpscaleTab:
                 result = result_place("artflow-upscale-result")
                 self.send = SendTo("upscale", result)
         run.click(
-            self.upscale, [self.picture, factor, upscaler], [result, compared, status], api_name="upscale",
-            concurrency_limit=2, show_progress="hidden",
+            self.upscale, [self.picture, *(controls.built[name] for name in INPUTS)], [result, compared, status],
+            api_name="upscale", concurrency_limit=2, show_progress="hidden",
         )  # fmt: skip
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
 
-    @staticmethod
-    def _choices() -> list[tuple[str, str]]:
-        return [(title, name) for name, title in upscalers().items()]
-
     def upscale(
-        self, picture: str | None, factor: int, upscaler: str, request: gr.Request
+        self,
+        picture: str | None,
+        factor: int,
+        upscaler: str,
+        strength: float,
+        prompt: str,
+        negative_prompt: str,
+        steps: int,
+        guidance_scale: float,
+        sampler: str,
+        seed: int,
+        model: str,
+        request: gr.Request,
     ) -> Iterator[tuple[Any, Any, str]]:
-        """Make a picture larger.
+        """Make a picture larger, and let the model add detail to it.
 
         Args:
             picture: a JPEG, PNG or WebP file
             factor: 2, 3, 4 or 8 times
             upscaler: span, lanczos, or the name of a file in the folder of upscalers
+            strength: how much the model redraws the result, in tiles: 0 not at all, 0.3 adds detail
+            prompt: what is redrawn shows
+            negative_prompt: what to avoid
+            steps: denoising steps of each tile
+            guidance_scale: how strictly the prompt is followed; 1 is off
+            sampler: Euler, Euler a, DPM++ 2M Karras, UniPC, DDIM or LCM
+            seed: -1 for a random one
+            model: an id of the catalog; empty for the app's own
         """
+        values = (
+            factor, upscaler, strength, prompt, negative_prompt, steps, guidance_scale, sampler, seed, model,
+        )  # fmt: skip
+        changes = dict(zip(INPUTS, values, strict=True))
+        about = {"upscale": {"factor": factor, "upscaler": upscaler, "strength": strength}}
         original: Picture | None = None
 
         def work(watch: Watch) -> list[Made]:
             nonlocal original
             original = read_picture(picture, self._pipeline.settings.server)
-            made = self._upscaled(original, factor, upscaler, watch)
-            if made is None:
-                return []
             recipe = {"mode": "upscale"} | carried_recipe(read_bytes(picture))
-            return [Made(made, recipe | {"upscale": {"factor": factor, "upscaler": upscaler}})]
+            made = self._pipeline.upscale(original, changes, watch)
+            return [replace(m, recipe=recipe | m.recipe | about) for m in made]
 
         for _, words, made in self._jobs.run(request, work):
-            words = words.replace("Step", "Tile")
             if not made or original is None:
                 yield gr.skip(), gr.skip(), words
                 continue
@@ -90,18 +119,6 @@ class UpscaleTab:
             with saved_png(result.picture, result.recipe, f"artflow-{factor}x.png") as path:
                 height, width = result.picture.shape[:2]
                 yield path, _compared(original, result.picture), f"{words} {width} x {height} pixels."
-
-    def _upscaled(self, picture: Picture, factor: int, upscaler: str, watch: Watch) -> Picture | None:
-        pipeline = self._pipeline
-
-        def progress(done: int, total: int) -> None:
-            watch.on_progress(Progress(0, 1, done, total))
-
-        # A GPU belongs to the engine's thread, where live frames go in between two tiles.
-        def run(tile: Callable[[], Floats]) -> Floats:
-            return pipeline.engine.call(tile).result() if pipeline.device == "cuda" else tile()
-
-        return upscale(picture, factor, upscaler, progress, watch.cancelled, device=pipeline.device, run=run)
 
 
 def _compared(before: Picture, after: Picture) -> tuple[Picture, Picture]:

@@ -8,6 +8,8 @@ import pytest
 from gradio_client import Client
 from playwright.sync_api import Page
 
+from tests.support.shown import picture_of
+
 # The mean colour of the result's upper left corner, where icons on a plain background leave the background free.
 CORNER = """(mode) => {
   const canvas = document.querySelector(`.af-${mode} .af-result .af-picture`);
@@ -113,3 +115,14 @@ def test_the_client_and_the_tools_can_call_text(app_url: str) -> None:
     assert seed == 7 and len(gallery) == 1
     schema = client.view_api(return_format="dict")
     assert "/text" in schema["named_endpoints"]
+
+
+def test_hires_fix_makes_it_larger_in_two_passes(tab: Callable[[str], Page]) -> None:
+    page = tab("Text")
+    page.get_by_text("HiresFix: a larger picture").click()
+    scale = page.get_by_label("number input for Enlarge")
+    scale.fill("2")
+    scale.press("Tab")
+    page.locator("#artflow-generate").click()
+    page.wait_for_function(SAYS, arg="Made", timeout=LONG)
+    assert picture_of(page, "#artflow-text-preview img").shape == (256, 256, 3)

@@ -28,7 +28,7 @@ def test_upscale_and_compare(tab, photo: Path, tmp_path: Path) -> None:
     expect(page.locator(STATUS)).to_contain_text("480 x 320 pixels", timeout=60_000)
     made = file_of(page, "#artflow-upscale-result img")
     assert made.size == (480, 320)
-    assert json.loads(made.info["artflow"])["upscale"] == {"factor": 4, "upscaler": "span"}
+    assert json.loads(made.info["artflow"])["upscale"] == {"factor": 4, "upscaler": "span", "strength": 0}
     assert np.abs(np.asarray(made).astype(int) - np.asarray(Image.open(photo))).mean() < 6
     expect(page.locator("#artflow-upscale-slider img")).to_have_count(2)
 
@@ -39,7 +39,7 @@ def test_cancel(tab, photo: Path) -> None:
     page.wait_for_selector("#artflow-upscale-picture img")
     page.get_by_role("radio", name="8x").check()
     page.click("#artflow-upscale-run")
-    expect(page.locator(STATUS)).to_contain_text("Tile 1 of", timeout=60_000)
+    expect(page.locator(STATUS)).to_contain_text("tile 1 of", timeout=60_000)
     page.click("#artflow-upscale-cancel")
     expect(page.locator(STATUS)).to_contain_text("Cancelled", timeout=30_000)
 
@@ -53,3 +53,18 @@ def test_the_endpoint(app_url: str, photo: Path) -> None:
             client.predict(handle_file(photo), *values, api_name="/upscale")
     with pytest.raises(AppError, match="Choose a picture first"):
         client.predict(None, 2, "span", api_name="/upscale")
+
+
+def test_the_model_redraws_it_in_tiles(tab, photo: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small.png"
+    Image.open(photo).resize((120, 80)).save(small)
+    page = tab("Upscale")
+    page.set_input_files("#artflow-upscale-picture input[type=file]", small)
+    page.wait_for_selector("#artflow-upscale-picture img")
+    strength = page.get_by_label("number input for Redraw with the model")
+    strength.fill("0.3")
+    strength.press("Tab")
+    page.click("#artflow-upscale-run")
+    expect(page.locator(STATUS)).to_contain_text("240 x 160 pixels", timeout=60_000)
+    recipe = json.loads(file_of(page, "#artflow-upscale-result img").info["artflow"])
+    assert recipe["upscale"]["strength"] == 0.3 and recipe["seed"] >= 0

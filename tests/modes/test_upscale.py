@@ -20,7 +20,7 @@ from artflow.errors import ArtflowError
 from artflow.images import Picture
 from artflow.models.span import Span, load_span
 from artflow.modes import upscale as upscale_module
-from artflow.modes.tiles import Tiling, seams, tiled
+from artflow.modes.tiles import Tile, Tiling, seams, tiled
 from artflow.modes.upscale import FACTORS, Network, plan, upscale, upscalers
 from tests.support.live import difference, noisy
 
@@ -55,9 +55,13 @@ def test_tiles_cover_everything(length: int) -> None:
 def test_tiling_alone_changes_nothing(shape: tuple[int, int]) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     done = []
-    made = tiled(
-        picture, 2, lambda p: p.repeat(2, 0).repeat(2, 1).astype(np.float32), SMALL, lambda: done.append(1)
-    )
+
+    def doubled(tile: Tile) -> np.ndarray:
+        y, x = tile.at
+        assert np.array_equal(tile.picture, picture[y : y + len(tile.picture), x : x + tile.picture.shape[1]])
+        return tile.picture.repeat(2, 0).repeat(2, 1).astype(np.float32)
+
+    made = tiled(picture, 2, doubled, SMALL, lambda: done.append(1))
     assert np.array_equal(made, picture.repeat(2, 0).repeat(2, 1))
     assert len(done) == SMALL.count(*shape)
 
@@ -66,7 +70,7 @@ def test_tiling_alone_changes_nothing(shape: tuple[int, int]) -> None:
 def test_no_seam_shows(scale: int) -> None:
     picture, span = crop(150, 190), network(scale)
     whole = np.clip(np.rint(span(picture)), 0, 255).astype(np.uint8)
-    made = tiled(picture, scale, span, SMALL, lambda: None)
+    made = tiled(picture, scale, lambda tile: span(tile.picture), SMALL, lambda: None)
     assert difference(made, whole) <= 1  # rounding
     for part in seams(SMALL, 190, scale):
         assert difference(made[:, part], whole[:, part]) <= 1
@@ -75,7 +79,8 @@ def test_no_seam_shows(scale: int) -> None:
 def test_tiles_without_trimming_would_show_seams() -> None:
     picture, span = crop(150, 190), network(2)
     whole = np.clip(np.rint(span(picture)), 0, 255).astype(np.uint8)
-    assert difference(tiled(picture, 2, span, Tiling(96, trim=0, fade=1), lambda: None), whole) > 5
+    badly = Tiling(96, trim=0, fade=1)
+    assert difference(tiled(picture, 2, lambda tile: span(tile.picture), badly, lambda: None), whole) > 5
 
 
 # -- upscaling ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,143 @@
+"""Redraw: a picture goes through the model again, a little: whole (HiresFix) or in tiles (diffusion upscale).
+
+Low strength keeps what the picture shows and lets the model add what a larger picture has room for.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from pydantic import Field
+
+from artflow.engine.job import Made, Order
+from artflow.engine.params import MAX_SEED
+from artflow.engine.runner import Runner
+from artflow.engine.sampling import SamplerFlight, make_sampler
+from artflow.errors import ArtflowError
+from artflow.images import Picture, Size
+from artflow.modes.masks import resized
+from artflow.modes.text import JobParams, TextParams
+from artflow.modes.tiles import Cancelled, Floats, Tile, Tiling, tiled
+from artflow.modes.upscale import FACTORS
+from artflow.modes.work import Run
+
+Enlarge = Callable[[Picture, int, str], Picture | None]  # by a factor, with an upscaler; None when cancelled
+
+
+class UpscaleParams(JobParams):
+    """What may be asked of upscale; all but the first two count only where the model redraws."""
+
+    factor: int = Field(2, title="How much larger", json_schema_extra={"enum": list(FACTORS)})
+    upscaler: str = Field("span", title="Upscaler")
+    strength: float = Field(0, ge=0, le=1, title="Redraw with the model", description="0: not at all; 0.3 adds detail")
+
+
+def enlarged(made: Sequence[Made], params: TextParams, run: Run, enlarge: Enlarge, max_size: int) -> list[Made]:
+    """HiresFix: each picture enlarged, and redrawn at its new size. Those not reached by a cancel stay as they were.
+
+    Raises:
+        ArtflowError: ``bad_size`` where the enlarged picture would be over ``max_size`` pixels long.
+    """
+    finished: list[Made] = []
+    for one in made:
+        size = hires_size(params, run.runner, max_size)
+        larger = enlarge(one.picture, next(f for f in FACTORS if f >= params.hires_scale), params.hires_upscaler)
+        if larger is None:
+            break
+        seed = int(one.recipe["seed"])
+        flight = partial(
+            _flight, params=params, picture=resized(larger, size), seed=seed, strength=params.hires_denoise,
+            steps=params.hires_steps or params.steps,
+        )  # fmt: skip
+        number = f"Picture {len(finished) + 1}, second" if len(made) > 1 else "Second"
+        again = run([Order(one.recipe | params.hires, flight)], f"{number} pass, step")
+        if not again:
+            break
+        finished += again
+    return finished + list(made[len(finished) :])
+
+
+def hires_size(params: TextParams, runner: Runner, max_size: int) -> Size:
+    """The size of the second pass: the first one's, enlarged, as the model can make it.
+
+    Raises:
+        ArtflowError: ``bad_size``.
+    """
+    first = Size(params.width, params.height)
+    size = first.scaled(params.hires_scale, runner.model.vae_scale)
+    if max(size) > max_size:
+        sentence = f"{first} enlarged {params.hires_scale:g} times is {size}; {max_size} pixels a side are allowed."
+        raise ArtflowError("bad_size", sentence)
+    return size
+
+
+def in_tiles(picture: Picture, params: UpscaleParams, run: Run) -> list[Made]:
+    """Diffusion upscale: the (enlarged) picture redrawn in tiles of the model's own size; none when cancelled.
+
+    All tiles are cut out of one field of noise, so that neighbours draw the same in what they share, and fade into
+    each other there.
+    """
+    runner = run.runner
+    seed = secrets.randbelow(MAX_SEED + 1) if params.seed == -1 else params.seed
+    scale = runner.model.vae_scale
+    height, width = picture.shape[:2]
+    padded = cv2.copyMakeBorder(picture, 0, -height % scale, 0, -width % scale, cv2.BORDER_REPLICATE)
+    tiling = tiling_for(runner)
+    total, done = tiling.count(*padded.shape[:2]), 0
+    channels, *field = runner.latent_shape(Size(padded.shape[1], padded.shape[0]))
+    noise = torch.randn((1, channels, *field), generator=torch.Generator().manual_seed(seed))
+    recipe = params.recipe("upscale", runner, seed) | {"width": width, "height": height}
+
+    def redrawn(tile: Tile) -> Floats:
+        rows, columns = (slice(at // scale, (at + side) // scale) for at, side in zip(tile.at, tile.picture.shape))
+        flight = partial(
+            _flight, params=params, picture=tile.picture, seed=seed, strength=params.strength, steps=params.steps,
+            noise=noise[..., rows, columns],
+        )  # fmt: skip
+        made = run([Order(recipe, flight)], f"Tile {done + 1} of {total}, step")
+        if not made:
+            raise Cancelled
+        return made[0].picture.astype(np.float32)
+
+    def after_tile() -> None:
+        nonlocal done
+        done += 1
+
+    try:
+        result = tiled(padded, 1, redrawn, tiling, after_tile)
+    except Cancelled:
+        return []
+    return [Made(result[:height, :width], recipe)]
+
+
+def tiling_for(runner: Runner) -> Tiling:
+    """Tiles as large as the model's pictures, whose edges fall on whole latents."""
+    spec = runner.model.spec
+    side = max(min(spec.width, spec.height) // 64 * 64, 64)
+    return Tiling(side, trim=side // 16, fade=side // 4)
+
+
+def _flight(
+    runner: Runner,
+    params: JobParams,
+    picture: Picture,
+    seed: int,
+    strength: float,
+    steps: int,
+    noise: torch.Tensor | None = None,
+) -> SamplerFlight:
+    """A picture on its way through ``steps`` steps from ``strength``; on the engine's thread."""
+    sampler = make_sampler(params.sampler, runner.model.scheduler_config)
+    about: dict[str, Any] = params.for_sampler(runner, Size(picture.shape[1], picture.shape[0]), seed)
+    # Only the last part of the steps is run at low strength. So that few-step models run all that were asked for, and
+    # begin where they should, the schedule is made that much longer.
+    longest = getattr(sampler.config, "original_inference_steps", None) or sampler.config.num_train_timesteps
+    about["steps"] = min(math.ceil(steps / strength), longest)
+    return SamplerFlight(sampler, **about, source=runner.encode([picture])[0], strength=strength, noise=noise)

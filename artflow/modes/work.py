@@ -1,0 +1,37 @@
+"""How a mode gets its pictures made: by rounds of orders on a loaded model, told about and cancelled as one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from artflow.engine.engine import Engine
+from artflow.engine.job import Job, Made, Order, Progress
+from artflow.engine.runner import Runner
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Makes the pictures of a request on a loaded model; a request may need several rounds."""
+
+    engine: Engine
+    runner: Runner
+    on_progress: Callable[[Progress], None]
+    cancelled: threading.Event
+    about: Mapping[str, Any]  # for the log
+
+    def __call__(self, orders: Sequence[Order], doing: str = "Step") -> list[Made]:
+        """The finished pictures, fewer than asked for when it was cancelled. ``doing`` names a step to who waits.
+
+        Raises:
+            ArtflowError: what went wrong on the way.
+        """
+        job = Job(self.runner, orders, self.on_progress, self.cancelled, doing)
+        log.info("a job of %d pictures", len(orders), extra={"job": job.id, **self.about})
+        self.engine.add(job)
+        return job.wait()

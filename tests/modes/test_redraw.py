@@ -1,0 +1,167 @@
+"""HiresFix and diffusion upscale: a picture that goes through the model again, whole or in tiles."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from artflow.engine.job import Progress
+from artflow.errors import ArtflowError
+from artflow.images import Picture, parameters_text
+from artflow.modes.readback import read_back
+from artflow.modes.redraw import tiling_for
+from artflow.modes.tiles import seams
+from artflow.pipeline import Pipeline, Watch
+from artflow.settings import load_settings
+from tests.api.client import tiny_catalog, tiny_settings
+
+ASKED = {"prompt": "a strawberry on a green background", "seed": 5}
+HIRES = ASKED | {"hires_scale": 2.0, "hires_denoise": 0.3, "hires_steps": 1}
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Iterator[Pipeline]:
+    """On the model that ships with the app."""
+    pipeline = Pipeline(load_settings(environ={}))
+    yield pipeline
+    pipeline.close()
+
+
+def shades(height: int = 150, width: int = 200) -> Picture:
+    """Soft colours in which every seam would show."""
+    y, x = np.mgrid[:height, :width]
+    return np.dstack([90 + 100 * x / width, 200 - 90 * y / height, 120 + 40 * np.sin(x / 60)]).astype(np.uint8)
+
+
+def distance(first: Picture, second: Picture) -> float:
+    return float(np.abs(first.astype(float) - second).mean())
+
+
+def as_a1111_writes(recipe: dict) -> bytes:
+    """A PNG whose only metadata is the text of the A1111 web UI."""
+    out, info = io.BytesIO(), PngInfo()
+    info.add_text("parameters", parameters_text(recipe))
+    Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=info)
+    return out.getvalue()
+
+
+# -- HiresFix -----------------------------------------------------------------------------------------------------
+
+
+def test_the_second_pass_is_larger_and_shows_the_same(pipeline: Pipeline) -> None:
+    (first,), (larger,) = pipeline.generate(ASKED), pipeline.generate(HIRES)
+    assert larger.picture.shape == (256, 256, 3)
+    plain = cv2.resize(first.picture, (256, 256), interpolation=cv2.INTER_CUBIC)
+    assert 0.5 < distance(larger.picture, plain) < 30
+    changed_more = pipeline.generate(HIRES | {"hires_denoise": 0.9})[0].picture
+    assert distance(changed_more, plain) > distance(larger.picture, plain)
+
+
+def test_the_same_seed_gives_the_same_picture(pipeline: Pipeline) -> None:
+    assert (pipeline.generate(HIRES)[0].picture == pipeline.generate(HIRES)[0].picture).all()
+
+
+@pytest.mark.parametrize(("scale", "side"), [(1.5, 192), (3.0, 384)])
+def test_any_scale_on_whole_latents(pipeline: Pipeline, scale: float, side: int) -> None:
+    (made,) = pipeline.generate(HIRES | {"hires_scale": scale, "hires_upscaler": "lanczos"})
+    assert made.picture.shape == (side, side, 3)
+
+
+def test_the_recipe_says_how_and_is_read_back(pipeline: Pipeline) -> None:
+    (plain,), (larger,) = pipeline.generate(ASKED), pipeline.generate(HIRES)
+    assert "hires_scale" not in plain.recipe
+    wanted = {"hires_scale": 2.0, "hires_upscaler": "span", "hires_steps": 1, "hires_denoise": 0.3}
+    assert wanted.items() <= larger.recipe.items()
+    assert larger.recipe["width"] == 128, "the size to ask for again is that of the first pass"
+    found = read_back(as_a1111_writes(larger.recipe))
+    assert wanted.items() <= found.values.items()
+
+
+def test_what_people_wait_for_has_a_name(pipeline: Pipeline) -> None:
+    heard: list[Progress] = []
+    pipeline.generate(HIRES | {"batch_count": 2}, Watch(heard.append))
+    names = list(dict.fromkeys(p.doing for p in heard))
+    assert names == [
+        "Step", "Enlarging, tile", "Picture 1, second pass, step", "Picture 2, second pass, step",
+    ]  # fmt: skip
+
+
+def test_cancelled_in_the_second_pass_keeps_what_the_first_made(pipeline: Pipeline) -> None:
+    cancelled = threading.Event()
+
+    def progress(progress: Progress) -> None:
+        if progress.doing.startswith("Picture 2"):
+            cancelled.set()
+
+    asked = HIRES | {"batch_count": 2, "hires_steps": 4}
+    made = pipeline.generate(asked, Watch(progress, cancelled=cancelled))
+    assert [m.picture.shape[0] for m in made] == [256, 128]
+    assert ["hires_scale" in m.recipe for m in made] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"hires_scale": 4, "width": 512}, "512 x 128 enlarged 4 times is 2048 x 512; 1024 pixels a side"),
+        ({"hires_scale": 0.5}, "`hires_scale` cannot be 0.5"),
+        ({"hires_upscaler": "../evil"}, "There is no upscaler '../evil'"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_drawn(pipeline: Pipeline, changes: dict, sentence: str) -> None:
+    heard: list[Progress] = []
+    with pytest.raises(ArtflowError, match=sentence):
+        pipeline.generate(HIRES | changes, Watch(heard.append))
+    assert not heard
+
+
+# -- diffusion upscale --------------------------------------------------------------------------------------------
+
+REDRAWN = {"factor": 2, "strength": 0.3, "steps": 1, "seed": 4}
+
+
+def test_without_strength_no_model_is_loaded() -> None:
+    pipeline = Pipeline(tiny_settings(), tiny_catalog())
+    (made,) = pipeline.upscale(shades(), {"factor": 2})
+    assert made.picture.shape == (300, 400, 3) and not pipeline.loaded
+    pipeline.close()
+
+
+def test_no_seam_shows_between_redrawn_tiles(pipeline: Pipeline) -> None:
+    """Across the middle of each blend the picture steps no more than elsewhere."""
+    picture = shades()
+    (plain,), (made,) = pipeline.upscale(picture, {"factor": 2}), pipeline.upscale(picture, REDRAWN)
+    assert made.picture.shape == plain.picture.shape
+    assert distance(made.picture, plain.picture) > 0.5, "the model has drawn something"
+    tiling = tiling_for(pipeline.load().runner.result())
+    for axis, length in ((0, 300), (1, 400)):
+        steps = np.abs(np.diff(made.picture.astype(float), axis=axis)).mean(axis=(1 - axis, 2))
+        places = list(seams(tiling, length, 1))
+        assert places
+        blended = np.concatenate([steps[place] for place in places])
+        assert blended.max() < np.percentile(steps, 95) + 1
+
+
+def test_sizes_that_are_no_whole_latents(pipeline: Pipeline) -> None:
+    (made,) = pipeline.upscale(shades(33, 71), REDRAWN | {"factor": 3})
+    assert made.picture.shape == (99, 213, 3)
+    assert made.recipe["mode"] == "upscale" and made.recipe["seed"] == 4
+
+
+def test_cancel_stops_within_a_step(pipeline: Pipeline) -> None:
+    cancelled = threading.Event()
+    heard: list[str] = []
+
+    def progress(progress: Progress) -> None:
+        heard.append(progress.doing)
+        if progress.doing.startswith("Tile 2 of"):
+            cancelled.set()
+
+    assert pipeline.upscale(shades(), REDRAWN | {"steps": 4}, Watch(progress, cancelled=cancelled)) == []
+    assert heard[-1].startswith("Tile 2 of") and heard.count(heard[-1]) == 1
