@@ -7,12 +7,17 @@ from typing import Any
 import gradio as gr
 
 from artflow.api.routes import app_kwargs
+from artflow.engine.params import LiveParams
+from artflow.modes.inpaint import InpaintParams
+from artflow.modes.outpaint import OutpaintParams
+from artflow.modes.redraw import UpscaleParams
+from artflow.modes.text import TextParams
 from artflow.pipeline import Pipeline
 from artflow.ui.filters_tab import FiltersTab
 from artflow.ui.inpaint_tab import InpaintTab
 from artflow.ui.live_tab import live_tab
 from artflow.ui.outpaint_tab import OutpaintTab
-from artflow.ui.readback_place import readback_place
+from artflow.ui.readback_place import Place, readback_place
 from artflow.ui.send import connect
 from artflow.ui.text_tab import TextTab
 from artflow.ui.upscale_tab import UpscaleTab
@@ -80,7 +85,15 @@ def build(pipeline: Pipeline) -> Artflow:
              "filters": filters.picture},
             tabs,
         )  # fmt: skip
-        readback_place(pipeline, tabs, text.controls)
+        places = [
+            Place("text", TextParams, text.controls),
+            Place("realtime", LiveParams, realtime.controls),
+            Place("canvas", LiveParams, canvas.controls),
+            Place("inpaint", InpaintParams, inpaint.controls),
+            Place("outpaint", OutpaintParams, outpaint.controls),
+            Place("upscale", UpscaleParams, upscale.controls),
+        ]
+        readback_place(pipeline, tabs, places)
         # A fallback is known only once a model is loaded, which the first person who starts something waits for.
         gr.on(
             [demo.load, gr.Timer(10).tick], lambda: _notes(pipeline), None, notes, queue=False,

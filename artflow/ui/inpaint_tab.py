@@ -27,7 +27,8 @@ INPUTS = (
 class InpaintTab:
     """The tab and its action, ``inpaint``.
 
-    ``picture`` takes pictures of other tabs, ``send`` has the buttons to them.
+    ``picture`` takes pictures of other tabs, ``send`` has the buttons to them; ``controls`` are there to be filled, by
+    parameter name.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -62,6 +63,7 @@ class InpaintTab:
                 status = gr.Markdown(elem_id="artflow-inpaint-status")
                 result = result_place("artflow-inpaint-result")
                 self.send = SendTo("inpaint", result)
+        self.controls = controls.built
         run.click(
             self.inpaint, [self.picture, *(controls.built[name] for name in INPUTS)], [result, slider, status],
             api_name="inpaint", concurrency_limit=None, show_progress="hidden",

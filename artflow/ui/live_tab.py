@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -16,9 +16,10 @@ VIEWS = {"realtime": WebcamView, "canvas": CanvasView}
 
 
 class LiveTab(NamedTuple):
-    """What other tabs need of a live one: its prompt field, and its buttons to them."""
+    """What other tabs need of a live one: its prompt field, its controls by parameter, and its buttons to them."""
 
     prompt: gr.Textbox
+    controls: dict[str, Any]
     send: SendTo
 
 
@@ -47,7 +48,7 @@ def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
         with gr.Row():
             _flow_controls(controls, mode, defaults)
     send_to_view(mode, controls.built)
-    return LiveTab(prompt, send)
+    return LiveTab(prompt, controls.built, send)
 
 
 def _flow_controls(controls: ParamControls, mode: str, defaults: LiveParams) -> None:

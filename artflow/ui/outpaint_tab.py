@@ -32,7 +32,8 @@ ANCHORS: dict[str, outpaint.Anchor] = {
 class OutpaintTab:
     """The tab and its action, ``outpaint``.
 
-    ``picture`` takes pictures of other tabs, ``send`` has the buttons to them.
+    ``picture`` takes pictures of other tabs, ``send`` has the buttons to them; ``controls`` are there to be filled, by
+    parameter name.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -66,6 +67,7 @@ class OutpaintTab:
                     label="The new frame", format="jpeg", interactive=False, elem_id="artflow-outpaint-frame"
                 )
                 new_size = gr.Markdown(elem_id="artflow-outpaint-size")
+        self.controls = controls.built
         run.click(
             self.outpaint, [self.picture, *(controls.built[name] for name in INPUTS)], [result, status],
             api_name="outpaint", concurrency_limit=None, show_progress="hidden",

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import gradio as gr
+from gradio.components import Component
+from pydantic import BaseModel
 
 from artflow.modes.readback import fitting, read_back
-from artflow.modes.text import TextParams
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import said
 from artflow.ui.files import PictureUpload, read_bytes
 
-Controls = dict[str, gr.components.Component]
+
+class Place(NamedTuple):
+    """A tab that settings can be filled into."""
+
+    tab: str
+    kind: type[BaseModel]  # of its parameters
+    controls: Mapping[str, Component]  # by parameter name
 
 
-def readback_place(pipeline: Pipeline, tabs: gr.Tabs, controls: Controls) -> None:
-    """A place for a picture; what it says is shown and filled into ``controls``, and the text tab is opened.
+def readback_place(pipeline: Pipeline, tabs: gr.Tabs, places: Sequence[Place]) -> None:
+    """A place for a picture; what it says is shown and filled into the tab of its mode, which is opened.
 
     Args:
         pipeline: whose models and limits count
-        tabs: has a tab ``text``
-        controls: of the text tab, by parameter name
+        tabs: of the page
+        places: the tabs to fill; the first takes what belongs to none of them
     """
     with gr.Accordion("Read a picture's settings", open=False, elem_id="artflow-readback"):
         with gr.Row():
@@ -30,14 +38,17 @@ def readback_place(pipeline: Pipeline, tabs: gr.Tabs, controls: Controls) -> Non
         words = gr.Markdown(elem_id="artflow-readback-words")
 
     def fill(about: dict[str, Any]) -> list[Any]:
-        values, sentence = for_text(pipeline, about)
-        updates = [values.get(name, gr.skip()) for name in controls]
-        return [*updates, gr.Tabs(selected="text"), f"From {about['source']}. {sentence}"]
+        chosen = next((place for place in places if place.tab == about["mode"]), places[0])
+        values, sentence = for_place(pipeline, chosen, about)
+        updates = [
+            values.get(name, gr.skip()) if place is chosen else gr.skip() for place in places for name in place.controls
+        ]
+        return [*updates, gr.Tabs(selected=chosen.tab), f"From {about['source']}. {sentence}"]
 
     read = picture.upload(_read, picture, said_by_it, api_name="read_back", concurrency_limit=4)
     read.success(
-        fill, said_by_it, [*controls.values(), tabs, words], queue=False, show_progress="hidden",
-        api_visibility="private",
+        fill, said_by_it, [*(c for place in places for c in place.controls.values()), tabs, words], queue=False,
+        show_progress="hidden", api_visibility="private",
     )  # fmt: skip
 
 
@@ -52,21 +63,21 @@ def _read(picture: str | None) -> dict[str, Any]:
     return {"source": found.source, "mode": found.mode, "values": dict(found.values), "unknown": dict(found.unknown)}
 
 
-def for_text(pipeline: Pipeline, about: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """The values that the text tab can take, and a sentence about those that it cannot."""
-    values, refused = fitting(about["values"], TextParams)
+def for_place(pipeline: Pipeline, place: Place, about: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """The values that a tab can take, and a sentence about those that it cannot."""
+    values, refused = fitting(about["values"], place.kind)
     longest = pipeline.settings.server.max_size
     for side in ("width", "height"):
         if values.get(side, 0) > longest:
             refused.append(side)
             del values[side]
     model = values.pop("model", "")
-    if model:
+    if model and "model" in place.controls:
         known = {spec.id: "" if spec is pipeline.spec else spec.id for spec in pipeline.choices}
         if model in known:
             values["model"] = known[model]
         else:
             refused.append(f"model {str(model)[:80]}")
-    refused += about["unknown"].keys() & TextParams.model_fields.keys()
-    names = ", ".join(dict.fromkeys(refused))
+    refused += about["unknown"].keys() & place.kind.model_fields.keys()
+    names = ", ".join(name for name in dict.fromkeys(refused) if name.split()[0] in place.controls)
     return values, f"Not taken over, because this app has no such value: {names}." if names else ""

@@ -31,7 +31,8 @@ COMPARED = 2048  # longest side of the pictures in the slider, which are for loo
 class UpscaleTab:
     """The tab and its action, ``upscale``.
 
-    ``picture`` takes pictures of other tabs, ``send`` has the buttons to them.
+    ``picture`` takes pictures of other tabs, ``send`` has the buttons to them; ``controls`` are there to be filled, by
+    parameter name.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -61,6 +62,7 @@ class UpscaleTab:
                 )  # fmt: skip
                 result = result_place("artflow-upscale-result")
                 self.send = SendTo("upscale", result)
+        self.controls = controls.built
         run.click(
             self.upscale, [self.picture, *(controls.built[name] for name in INPUTS)], [result, compared, status],
             api_name="upscale", concurrency_limit=2, show_progress="hidden",

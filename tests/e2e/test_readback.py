@@ -1,4 +1,4 @@
-"""Dropping a picture fills the text tab."""
+"""Dropping a picture fills the tab that made it, or the text tab."""
 
 from __future__ import annotations
 
@@ -32,6 +32,30 @@ def test_a_dropped_picture_fills_the_text_tab(tab, made: Path) -> None:
     expect(page.get_by_role("tab", name="Text", exact=True)).to_have_attribute("aria-selected", "true")
     expect(page.get_by_role("spinbutton", name="number input for Steps")).to_have_value("7")
     expect(page.locator("#artflow-readback-words")).to_contain_text("no such value: model nobody/knows")
+
+
+LIVE = {"mode": "realtime", "prompt": "a panda on snow", "strength": 0.35, "steps": 3, "seed": 77, "width": 128}
+PAINTED = {"mode": "inpaint", "prompt": "a hat", "fill": "noise", "feather": 13, "strength": 0.6, "model": "pocket"}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "tab_name", "prompt", "numbers"),
+    [
+        (LIVE, "Webcam", "#artflow-realtime-prompt", {"Change": "0.35", "Steps": "3"}),
+        (PAINTED, "Inpaint", "#artflow-inpaint-prompt", {"Feather": "13", "Strength": "0.6"}),
+    ],
+)
+def test_each_mode_has_its_tab(tab, tmp_path: Path, recipe: dict, tab_name: str, prompt: str, numbers: dict) -> None:
+    path = tmp_path / "made.png"
+    path.write_bytes(encode_png(noisy(1), recipe))
+    page = tab("Filters")
+    page.get_by_role("button", name="Read a picture's settings").click()
+    page.set_input_files("#artflow-readback input[type=file]", path)
+    expect(page.get_by_role("tab", name=tab_name, exact=True)).to_have_attribute("aria-selected", "true")
+    expect(page.locator(f"{prompt} textarea")).to_have_value(recipe["prompt"])
+    shown = page.locator("[role=tabpanel]:visible")
+    for name, value in numbers.items():
+        expect(shown.get_by_label(f"number input for {name}", exact=True).first).to_have_value(value)
 
 
 def test_the_endpoint(app_url: str, made: Path, tmp_path: Path) -> None:
