@@ -57,10 +57,13 @@ def check_size(width: int, height: int, *, multiple: int, longest: int) -> Size:
     return Size(width, height)
 
 
-def decode(data: bytes, *, max_pixels: int, max_bytes: int | None = None) -> Picture:
+def decode(
+    data: bytes, *, max_pixels: int, max_bytes: int | None = None, keep_alpha: bool = False
+) -> NDArray[np.uint8]:
     """A JPEG, PNG or WebP file to a picture, upright (EXIF) and on white where it was transparent.
 
-    The size is read from the header and checked before any pixel is decoded.
+    With ``keep_alpha`` it is (height, width, 4), and as it was under what is transparent. The size is read from the
+    header and checked before any pixel is decoded.
 
     Raises:
         ArtflowError: ``picture_too_large`` or ``bad_picture``.
@@ -68,13 +71,14 @@ def decode(data: bytes, *, max_pixels: int, max_bytes: int | None = None) -> Pic
     if max_bytes is not None and len(data) > max_bytes:
         raise ArtflowError("picture_too_large", f"The picture has {len(data)} bytes; at most {max_bytes} are allowed.")
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.width * image.height > max_pixels:
             raise ArtflowError(
                 "picture_too_large",
                 f"The picture is {Size(*image.size)}; at most {max_pixels} pixels are allowed.",
             )
-        return to_rgb(ImageOps.exif_transpose(image))
+        image = ImageOps.exif_transpose(image)
+        return to_rgba(image) if keep_alpha else to_rgb(image)
     except ArtflowError:
         raise
     except Image.DecompressionBombError:
@@ -89,10 +93,22 @@ def to_rgb(image: Image.Image) -> Picture:
     """Any Pillow image as a picture; transparency becomes white, 16 bits become 8."""
     if image.mode.startswith("I;16"):
         return to_rgb(Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)))  # Pillow itself would cut off at 255
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+    if _see_through(image):
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     return np.array(image.convert("RGB"))
+
+
+def to_rgba(image: Image.Image) -> NDArray[np.uint8]:
+    """Any Pillow image as ``uint8`` of shape (height, width, 4), opaque where it says nothing of transparency."""
+    if _see_through(image):
+        return np.array(image.convert("RGBA"))
+    colours = to_rgb(image)
+    return np.dstack([colours, np.full(colours.shape[:2], 255, np.uint8)])
+
+
+def _see_through(image: Image.Image) -> bool:
+    return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
 
 
 def fit(picture: Picture, size: Size) -> Picture:
@@ -100,6 +116,13 @@ def fit(picture: Picture, size: Size) -> Picture:
     if picture.shape[:2] == (size.height, size.width):
         return picture
     return np.asarray(ImageOps.fit(Image.fromarray(picture), size, Image.Resampling.BILINEAR))
+
+
+def resized(picture: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+    """A picture or mask at another size, Lanczos; its aspect may change."""
+    if picture.shape[:2] == (size.height, size.width):
+        return picture
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
 
 
 def encode_jpeg(picture: Picture, quality: int) -> bytes:

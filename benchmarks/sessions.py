@@ -16,9 +16,10 @@ import numpy as np
 import torch
 
 from artflow.engine.engine import Engine
+from artflow.engine.flow import Flow, Result
 from artflow.engine.params import LiveParams
 from artflow.engine.runner import Runner
-from artflow.engine.session import Flow, LiveSession, Result
+from artflow.engine.session import LiveSession
 from benchmarks.common import apart, machine, scenes
 from benchmarks.models import subject
 

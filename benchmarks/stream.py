@@ -19,9 +19,10 @@ from diffusers import AutoPipelineForImage2Image
 from PIL import Image
 
 from artflow.engine.engine import Engine
+from artflow.engine.flow import Flow, Result
 from artflow.engine.params import LiveParams
 from artflow.engine.runner import Runner
-from artflow.engine.session import Flow, LiveSession, Result
+from artflow.engine.session import LiveSession
 from artflow.images import Picture
 from benchmarks.common import apart, in_turns, machine, psnr, scenes
 from benchmarks.models import Subject, subject

@@ -49,6 +49,8 @@ def test_every_kind_of_pixels_becomes_rgb(mode: str) -> None:
     if mode not in ("1", "P"):  # these have no grey of their own: it is a pattern of what they have
         assert np.abs(picture.astype(int) - 128).max() <= 6
     assert abs(picture.mean() - 128) < 40
+    with_alpha = decode(data, max_pixels=LIMIT, keep_alpha=True)
+    assert (with_alpha[..., :3] == picture).all() and (with_alpha[..., 3] == 255).all()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -68,6 +70,11 @@ def test_photos_are_upright(orientation: int) -> None:
     exif[0x0112] = orientation
     picture = decode(saved(stored, "PNG", exif=exif), max_pixels=LIMIT)
     assert np.array_equal(picture, np.array(upright))
+
+
+def test_what_is_under_kept_transparency_stays() -> None:
+    image = Image.new("RGBA", (2, 1), (10, 20, 30, 0))
+    assert decode(saved(image, "PNG"), max_pixels=LIMIT, keep_alpha=True).tolist() == [[[10, 20, 30, 0]] * 2]
 
 
 def test_transparency_is_white_paper() -> None:

@@ -16,7 +16,8 @@ from artflow.errors import ArtflowError
 from artflow.images import encode_jpeg
 
 if TYPE_CHECKING:
-    from artflow.engine.session import LiveSession, Result
+    from artflow.engine.flow import Result
+    from artflow.engine.session import LiveSession
     from artflow.pipeline import Pipeline
 
 USER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -150,7 +151,7 @@ class Api:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
 
     async def jpeg(self, result: Result, quality: int) -> bytes:
-        """The picture of a result as JPEG, seen through the filters of its recipe."""
+        """The whole picture of a result as JPEG, seen through the filters of its recipe."""
         return await self.in_thread(_as_jpeg, result, quality)
 
     def close(self) -> None:
@@ -163,8 +164,7 @@ class Api:
 def _as_jpeg(result: Result, quality: int) -> bytes:
     from artflow.modes.filters.live import filtered
 
-    assert result.picture is not None
-    return encode_jpeg(filtered(result.picture, (result.recipe or {}).get("filters")), quality)
+    return encode_jpeg(filtered(result.whole(), (result.recipe or {}).get("filters")), quality)
 
 
 def api_of(connection: HTTPConnection) -> Api:

@@ -18,7 +18,7 @@ from artflow.engine.runner import Runner
 from artflow.engine.scheduler import Work, as_artflow_error, schedule
 from artflow.engine.session import LiveSession
 from artflow.errors import ArtflowError
-from artflow.images import Picture, fit
+from artflow.images import Picture
 
 log = logging.getLogger(__name__)
 
@@ -151,13 +151,13 @@ class Engine:
         """One model call: frames in, a step for every flight, finished pictures out."""
         runner = works[0].owner.runner
         works, latents = self._isolated(_entering, works)
-        for work, source in zip(works, latents, strict=True):
+        for work, entering in zip(works, latents, strict=True):
             if isinstance(work.owner, Job):
                 begun = work.owner.flight()
                 work.rows = begun.rows() if begun else []
             else:
                 if work.frame is not None:
-                    work.flights.insert(0, work.owner.enter(work.frame, source))
+                    work.flights.insert(0, work.owner.enter(work.frame, entering))
                     work.frame = None
                 work.rows = [row for flight in work.flights for row in flight.rows()]
         works = [work for work in works if work.rows]
@@ -217,17 +217,18 @@ class Engine:
             return [], []
 
 
-def _entering(works: Sequence[Work]) -> list[torch.Tensor | None]:
-    """The clean latents of the frames that enter, one call for all; None where a work brings no picture."""
-    latents: list[torch.Tensor | None] = [None] * len(works)
-    pictures: dict[int, Picture] = {}
-    for i, work in enumerate(works):
-        if isinstance(work.owner, LiveSession) and work.frame is not None and work.frame.picture is not None:
-            pictures[i] = fit(work.frame.picture, work.owner.plan.size)
-    if pictures:
-        for i, latent in zip(pictures, works[0].owner.runner.encode(list(pictures.values())), strict=True):
-            latents[i] = latent
-    return latents
+def _entering(works: Sequence[Work]) -> list[torch.Tensor]:
+    """The clean latents of each work's pictures, (pictures, channels, height, width), one call for all of them.
+
+    A frame brings one picture, or two where its UNet is shown a hole (`Frame.pictures`); other works bring none.
+    """
+    pictures: list[list[Picture]] = [
+        work.frame.pictures(work.owner.plan.size) if isinstance(work.owner, LiveSession) and work.frame else []
+        for work in works
+    ]
+    shown = [picture for those in pictures for picture in those]
+    latents = works[0].owner.runner.encode(shown) if shown else torch.empty(0)
+    return list(latents.split([len(those) for those in pictures]))
 
 
 def _advanced(works: Sequence[Work], answers: Sequence[torch.Tensor]) -> list[Step]:

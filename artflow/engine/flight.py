@@ -14,8 +14,9 @@ from typing import Any, Literal
 import torch
 
 from artflow.engine.conditioning import Conditioning
+from artflow.engine.frame import Frame
 from artflow.engine.schedule import Schedule
-from artflow.images import Picture, Size
+from artflow.images import Size
 
 CfgType = Literal["none", "self", "initialize", "full"]
 
@@ -64,6 +65,28 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Known:
+    """What stays of a picture with a hole: ``source``, its clean latent of shape (channels, height, width), where
+    ``mask``, of shape (height, width), is 0 and not 1.
+
+    ``masked`` is the latent of the picture without what is in the hole, for UNets that are shown it; they need no help
+    to keep the rest. All are float32.
+    """
+
+    source: torch.Tensor
+    mask: torch.Tensor
+    masked: torch.Tensor | None = None
+
+    def kept(self, denoised: torch.Tensor) -> torch.Tensor:
+        """A step's clean latent with the source outside the hole: noised again, it has the source's noise there."""
+        return denoised if self.masked is not None else torch.lerp(self.source, denoised, self.mask)
+
+    def shown(self, latent: torch.Tensor) -> torch.Tensor:
+        """A noisy latent as the UNet is shown it."""
+        return latent if self.masked is None else torch.cat([latent, self.mask[None], self.masked])
+
+
+@dataclass(frozen=True)
 class Flight:
     """A live picture at one of its steps. ``latent`` and ``stock`` are float32 of shape (channels, height, width)."""
 
@@ -73,9 +96,18 @@ class Flight:
     recipe: dict[str, Any]
     frame: Frame
     step: int = 0
+    known: Known | None = None
 
     @classmethod
-    def start(cls, plan: Plan, source: torch.Tensor | None, stock: torch.Tensor | None, recipe: dict, frame: Frame):
+    def start(
+        cls,
+        plan: Plan,
+        source: torch.Tensor | None,
+        stock: torch.Tensor | None,
+        recipe: dict,
+        frame: Frame,
+        known: Known | None = None,
+    ) -> Flight:
         """Noise a clean latent (img2img), or begin from noise alone (``source`` None).
 
         ``stock`` is what the session's last picture left, which single-step residual guidance goes on from.
@@ -85,7 +117,8 @@ class Flight:
         latent = noise if source is None else alpha * source + sigma * noise
         if len(plan.schedule) > 1:
             stock = noise
-        return cls(plan, latent, torch.zeros_like(noise) if stock is None else stock, recipe, frame)
+        stock = torch.zeros_like(noise) if stock is None else stock
+        return cls(plan, latent, stock, recipe, frame, known=known)
 
     @property
     def last_step(self) -> bool:
@@ -102,17 +135,9 @@ class Flight:
         """The row of this step, and the unconditional one where guidance needs it."""
         plan = self.plan
         time = float(plan.schedule.timesteps[self.step])
-        row = Row(self.latent, time, plan.positive, plan.size, plan.guidance)
+        latent = self.latent if self.known is None else self.known.shown(self.latent)
+        row = Row(latent, time, plan.positive, plan.size, plan.guidance)
         return [row, replace(row, conditioning=plan.negative)] if self.needs_negative else [row]
-
-
-@dataclass(frozen=True)
-class Frame:
-    """What a person sent: the picture (None: start from noise), its number, and when it came (monotonic seconds)."""
-
-    number: int
-    picture: Picture | None
-    received: float
 
 
 @dataclass(frozen=True)
@@ -160,6 +185,9 @@ def advance(flights: Sequence[Flight], answers: Sequence[torch.Tensor]) -> list[
         base = torch.where(alpha < BLIND_ALPHA, clean, (noisy - sigma * stock) / alpha.clamp(min=BLIND_ALPHA))
 
     denoised = c_out * clean + c_skip * noisy
+    for i, flight in enumerate(flights):
+        if flight.known is not None:
+            denoised[i] = flight.known.kept(denoised[i])
     noise = torch.stack([f.plan.noise[(f.step + 1) % len(f.plan.schedule)] for f in flights])
     ahead = alpha_next * denoised + sigma_next * noise
     if stock is not None:

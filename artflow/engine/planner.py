@@ -23,7 +23,7 @@ class Planner:
         self.recipe: dict[str, Any] = {}
         self._runner = runner
         self._mode = mode
-        self._planned_for: tuple[LiveParams, Stage] | None = None
+        self._planned_for: tuple[LiveParams, Stage, Size] | None = None
         self._target: Conditioning | None = None
         self._wording: tuple[str, str, float] | None = None  # what the target was made of
         self._fading: tuple[Conditioning, float] | None = None  # what a prompt change fades from, and since when
@@ -33,10 +33,10 @@ class Planner:
         """Whether a crossfade goes on: equal frames then still give different pictures."""
         return self._fading is not None
 
-    def prepare(self, params: LiveParams, stage: Stage, now: float) -> Plan:
-        """The plan for a frame that begins ``now`` (monotonic seconds); ``recipe`` is its recipe."""
-        if self.plan is None or self._planned_for != (params, stage):
-            self._replan(params, stage, now)
+    def prepare(self, params: LiveParams, stage: Stage, size: Size, now: float) -> Plan:
+        """The plan for a frame of this size that begins ``now`` (monotonic seconds); ``recipe`` is its recipe."""
+        if self.plan is None or self._planned_for != (params, stage, size):
+            self._replan(params, stage, size, now)
         assert self.plan is not None and self._target is not None
         if self._fading is not None:
             start, since = self._fading
@@ -48,11 +48,11 @@ class Planner:
             self.recipe = self.recipe | {"crossfade": round(amount, 3)}
         return self.plan
 
-    def _replan(self, params: LiveParams, stage: Stage, now: float) -> None:
+    def _replan(self, params: LiveParams, stage: Stage, wanted: Size, now: float) -> None:
         runner = self._runner
         steps = max(1, round(params.steps * stage.steps))
         schedule = runner.schedules.make(steps, params.strength, params.t_index_list)
-        size = self._staged_size(params, stage)
+        size = self._staged(wanted, stage)
         target = runner.prompts.encode(params.prompt)
         if params.prompt_b and params.blend > 0:
             target = target.blend(runner.prompts.encode(params.prompt_b), params.blend)
@@ -70,12 +70,11 @@ class Planner:
             guidance=params.guidance_scale,
             delta=params.delta,
         )
-        self._planned_for, self._target, self._wording = (params, stage), target, wording
+        self._planned_for, self._target, self._wording = (params, stage, wanted), target, wording
         self.recipe = {"mode": self._mode} | _recipe(params, self.plan, runner, stage)
 
-    def _staged_size(self, params: LiveParams, stage: Stage) -> Size:
+    def _staged(self, size: Size, stage: Stage) -> Size:
         spec = self._runner.model.spec
-        size = Size(params.width, params.height)
         floor = min(SMALLEST_SIDE, spec.width, spec.height)
         smaller = size.scaled(stage.side, self._runner.model.vae_scale)
         return smaller if min(smaller) >= floor else size

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from diffusers import AutoencoderTiny, UNet2DConditionModel
+from numpy.typing import NDArray
 
 from artflow.engine.conditioning import PromptEncoder
 from artflow.engine.flight import Row
@@ -63,6 +64,14 @@ class Runner:
         """(channels, height, width) of the latent of a picture."""
         scale = self.model.vae_scale
         return self.model.latent_channels, size.height // scale, size.width // scale
+
+    def latent_mask(self, mask: NDArray[np.uint8], size: Size) -> torch.Tensor:
+        """The mask of a picture that is shown at ``size``, for its latent: float32 of shape (height, width).
+
+        1 wherever any painted pixel (over 127) falls, else 0.
+        """
+        pixels = torch.from_numpy((mask > 127).astype(np.float32))[None]
+        return torch.nn.functional.adaptive_max_pool2d(pixels, self.latent_shape(size)[1:])[0].to(self.model.device)
 
     @torch.inference_mode()
     def encode(self, pictures: Sequence[Picture]) -> torch.Tensor:

@@ -15,7 +15,8 @@ from typing import TypeVar
 import torch
 
 from artflow.engine.conditioning import Conditioning
-from artflow.engine.flight import Flight, Frame, Row
+from artflow.engine.flight import Flight, Row
+from artflow.engine.frame import Frame
 from artflow.engine.job import Job
 from artflow.engine.runner import Runner
 from artflow.engine.session import LiveSession

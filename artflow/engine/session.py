@@ -8,12 +8,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from artflow.engine.flight import Flight, Frame, Plan, Step
+from artflow.engine.flight import Flight, Known, Plan, Step
+from artflow.engine.flow import Flow, Result
+from artflow.engine.frame import Frame
 from artflow.engine.load import LoadLadder
 from artflow.engine.numbers import Numbers
 from artflow.engine.params import MAX_SEED, MAX_STEPS, LiveParams
@@ -21,37 +24,9 @@ from artflow.engine.planner import Planner
 from artflow.engine.runner import Runner
 from artflow.engine.similarity import SimilarityFilter
 from artflow.errors import ArtflowError
-from artflow.images import Picture, Size, check_size, fit
+from artflow.images import Picture, Size, check_size
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Result:
-    """The answer to one frame: a picture and the recipe of that very picture, or why there is none."""
-
-    frame: int
-    latency: float
-    picture: Picture | None = None
-    recipe: dict[str, Any] | None = None
-    skipped: bool = False
-    dropped: bool = False
-    error: ArtflowError | None = None
-
-
-@dataclass(frozen=True)
-class Flow:
-    """How a mode treats the frames of its sessions.
-
-    ``mode`` is the mode's name, for the recipes.
-    ``pipelined``: n steps of n frames share one call (webcam); else a frame runs all its steps before the next.
-    ``latest_only``: one frame waits at most, newer ones replace it; else up to ``max_waiting`` wait, in order.
-    """
-
-    mode: str
-    pipelined: bool
-    latest_only: bool
-    max_waiting: int = 64
 
 
 class LiveSession:
@@ -83,7 +58,7 @@ class LiveSession:
         self._entry = threading.Lock()  # one submitter at a time; held while pictures are resized and compared
         self._lock = threading.Lock()  # the inbox; held for moments only, because the engine waits for it
         self._inbox: deque[Frame] = deque()
-        self._last_picture: Picture | None = None
+        self._last_picture: NDArray[np.uint8] | None = None
         self._next_number = 0
         self._flights: list[Flight] = []
         self._stock: torch.Tensor | None = None
@@ -136,11 +111,11 @@ class LiveSession:
             self._filter.depth = self._depth(params)
         self.wake()
 
-    def submit(self, picture: Picture, number: int | None = None) -> int:
+    def submit(self, picture: NDArray[np.uint8], number: int | None = None) -> int:
         """Hand in a frame; returns its number (counted up from 0 where none is given).
 
         Raises:
-            ArtflowError: ``too_many_waiting``, ``session_closed``.
+            ArtflowError: ``too_many_waiting``, ``session_closed``, or what the flow's ``look`` raises.
         """
         received = time.monotonic()
         with self._entry:
@@ -150,12 +125,12 @@ class LiveSession:
                 raise ArtflowError(
                     "too_many_waiting", f"{len(self._inbox)} strokes wait already; at most {self.flow.max_waiting} may."
                 )
-            picture = fit(picture, Size(params.width, params.height))
-            # A fade changes the picture of a still scene, too.
-            filtered = params.enable_similar_image_filter and not self._planner.fading
-            skip = filtered and not self._filter.passes(picture)
-            replaced = [] if skip else self._put_in(Frame(number, picture, received))
-            self._last_picture, self._next_number = picture, number + 1
+            shown, hole = self.flow.look(picture, params, self.runner)
+            # A fade changes the picture of a still scene, too, and the filter does not see what is a hole.
+            filtered = params.enable_similar_image_filter and not self._planner.fading and hole is None
+            skip = filtered and not self._filter.passes(shown)
+            replaced = [] if skip else self._put_in(Frame(number, shown, received, hole))
+            self._last_picture, self._next_number = shown if hole is None else picture, number + 1
         for old in replaced:
             self._dropped(old)
         if skip:
@@ -172,9 +147,15 @@ class LiveSession:
         """
         received = time.monotonic()
         with self._entry:
-            if self._last_picture is None or self._inbox:
+            if self._last_picture is None or (self._inbox and not self.flow.holes):
                 return False
-            self._put_in(Frame(self._next_number - 1, self._last_picture, received))
+            shown, hole = self.flow.look(self._last_picture, self._params, self.runner)
+            frame = Frame(self._next_number - 1, shown, received, hole)
+            with self._lock:
+                if self._inbox:  # settings may size and cut a hole: what waits is looked at again
+                    self._inbox[-1] = replace(frame, received=self._inbox[-1].received)
+                    return False
+            self._put_in(frame)
         self.wake()
         return True
 
@@ -209,7 +190,7 @@ class LiveSession:
         if params.priority == "quality":
             self._ladder.reset()
         before = self._planner.plan
-        plan = self._planner.prepare(params, self._ladder.stage, now)
+        plan = self._planner.prepare(params, self._ladder.stage, self._wanted_size(params), now)
         if before is None or plan.noise.shape != before.noise.shape:
             # Flights of another length or size would overtake each other or not fit one call; let them go.
             for flight in self._flights:
@@ -236,9 +217,14 @@ class LiveSession:
         assert self._planner.plan is not None
         return self._planner.plan
 
-    def enter(self, frame: Frame, source: torch.Tensor | None) -> Flight:
-        """The flight of a frame whose clean latent is ``source``."""
-        return Flight.start(self.plan, source, self._stock, self._planner.recipe, frame)
+    def enter(self, frame: Frame, latents: torch.Tensor) -> Flight:
+        """The flight of a frame; ``latents`` are those of its pictures (`Frame.pictures`)."""
+        source, *masked = latents if len(latents) else [None]
+        known = None
+        if frame.hole is not None and source is not None:
+            mask = self.runner.latent_mask(frame.hole.mask, self.plan.size)
+            known = Known(source, mask, *masked)
+        return Flight.start(self.plan, source, self._stock, self._planner.recipe, frame, known)
 
     @property
     def flights(self) -> list[Flight]:
@@ -257,7 +243,7 @@ class LiveSession:
         self.numbers.answered(latency)
         if self._params.priority == "latency":
             self._ladder.observe(latency)
-        self._tell(Result(flight.frame.number, latency, picture, flight.recipe))
+        self._tell(Result(flight.frame.number, latency, picture, flight.recipe, hole=flight.frame.hole))
 
     def fail(self, frames: list[Frame], error: ArtflowError) -> None:
         """Give up these frames and what is in the air; the session goes on with the next frame."""
@@ -289,6 +275,14 @@ class LiveSession:
         if not self.flow.pipelined:
             return 1
         return len(self.runner.schedules.make(params.steps, params.strength, params.t_index_list))
+
+    def _wanted_size(self, params: LiveParams) -> Size:
+        """The size of the frame that waits where that has a hole, which sizes it by its picture; else what is asked."""
+        with self._lock:
+            frame = self._inbox[0] if self._inbox else None
+        if frame is None or frame.picture is None or frame.hole is None:
+            return Size(params.width, params.height)
+        return Size(frame.picture.shape[1], frame.picture.shape[0])
 
     def _put_in(self, frame: Frame) -> list[Frame]:
         """Let a frame wait; returns those that it replaces."""

@@ -1,6 +1,6 @@
 """Drawing: every stroke is answered, in order, at full steps; a stroke never shows the one before."""
 
-from artflow.engine.session import Flow
+from artflow.engine.flow import Flow
 from artflow.modes.live import LiveMode
 
 CANVAS = LiveMode(

@@ -7,24 +7,23 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import torch
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from artflow.engine.job import Made, Order
 from artflow.engine.params import MAX_SEED
 from artflow.engine.runner import Runner
 from artflow.engine.sampling import SamplerFlight, make_sampler
-from artflow.images import Picture, Size
+from artflow.images import Picture, Size, resized
 from artflow.modes.masks import (
     Bounds,
     Mask,
     around,
     check_mask,
     composed,
+    covering,
     extent_for,
     feathered,
     healed,
-    resized,
     surroundings,
     whole,
 )
@@ -41,12 +40,16 @@ class PaintParams(JobParams):
     fill: Fill = Field("original", title="Start from", description="what the new part holds before")
 
 
-class InpaintParams(PaintParams):
-    """What may be asked of inpaint."""
+class RegionParams(BaseModel):
+    """Where the model works, and how what it made goes back."""
 
     feather: int = Field(8, ge=0, le=256, title="Feather", description="pixels over which the edge is soft")
     only_masked: bool = Field(False, title="Only the painted part", description="at the model's full size")
     padding: int = Field(32, ge=0, le=1024, title="Padding", description="pixels of context around it")
+
+
+class InpaintParams(RegionParams, PaintParams):
+    """What may be asked of inpaint."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,21 @@ class Inpainting:
     extent: Size
     feather: int
 
+    @property
+    def shown(self) -> Picture:
+        """What the model is shown."""
+        return resized(self.area.cut(self.original), self.extent)
+
+    @property
+    def shown_mask(self) -> Mask:
+        """The mask of that."""
+        return covering(self.area.cut(self.mask), self.extent)
+
+    @property
+    def unseen(self) -> Picture:
+        """What the model is shown with grey where the mask is, as inpaint UNets want it."""
+        return filled(self.shown, self.shown_mask, "empty", seed=0)
+
     def finish(self, made: Picture) -> Picture:
         """The original with what the model made in its place. ``made`` has the size of ``extent``."""
         before, mask = self.area.cut(self.original), self.area.cut(self.mask)
@@ -68,15 +86,15 @@ class Inpainting:
         return result
 
 
-def plan(picture: Picture, mask: Mask, params: InpaintParams, runner: Runner) -> Inpainting:
-    """Where to work and at which size.
+def plan(picture: Picture, mask: Mask, params: RegionParams, runner: Runner, native: Size | None = None) -> Inpainting:
+    """Where to work and at which size: such that the longer side is that of ``native``, if not given the model's own.
 
     Raises:
         ArtflowError: ``empty_mask``, ``bad_mask``.
     """
     check_mask(mask, picture)
     spec = runner.model.spec
-    native = Size(spec.width, spec.height)
+    native = native or Size(spec.width, spec.height)
     area = around(mask, params.padding + params.feather, native) if params.only_masked else whole(picture)
     extent = extent_for(area.size, native, runner.model.vae_scale)
     return Inpainting(picture, mask, area, extent, params.feather)
@@ -96,33 +114,21 @@ def make(picture: Picture, mask: Mask, params: InpaintParams, run: Run) -> list[
 def order(mode: str, work: Inpainting, params: PaintParams, runner: Runner) -> Order:
     """The picture of one inpainting or pass of outpaint; it goes through `Inpainting.finish`."""
     seed = secrets.randbelow(MAX_SEED + 1) if params.seed == -1 else params.seed
-    mask = resized(work.area.cut(work.mask), work.extent)
-    shown = filled(resized(work.area.cut(work.original), work.extent), mask, params.fill, seed)
+    shown = filled(work.shown, work.shown_mask, params.fill, seed)
 
     def begin(runner: Runner) -> SamplerFlight:
-        hole = latent_mask(mask, runner)
-        masked = None
-        if runner.model.inpaints:
-            grey = np.where((mask > 127)[..., None], np.uint8(127), shown)
-            masked = runner.encode([grey])[0]
+        masked = runner.encode([work.unseen])[0] if runner.model.inpaints else None
         return SamplerFlight(
             make_sampler(params.sampler, runner.model.scheduler_config),
             **params.for_sampler(runner, work.extent, seed),
             source=runner.encode([shown])[0],
             strength=params.strength,
-            mask=hole,
+            mask=runner.latent_mask(work.shown_mask, work.extent),
             masked=masked,
         )
 
     recipe = params.recipe(mode, runner, seed) | {"width": work.extent.width, "height": work.extent.height}
     return Order(recipe, begin)
-
-
-def latent_mask(mask: Mask, runner: Runner) -> torch.Tensor:
-    """The mask at the latent's size: float32 of shape (height, width), 1 where any painted pixel falls."""
-    scale = runner.model.vae_scale
-    pixels = torch.from_numpy((mask > 127).astype(np.float32))[None, None]
-    return torch.nn.functional.max_pool2d(pixels, scale)[0, 0].to(runner.model.device)
 
 
 def filled(picture: Picture, mask: Mask, fill: Fill, seed: int) -> Picture:

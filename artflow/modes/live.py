@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from artflow.engine.flow import Flow
 from artflow.engine.params import LiveParams
-from artflow.engine.session import Flow
 from artflow.models.catalog import ModelSpec
 from artflow.modes.params import merged
 from artflow.settings import LiveSettings
@@ -22,6 +22,7 @@ class LiveMode:
     description: str
     flow: Flow
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    kind: type[LiveParams] = LiveParams
 
     def params(self, spec: ModelSpec, settings: LiveSettings) -> LiveParams:
         """The parameters a session starts with: mode < model < the operator's settings.
@@ -31,6 +32,5 @@ class LiveMode:
         """
         native = {"width": spec.width, "height": spec.height}
         of_model = getattr(spec.defaults, self.name)
-        return merged(
-            LiveParams, self.defaults, native, of_model, settings.performance.model_dump(), settings.generation
-        )
+        performance = settings.performance.model_dump()
+        return merged(self.kind, self.defaults, native, of_model, performance, settings.generation)

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size
@@ -78,11 +77,12 @@ def extent_for(size: Size, native: Size, multiple: int) -> Size:
     return size.scaled(factor, multiple)
 
 
-def resized(picture: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """A picture or mask at another size, Lanczos."""
-    if picture.shape[:2] == (size.height, size.width):
-        return picture
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+def covering(mask: Mask, size: Size) -> Mask:
+    """A mask at another size, where every painted pixel counts, however thin the stroke: 0 or 255."""
+    if mask.shape == (size.height, size.width):
+        return mask
+    shares = cv2.resize((mask > 127).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return np.where(shares > 0, np.uint8(255), np.uint8(0))
 
 
 def feathered(mask: Mask, feather: int) -> NDArray[np.float32]:

@@ -1,6 +1,6 @@
 """Webcam and other moving input: steps pipelined over frames, the latest frame wins."""
 
-from artflow.engine.session import Flow
+from artflow.engine.flow import Flow
 from artflow.modes.live import LiveMode
 
 REALTIME = LiveMode(

@@ -21,8 +21,7 @@ from artflow.engine.params import MAX_SEED
 from artflow.engine.runner import Runner
 from artflow.engine.sampling import SamplerFlight, make_sampler
 from artflow.errors import ArtflowError
-from artflow.images import Picture, Size
-from artflow.modes.masks import resized
+from artflow.images import Picture, Size, resized
 from artflow.modes.text import JobParams, TextParams
 from artflow.modes.tiles import Cancelled, Floats, Tile, Tiling, tiled
 from artflow.modes.upscale import FACTORS

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from artflow.engine.conditioning import Conditioning
-from artflow.engine.flight import Flight, Frame, Plan, Step, advance
+from artflow.engine.flight import Flight, Plan, Step, advance
+from artflow.engine.frame import Frame
 from artflow.engine.schedule import ScheduleMaker
 from artflow.images import Size
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from artflow.engine.engine import Engine
+from artflow.engine.flow import Flow
 from artflow.engine.job import Job, Made
 from artflow.engine.runner import Runner
 from artflow.engine.sampling import SAMPLERS
-from artflow.engine.session import Flow
 from artflow.images import Picture
 from artflow.modes.text import TextParams, orders
 from tests.support.live import DRAWING, PATIENCE, STREAM, Person, difference, plain

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from artflow.engine.engine import Engine
+from artflow.engine.flow import Flow
 from artflow.engine.load import STAGES, LoadLadder
 from artflow.engine.runner import Runner
-from artflow.engine.session import Flow
 from artflow.errors import ArtflowError
 from tests.support.live import CAMERA, DRAWING, SIDE, STREAM, Person, difference, held, noisy, plain, settle, wait_until
 from tests.support.models import tiny_runner

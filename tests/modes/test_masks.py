@@ -7,7 +7,17 @@ import pytest
 
 from artflow.errors import ArtflowError
 from artflow.images import Size
-from artflow.modes.masks import Bounds, around, check_mask, composed, extent_for, feathered, healed, surroundings
+from artflow.modes.masks import (
+    Bounds,
+    around,
+    check_mask,
+    composed,
+    covering,
+    extent_for,
+    feathered,
+    healed,
+    surroundings,
+)
 
 
 def mask_of(height: int, width: int, box: Bounds) -> np.ndarray:
@@ -39,6 +49,14 @@ def test_the_area_stays_inside_the_picture(box: Bounds) -> None:
 def test_the_extent_keeps_the_aspect_in_multiples_of_the_latent() -> None:
     assert extent_for(Size(1000, 500), Size(512, 512), 8) == (512, 256)
     assert extent_for(Size(1000, 3), Size(512, 512), 8) == (512, 8)
+
+
+@pytest.mark.parametrize("size", [Size(300, 200), Size(32, 24), Size(8, 8), Size(400, 400)])
+def test_no_stroke_is_too_thin_to_count_at_another_size(size: Size) -> None:
+    mask = covering(mask_of(200, 300, Bounds(150, 0, 151, 200)), size)
+    assert mask.shape == (size.height, size.width) and set(np.unique(mask)) == {0, 255}
+    assert mask.any(1).all()  # the line goes through every row
+    assert (mask > 0).mean() < 0.2
 
 
 @pytest.mark.parametrize("feather", [0, 1, 2, 7, 20])

@@ -11,8 +11,9 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from artflow.engine.engine import Engine
+from artflow.engine.flow import Flow, Result
 from artflow.engine.params import LiveParams
-from artflow.engine.session import Flow, LiveSession, Result
+from artflow.engine.session import LiveSession
 from tests.support.models import tiny_folder, tiny_runner
 from tests.support.reference import streamdiffusion
 

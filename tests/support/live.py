@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from artflow.engine.engine import Engine
+from artflow.engine.flow import Flow, Result
 from artflow.engine.params import LiveParams
 from artflow.engine.runner import Runner
-from artflow.engine.session import Flow, LiveSession, Result
+from artflow.engine.session import LiveSession
 from artflow.images import Picture
 
 SIDE = 64
@@ -53,11 +54,13 @@ def difference(a: Picture, b: Picture) -> int:
 class Person:
     """A live session on an engine, and what came back from it."""
 
-    def __init__(self, engine: Engine, runner: Runner, flow: Flow = STREAM, **params: Any) -> None:
+    def __init__(
+        self, engine: Engine, runner: Runner, flow: Flow = STREAM, kind: type[LiveParams] = LiveParams, **params: Any
+    ) -> None:
         self.results: list[Result] = []
         self._came = threading.Condition()
         wanted = {"width": SIDE, "height": SIDE, "priority": "quality", "seed": 1} | params
-        self.session = LiveSession(runner, LiveParams(**wanted), flow, self._take)
+        self.session = LiveSession(runner, kind(**wanted), flow, self._take)
         engine.add(self.session)
 
     def _take(self, result: Result) -> None:
@@ -72,7 +75,8 @@ class Person:
 
     def change(self, **params: Any) -> None:
         """Change settings."""
-        self.session.update(LiveParams(**self.session.params.model_dump() | params))
+        now = self.session.params
+        self.session.update(type(now)(**now.model_dump() | params))
 
     def wait_for(self, count: int) -> list[Result]:
         """The results, once there are at least so many."""
