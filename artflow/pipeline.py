@@ -19,10 +19,11 @@ from artflow.shelf import Loading, Shelf
 
 if TYPE_CHECKING:
     from artflow.engine.engine import Engine
+    from artflow.engine.flow import Result
     from artflow.engine.job import Made, Progress
     from artflow.engine.params import LiveParams
     from artflow.engine.runner import Runner
-    from artflow.engine.session import LiveSession, Result
+    from artflow.engine.session import LiveSession
     from artflow.modes.live import LiveMode
     from artflow.modes.masks import Mask
     from artflow.modes.text import JobParams, TextParams
@@ -67,18 +68,21 @@ class Pipeline:
     def modes(self) -> dict[str, LiveMode]:
         """The live modes by name."""
         from artflow.modes.canvas import CANVAS
+        from artflow.modes.live_inpaint import LIVE_INPAINT, look
         from artflow.modes.realtime import REALTIME
 
-        canvas = CANVAS
+        limits = self.settings.server
+        canvas = CANVAS.flow
         if self.settings.canvas.coalesce:
-            canvas = replace(CANVAS, flow=replace(CANVAS.flow, latest_only=True))
-        canvas = replace(canvas, flow=replace(canvas.flow, max_waiting=self.settings.server.max_waiting))
-        return {mode.name: mode for mode in (REALTIME, canvas)}
+            canvas = replace(canvas, latest_only=True)
+        canvas = replace(canvas, max_waiting=limits.max_waiting)
+        inpaint = replace(LIVE_INPAINT.flow, look=partial(look, longest=limits.max_size))
+        changed = (replace(CANVAS, flow=canvas), replace(LIVE_INPAINT, flow=inpaint))
+        return {mode.name: mode for mode in (REALTIME, *changed)}
 
     def live_defaults(self, mode: str) -> LiveParams:
         """What a session of this mode starts with."""
-        settings = self.settings.canvas if mode == "canvas" else self.settings.realtime
-        return self.modes[mode].params(self.spec, settings)
+        return self.modes[mode].params(self.spec, getattr(self.settings, mode))
 
     def text_defaults(self) -> TextParams:
         """What the text tab starts with."""

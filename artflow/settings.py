@@ -117,6 +117,7 @@ class Settings(_Group):
     model: ModelSettings = ModelSettings()
     realtime: LiveSettings
     canvas: CanvasSettings
+    inpaint: LiveSettings = LiveSettings(performance=Performance(enable_similar_image_filter=False, jpeg_quality=95))
     text: TextSettings = TextSettings()
     server: ServerSettings = ServerSettings()
     logging: LogSettings = LogSettings()

@@ -16,7 +16,7 @@ from artflow.modes.params import input_schema
 router = APIRouter(dependencies=[Depends(require_sign_in)])
 open_router = APIRouter()  # for load balancers, which do not sign in
 
-Mode = Literal["realtime", "canvas"]
+Mode = Literal["realtime", "canvas", "inpaint"]
 
 
 @router.get("/api/{mode}/settings")

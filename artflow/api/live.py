@@ -19,8 +19,8 @@ from artflow.errors import ArtflowError
 from artflow.images import decode
 
 if TYPE_CHECKING:
+    from artflow.engine.flow import Result
     from artflow.engine.runner import Runner
-    from artflow.engine.session import Result
 
 log = logging.getLogger(__name__)
 router = APIRouter()
@@ -44,6 +44,12 @@ async def realtime(socket: WebSocket, user_id: str) -> None:
 async def canvas(socket: WebSocket, user_id: str) -> None:
     """The canvas socket; with ``?results=1`` the pictures come back on it."""
     await serve(socket, "canvas", user_id, _read_framed, results=socket.query_params.get("results") == "1")
+
+
+@router.websocket("/api/inpaint/ws/{user_id}")
+async def inpaint(socket: WebSocket, user_id: str) -> None:
+    """The live inpaint socket; what is transparent in a picture is made anew, and the whole comes back."""
+    await serve(socket, "inpaint", user_id, _read_framed, results=socket.query_params.get("results") == "1")
 
 
 @router.websocket("/api/ws/{user_id}")
@@ -227,7 +233,8 @@ def _take(api: Api, channel: Channel, header: dict[str, Any], data: bytes) -> bo
     number = header.get("frame")
     if number is not None and not _is_number(number):
         raise ArtflowError("bad_parameter", f"frame cannot be {str(number)[:80]!r}: a whole number from 0.")
-    picture = decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_frame_bytes) if data else None
+    most = {"max_pixels": limits.max_pixels, "max_bytes": limits.max_frame_bytes}
+    picture = decode(data, **most, keep_alpha=session.flow.holes) if data else None
     changes = {name: value for name, value in header.items() if name not in ENVELOPE}
     changed = False
     if changes:

@@ -38,6 +38,12 @@ async def canvas(request: Request, user_id: str, quality: Quality = 95, max_fps:
     return _response(request, "canvas", user_id, quality, max_fps)
 
 
+@router.get("/api/inpaint/stream/{user_id}")
+async def inpaint(request: Request, user_id: str, quality: Quality = 95, max_fps: MaxFps = 30) -> StreamingResponse:
+    """The live inpaint pictures of an open socket."""
+    return _response(request, "inpaint", user_id, quality, max_fps)
+
+
 def _response(request: Request, mode: str, user_id: str, quality: int, max_fps: float) -> StreamingResponse:
     api = api_of(request)
     channel = api.find(mode, user_id, owner_of(request))

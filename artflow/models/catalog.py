@@ -47,6 +47,8 @@ class Defaults(BaseModel):
 
     realtime: dict[str, Any] = {}
     canvas: dict[str, Any] = {}
+    inpaint: dict[str, Any] = {}
+    """The live one."""
     text: dict[str, Any] = {}
 
 

@@ -11,7 +11,7 @@ from tests.api.client import PAGE, Served, jpeg
 
 
 @pytest.mark.parametrize("prefix", ["", PAGE])
-@pytest.mark.parametrize("mode", ["realtime", "canvas"])
+@pytest.mark.parametrize("mode", ["realtime", "canvas", "inpaint"])
 def test_settings_describe_a_mode(server: Served, mode: str, prefix: str) -> None:
     settings = server.http.get(f"{prefix}/api/{mode}/settings").json()
     assert set(settings) == {"info", "input_params", "performance", "max_queue_size", "page_content"}
@@ -88,6 +88,6 @@ def test_prometheus_text(server: Served) -> None:
 def test_the_routes_are_documented(server: Served) -> None:
     assert server.http.get("/docs").status_code == 200
     paths = server.http.get("/openapi.json").json()["paths"]
-    for path in ("/api/{mode}/settings", "/api/canvas/stream/{user_id}", "/api/health", "/metrics"):
+    for path in ("/api/{mode}/settings", "/api/inpaint/stream/{user_id}", "/api/health", "/metrics"):
         assert path in paths
     assert not any(path.startswith(PAGE) for path in paths)  # the same once more would only confuse

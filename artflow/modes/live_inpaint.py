@@ -1,0 +1,51 @@
+"""Live inpaint: a part of a picture is painted over, and what is made there follows the prompt as it is typed."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artflow.engine.flow import Flow
+from artflow.engine.frame import Hole
+from artflow.engine.params import LiveParams
+from artflow.engine.runner import Runner
+from artflow.errors import ArtflowError
+from artflow.images import Picture, Size
+from artflow.modes.inpaint import RegionParams, plan
+from artflow.modes.live import LiveMode
+
+
+class LiveInpaintParams(RegionParams, LiveParams):
+    """What a person may set in live inpaint. ``width`` and ``height`` say how large the model is shown the picture."""
+
+
+def look(
+    picture: NDArray[np.uint8], params: LiveParams, runner: Runner, longest: int | None = None
+) -> tuple[Picture, Hole]:
+    """What the model is shown of a picture of shape (height, width, 4), and the hole in it.
+
+    Whatever is less than half opaque is made anew; its colours are what the strength is measured from. ``longest``
+    limits the sides, because every picture is put together anew on the way out.
+
+    Raises:
+        ArtflowError: ``empty_mask``, ``picture_too_large``.
+    """
+    assert isinstance(params, LiveInpaintParams)
+    size = Size(picture.shape[1], picture.shape[0])
+    if longest is not None and max(size) > longest:
+        raise ArtflowError(
+            "picture_too_large", f"The picture is {size}; live it may have {longest} pixels a side, so send it smaller."
+        )
+    mask = np.where(picture[..., 3] < 128, np.uint8(255), np.uint8(0))
+    work = plan(picture[..., :3], mask, params, runner, Size(params.width, params.height))
+    return work.shown, Hole(work.shown_mask, work.unseen if runner.model.inpaints else None, work.finish)
+
+
+LIVE_INPAINT = LiveMode(
+    name="inpaint",
+    title="Live inpaint",
+    description="What is painted over follows the prompt; the rest of the picture stays.",
+    flow=Flow("inpaint", pipelined=False, latest_only=True, look=look, holes=True),
+    defaults={"prompt": "a red balloon", "steps": 2, "strength": 1.0, "only_masked": True, "priority": "quality"},
+    kind=LiveInpaintParams,
+)
