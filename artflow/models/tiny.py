@@ -38,19 +38,21 @@ def build_tiny(
     seed: int = 0,
     channels: tuple[int, ...] = (32, 64),
     time_cond: bool = False,
+    inpaint: bool = False,
     variant: str | None = None,
 ) -> Path:
     """Write a tiny diffusers model folder and return its path.
 
     The UNet has 4 latent channels, the VAE 8 pixels a latent, the tokenizer one token a byte and 77 tokens.
     ``scheduler="euler"`` uses trailing spacing, as SD-Turbo does. ``time_cond`` gives the UNet the guidance
-    embedding of LCM-distilled models. ``variant="fp16"`` writes half-precision files with that name, as the Hub
-    has them. The same ``seed`` gives the same weights; torch's global generator is left as it was.
+    embedding of LCM-distilled models, ``inpaint`` the 9 input channels of inpaint models. ``variant="fp16"`` writes
+    half-precision files with that name, as the Hub has them. The same ``seed`` gives the same weights; torch's global
+    generator is left as it was.
     """
     folder = Path(folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        unet = _unet(family, channels, time_cond)
+        unet = _unet(family, channels, time_cond, 9 if inpaint else 4)
         autoencoder = _tiny_vae() if vae == "tiny" else _kl_vae()
         texts = [_text(CLIPTextModel, TEXT_WIDTH)]
         if family == "sdxl":
@@ -86,7 +88,7 @@ def byte_tokenizer(tokens: int = TOKENS) -> CLIPTokenizer:
     return CLIPTokenizer(vocab={w: i for i, w in enumerate(words)}, merges=[], model_max_length=tokens)
 
 
-def _unet(family: Family, channels: tuple[int, ...], time_cond: bool) -> UNet2DConditionModel:
+def _unet(family: Family, channels: tuple[int, ...], time_cond: bool, in_channels: int) -> UNet2DConditionModel:
     extra: dict[str, Any] = {}
     if family == "sdxl":
         extra = {
@@ -97,7 +99,7 @@ def _unet(family: Family, channels: tuple[int, ...], time_cond: bool) -> UNet2DC
         }
     unet = UNet2DConditionModel(
         sample_size=8,
-        in_channels=4,
+        in_channels=in_channels,
         out_channels=4,
         layers_per_block=1,
         block_out_channels=channels,
@@ -122,7 +124,7 @@ def _unet(family: Family, channels: tuple[int, ...], time_cond: bool) -> UNet2DC
         inputs["added_cond_kwargs"] = {"text_embeds": torch.randn(2, SECOND_TEXT_WIDTH), "time_ids": sizes}
     if time_cond:
         inputs["timestep_cond"] = torch.randn(2, 32)
-    output = unet(torch.randn(2, 4, 16, 16), torch.tensor([499, 999]), **inputs).sample
+    output = unet(torch.randn(2, in_channels, 16, 16), torch.tensor([499, 999]), **inputs).sample
     _rescale(unet.conv_out, output, std=1.0)
     return unet
 

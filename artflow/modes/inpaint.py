@@ -7,21 +7,25 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from artflow.engine.job import Made, Order
 from artflow.engine.params import MAX_SEED
 from artflow.engine.runner import Runner
 from artflow.engine.sampling import SamplerFlight, make_sampler
-from artflow.images import Picture, Size, resized
+from artflow.images import Picture, Size, flattened, resized
 from artflow.modes.masks import (
     Bounds,
     Mask,
     around,
+    blur_reach,
+    box,
     check_mask,
     composed,
     covering,
     extent_for,
+    faded_in,
     feathered,
     healed,
     surroundings,
@@ -54,13 +58,17 @@ class InpaintParams(RegionParams, PaintParams):
 
 @dataclass(frozen=True)
 class Inpainting:
-    """One picture to be worked on: where, and at which size the model is shown it."""
+    """One picture to be worked on: where, and at which size the model is shown it.
+
+    The edge of what is made is soft over ``feather`` pixels outside of the mask, and over ``fade`` pixels inside of it.
+    """
 
     original: Picture
     mask: Mask
     area: Bounds
     extent: Size
     feather: int
+    fade: int = 0
 
     @property
     def shown(self) -> Picture:
@@ -79,10 +87,15 @@ class Inpainting:
 
     def finish(self, made: Picture) -> Picture:
         """The original with what the model made in its place. ``made`` has the size of ``extent``."""
-        before, mask = self.area.cut(self.original), self.area.cut(self.mask)
-        made = healed(before, resized(made, self.area.size), mask, max(self.feather, 4))
         result = self.original.copy()
-        self.area.cut(result)[:] = composed(before, made, feathered(mask, self.feather))
+        part, mask = self.area.cut(result), self.area.cut(self.mask)
+        # Only around the mask is there anything to do: pictures are large, and live this is done for every frame.
+        reach = max(self.feather, self.fade, 4)
+        near = box(mask, self.feather + blur_reach(reach))
+        before, mask = near.cut(part), near.cut(mask)
+        made = healed(before, near.cut(resized(made, self.area.size)), mask, reach)
+        opacity = faded_in(mask, self.fade) if self.fade else feathered(mask, self.feather)
+        before[:] = composed(before, made, opacity)
         return result
 
 
@@ -100,15 +113,24 @@ def plan(picture: Picture, mask: Mask, params: RegionParams, runner: Runner, nat
     return Inpainting(picture, mask, area, extent, params.feather)
 
 
-def make(picture: Picture, mask: Mask, params: InpaintParams, run: Run) -> list[Made]:
-    """The picture with what the mask covers made anew.
+def make(picture: NDArray[np.uint8], mask: Mask, params: InpaintParams, run: Run) -> list[Made]:
+    """The picture with what the mask covers made anew; of shape (height, width, 3), or 4 where it is see-through.
 
     Raises:
         ArtflowError: ``empty_mask``, ``bad_mask``, or what went wrong on the way.
     """
-    planned = plan(picture, mask, params, run.runner)
+    planned = plan(flattened(picture), mask, params, run.runner)
     made = run([order("inpaint", planned, params, run.runner)])
-    return [replace(m, picture=planned.finish(m.picture)) for m in made]
+    return [replace(m, picture=_as_clear(picture, planned, planned.finish(m.picture))) for m in made]
+
+
+def _as_clear(picture: NDArray[np.uint8], work: Inpainting, finished: Picture) -> NDArray[np.uint8]:
+    """What is finished, as transparent as the picture was, and opaque where it was painted over."""
+    if picture.shape[-1] == 3:
+        return finished
+    opacity = feathered(work.mask, work.feather)
+    colours = np.where(opacity[..., None] > 0, finished, picture[..., :3])
+    return np.dstack([colours, composed(picture[..., 3:], np.full_like(picture[..., 3:], 255), opacity)])
 
 
 def order(mode: str, work: Inpainting, params: PaintParams, runner: Runner) -> Order:

@@ -54,16 +54,23 @@ def whole(picture: Picture) -> Bounds:
     return Bounds(0, 0, picture.shape[1], picture.shape[0])
 
 
-def around(mask: Mask, padding: int, native: Size) -> Bounds:
-    """The mask's bounding box with ``padding`` pixels, widened to the aspect of ``native`` as far as there is room."""
+def box(mask: Mask, margin: int) -> Bounds:
+    """The box around all that is painted, with ``margin`` more pixels on each side as far as there is room."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     height, width = mask.shape
-    box_width = columns[-1] + 1 - columns[0] + 2 * padding
-    box_height = rows[-1] + 1 - rows[0] + 2 * padding
+    left, top = max(int(columns[0]) - margin, 0), max(int(rows[0]) - margin, 0)
+    return Bounds(left, top, min(int(columns[-1]) + 1 + margin, width), min(int(rows[-1]) + 1 + margin, height))
+
+
+def around(mask: Mask, padding: int, native: Size) -> Bounds:
+    """The mask's bounding box with ``padding`` pixels, widened to the aspect of ``native`` as far as there is room."""
+    painted = box(mask, 0)
+    height, width = mask.shape
+    box_width, box_height = painted.size.width + 2 * padding, painted.size.height + 2 * padding
     scale = max(box_width / native.width, box_height / native.height)
     box_width, box_height = min(width, round(scale * native.width)), min(height, round(scale * native.height))
-    left = _placed((columns[0] + columns[-1] + 1) / 2 - box_width / 2, width - box_width)
-    top = _placed((rows[0] + rows[-1] + 1) / 2 - box_height / 2, height - box_height)
+    left = _placed((painted.left + painted.right) / 2 - box_width / 2, width - box_width)
+    top = _placed((painted.top + painted.bottom) / 2 - box_height / 2, height - box_height)
     return Bounds(left, top, left + box_width, top + box_height)
 
 
@@ -96,6 +103,18 @@ def feathered(mask: Mask, feather: int) -> NDArray[np.float32]:
     soft = cv2.blur(soft, (2 * (feather - radius) + 1,) * 2, borderType=cv2.BORDER_REPLICATE)
     soft[soft < 1e-4] = 0  # what rounding leaves beyond the ramp
     return np.maximum(hard, soft)
+
+
+def faded_in(mask: Mask, fade: int) -> NDArray[np.float32]:
+    """Opacity of what is made, 0 to 1: 0 outside the mask, rising to 1 ``fade`` pixels inside, flat at both ends."""
+    share = np.clip(distance_inside(mask) / fade, 0, 1)
+    return (share * share * (3 - 2 * share)).astype(np.float32)
+
+
+def distance_inside(mask: Mask) -> NDArray[np.float32]:
+    """Each masked pixel's distance to the nearest that is not, in pixels, less one; 0 elsewhere."""
+    distance = cv2.distanceTransform((mask > 127).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    return np.maximum(distance - 1, 0)
 
 
 def composed(original: Picture, made: Picture, opacity: NDArray[np.float32]) -> Picture:
@@ -141,4 +160,18 @@ def healed(original: Picture, made: Picture, mask: Mask, reach: float) -> Pictur
 
 
 def _blur(values: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
-    return cv2.GaussianBlur(values, (0, 0), radius, borderType=cv2.BORDER_REPLICATE)
+    """About a Gaussian blur of that standard deviation, by two boxes: its time does not grow with the radius."""
+    side = _box_side(radius)
+    for _ in range(2):
+        values = cv2.blur(values, (side, side), borderType=cv2.BORDER_REPLICATE)
+    return values
+
+
+def _box_side(deviation: float) -> int:
+    """The odd width of a box that, applied twice, has this standard deviation: twice (side^2 - 1) / 12."""
+    return 2 * max(1, round(((6 * deviation**2 + 1) ** 0.5 - 1) / 2)) + 1
+
+
+def blur_reach(radius: float) -> int:
+    """How many pixels `healed` looks away from each for a reach of ``radius``."""
+    return _box_side(radius) - 1

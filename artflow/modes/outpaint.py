@@ -8,14 +8,15 @@ from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from artflow.engine.job import Made
 from artflow.engine.runner import Runner
 from artflow.errors import ArtflowError
-from artflow.images import Picture, Size
+from artflow.images import Picture, Size, flattened
 from artflow.modes.inpaint import Inpainting, PaintParams, order
-from artflow.modes.masks import around, extent_for
+from artflow.modes.masks import around, composed, distance_inside, extent_for
 from artflow.modes.work import Run
 
 Anchor = Literal["left", "centre", "right"]
@@ -33,6 +34,10 @@ class Borders(NamedTuple):
 
 class OutpaintParams(PaintParams):
     """What may be asked of outpaint: how much for each side, any mix."""
+
+    strength: float = Field(
+        0.75, ge=0, le=1, title="Strength", description="0 keeps the drawn-out edges, 1 starts anew"
+    )
 
     left: int = Field(0, ge=0, le=4096, title="Left")
     up: int = Field(0, ge=0, le=4096, title="Up")
@@ -100,13 +105,16 @@ def strides(size: Size, borders: Borders) -> Iterator[Borders]:
 
 
 def extended(picture: Picture, borders: Borders) -> Picture:
-    """The picture with its edges drawn out over the borders: what a preview shows and the model starts from."""
+    """The picture with its edges drawn out over the borders: what a preview shows and the model starts from.
+
+    They are mirrored, sharp at first, so that no step shows at the edge, and ever softer further out.
+    """
     left, up, right, down = borders
     kind = cv2.BORDER_REFLECT_101 if _reflects(picture, borders) else cv2.BORDER_REPLICATE
     drawn = cv2.copyMakeBorder(picture, up, down, left, right, kind)
-    soft = cv2.GaussianBlur(drawn, (0, 0), max(max(borders) / 8, 1))
-    inside = new_area(picture, borders) == 0
-    return np.where(inside[..., None], drawn, soft)
+    reach = max(max(borders) // 4, 1)
+    soft = cv2.stackBlur(drawn, (2 * reach + 1,) * 2)
+    return composed(drawn, soft, np.clip(distance_inside(new_area(picture, borders)) / reach, 0, 1))
 
 
 def preview(picture: Picture, borders: Borders) -> Picture:
@@ -130,21 +138,26 @@ def new_area(picture: Picture, borders: Borders) -> np.ndarray:
 
 
 def plan(picture: Picture, borders: Borders, runner: Runner) -> Inpainting:
-    """One pass: the model is shown the new part with as much of the picture as fits; the seam takes no feather.
+    """One pass: the model is shown the new part with as much of the picture as fits.
 
-    The soft transition lies in the new part (`masks.healed`), so that the picture itself keeps every byte.
+    The soft transition lies in the new part, where what is made fades in over the drawn-out edges, so that the picture
+    itself keeps every byte and no step shows at its edge.
     """
     canvas, mask = extended(picture, borders), new_area(picture, borders)
     spec = runner.model.spec
     native = Size(spec.width, spec.height)
     area = around(mask, max(borders), native)
-    return Inpainting(canvas, mask, area, extent_for(area.size, native, runner.model.vae_scale), feather=0)
+    fade = max(8, min(max(area.size) // 16, min(b for b in borders if b) // 2))
+    return Inpainting(canvas, mask, area, extent_for(area.size, native, runner.model.vae_scale), feather=0, fade=fade)
 
 
-def make(picture: Picture, params: OutpaintParams, run: Run) -> list[Made]:
-    """The picture carried on beyond its borders, in passes; none when cancelled, since half of it is of no use."""
+def make(picture: NDArray[np.uint8], params: OutpaintParams, run: Run) -> list[Made]:
+    """The picture carried on beyond its borders, in passes; none when cancelled, since half of it is of no use.
+
+    It has the shape (height, width, 3), or 4 where it is see-through; what is added never is.
+    """
     borders = params.borders(Size(picture.shape[1], picture.shape[0]))
-    result, made = picture, list[Made]()
+    result, made = flattened(picture), list[Made]()
     passes = list(strides(Size(picture.shape[1], picture.shape[0]), borders))
     for number, step in enumerate(passes, 1):
         planned = plan(result, step, run.runner)
@@ -153,4 +166,7 @@ def make(picture: Picture, params: OutpaintParams, run: Run) -> list[Made]:
         if not made:
             return []
         result = planned.finish(made[0].picture)
+    if picture.shape[-1] == 4:
+        result = np.dstack([result, np.full(result.shape[:2], 255, np.uint8)])
+        result[new_area(picture, borders) == 0] = picture.reshape(-1, 4)
     return [replace(m, picture=result) for m in made]

@@ -13,6 +13,7 @@ import gradio as gr
 import numpy as np
 from gradio.blocks import Block
 from gradio.data_classes import ImageData
+from numpy.typing import NDArray
 from PIL import Image
 
 from artflow.errors import ArtflowError
@@ -72,6 +73,16 @@ def read_picture(path: str | None, limits: ServerSettings) -> Picture:
         ArtflowError: ``no_picture``, ``picture_too_large`` or ``bad_picture``.
     """
     return decode(read_bytes(path), max_pixels=limits.max_pixels)
+
+
+def read_with_alpha(data: bytes, limits: ServerSettings) -> NDArray[np.uint8]:
+    """A picture's bytes as (height, width, 3), or 4 where it is see-through, upright.
+
+    Raises:
+        ArtflowError: ``picture_too_large`` or ``bad_picture``.
+    """
+    picture = decode(data, max_pixels=limits.max_pixels, keep_alpha=True)
+    return picture[..., :3] if picture[..., 3].min() == 255 else picture
 
 
 class Reduced(NamedTuple):

@@ -6,16 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
-import numpy as np
 
-from artflow.errors import ArtflowError
-from artflow.images import Picture, to_rgb
+from artflow.images import Picture
 from artflow.modes.inpaint import InpaintParams
-from artflow.modes.masks import Mask
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import ParamControls, examples, job_settings, prompt_box
 from artflow.ui.files import result_place
 from artflow.ui.jobs import Jobs, saved
+from artflow.ui.mask_editor import MaskEditor, Painted, picture_and_mask
 from artflow.ui.send import SendTo
 
 INPUTS = (
@@ -40,11 +38,7 @@ class InpaintTab:
         controls = ParamControls(self._pipeline.defaults(InpaintParams))
         with gr.Row():
             with gr.Column():
-                self.picture = gr.ImageEditor(
-                    label="Paint over what should be made anew", type="pil", layers=False, transforms=(),
-                    sources=("upload", "clipboard"), brush=gr.Brush(colors=["#ffffff"], color_mode="fixed"),
-                    elem_id="artflow-inpaint-editor",
-                )  # fmt: skip
+                self.picture = MaskEditor("Paint over what should be made anew", "artflow-inpaint-editor")
                 prompt = controls.built["prompt"] = prompt_box(self._pipeline, "", elem_id="artflow-inpaint-prompt")
                 with gr.Row():
                     run = gr.Button("Paint it", variant="primary", elem_id="artflow-inpaint-run")
@@ -72,7 +66,7 @@ class InpaintTab:
 
     def inpaint(
         self,
-        editor: dict[str, Any] | None,
+        editor: Painted | None,
         prompt: str,
         negative_prompt: str,
         strength: float,
@@ -90,7 +84,8 @@ class InpaintTab:
         """Make a painted part of a picture anew.
 
         Args:
-            editor: the picture (background) and, as a layer, what is painted over
+            editor: the picture (background) and as layers what is painted over: where a layer is not transparent,
+                or where it is white
             prompt: what the painted part shows
             negative_prompt: what to avoid
             strength: 0 keeps what is there, 1 starts anew
@@ -113,7 +108,7 @@ class InpaintTab:
 
         def work(watch: Any) -> Any:
             nonlocal original
-            original, mask = picture_and_mask(editor)
+            original, mask = picture_and_mask(editor, self._pipeline.settings.server)
             return self._pipeline.inpaint(original, mask, changes, watch)
 
         for picture, words, made in self._jobs.run(request, work):
@@ -122,21 +117,3 @@ class InpaintTab:
                 continue
             with saved(made) as paths:
                 yield paths[0], (original, picture), words
-
-
-def picture_and_mask(editor: dict[str, Any] | None) -> tuple[Picture, Mask]:
-    """What `gr.ImageEditor` (``type="pil"``) gives: the picture, and 255 where any layer is painted on.
-
-    Raises:
-        ArtflowError: ``no_picture``.
-    """
-    background = (editor or {}).get("background")
-    if editor is None or background is None:
-        raise ArtflowError("no_picture", "There is no picture yet; drop one on the left.")
-    picture = to_rgb(background)
-    mask = np.zeros(picture.shape[:2], np.uint8)
-    for layer in editor.get("layers") or []:
-        alpha = np.asarray(layer.convert("RGBA"))[..., 3]
-        if alpha.shape == mask.shape:
-            mask = np.maximum(mask, np.where(alpha > 0, np.uint8(255), np.uint8(0)))
-    return picture, mask

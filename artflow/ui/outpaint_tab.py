@@ -7,12 +7,12 @@ from typing import Any
 
 import gradio as gr
 
-from artflow.images import Picture, Size
+from artflow.images import Size
 from artflow.modes import outpaint
 from artflow.modes.outpaint import OutpaintParams
 from artflow.pipeline import Pipeline, Watch
 from artflow.ui.controls import ParamControls, examples, job_settings, prompt_box, said
-from artflow.ui.files import PictureUpload, read_picture, reducer, result_place
+from artflow.ui.files import PictureUpload, read_bytes, read_with_alpha, reducer, result_place
 from artflow.ui.jobs import Jobs, saved
 from artflow.ui.send import SendTo
 
@@ -128,7 +128,8 @@ class OutpaintTab:
         changes = dict(zip(INPUTS, values, strict=True))
 
         def work(watch: Watch) -> Any:
-            return self._pipeline.outpaint(self._read(source), changes, watch)
+            picture = read_with_alpha(read_bytes(source), self._pipeline.settings.server)
+            return self._pipeline.outpaint(picture, changes, watch)
 
         for _, words, made in self._jobs.run(request, work):
             if not made:
@@ -137,15 +138,12 @@ class OutpaintTab:
             with saved(made) as paths:
                 yield paths[0], words
 
-    def _read(self, source: str | None) -> Picture:
-        return read_picture(source, self._pipeline.settings.server)
-
     @said
     def _for_ratio(self, source: str | None, ratio: str | None, anchor: str) -> list[Any]:
         if ratio is None or not source:
             return [gr.skip()] * 5
-        height, width = self._read(source).shape[:2]
-        return [*outpaint.borders_for_ratio(Size(width, height), RATIOS[ratio], ANCHORS[anchor]), "pixels"]
+        size = self._reduced(source).size
+        return [*outpaint.borders_for_ratio(size, RATIOS[ratio], ANCHORS[anchor]), "pixels"]
 
     @said
     def _preview(self, source: str | None, *amounts: Any) -> tuple[Any, str]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import re
 import threading
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from artflow.errors import ArtflowError
-from artflow.images import Picture, Size
+from artflow.images import Picture, Size, encode_png
 from artflow.modes.inpaint import filled
 from artflow.modes.outpaint import Borders, borders_for_ratio, strides
 from artflow.pipeline import Pipeline, Watch
@@ -29,6 +31,14 @@ def pipeline() -> Iterator[Pipeline]:
         "ARTFLOW_MODEL__WARMUP": "0",
     }
     pipeline = Pipeline(load_settings(environ=environment))
+    yield pipeline
+    pipeline.close()
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Iterator[Pipeline]:
+    """On the model that ships with the app."""
+    pipeline = Pipeline(load_settings(environ={}))
     yield pipeline
     pipeline.close()
 
@@ -66,6 +76,34 @@ def test_the_fills_are_what_they_say() -> None:
         assert (filled(picture, mask, fill, 0)[~hole] == picture[~hole]).all()
 
 
+def see_through() -> np.ndarray:
+    """A picture that fades out to the left, with colours of its own where it is clear."""
+    alpha = np.linspace(0, 255, 130).astype(np.uint8)[None].repeat(90, 0)
+    return np.dstack([scene(), alpha])
+
+
+def test_what_is_see_through_stays_so_outside_the_mask(pipeline: Pipeline) -> None:
+    picture, mask = see_through(), np.zeros((90, 130), np.uint8)
+    mask[30:50, 20:50] = 255
+    (made,) = pipeline.inpaint(picture, mask, FAST | {"feather": 4})
+    assert made.picture.shape == (90, 130, 4)
+    outside = np.ones((90, 130), bool)
+    outside[26:54, 16:54] = False
+    assert (made.picture[outside] == picture[outside]).all()
+    assert (made.picture[30:50, 20:50, 3] == 255).all(), "what is painted is there to be seen"
+    written = Image.open(io.BytesIO(encode_png(made.picture, made.recipe)))
+    assert (np.array(written) == made.picture).all()
+
+
+def test_a_mask_of_one_pixel_and_a_picture_of_one(pipeline: Pipeline) -> None:
+    mask = np.zeros((90, 130), np.uint8)
+    mask[0, 129] = 255
+    (made,) = pipeline.inpaint(scene(), mask, FAST | {"feather": 0})
+    assert (made.picture != scene()).any(-1).sum() <= 1
+    (made,) = pipeline.inpaint(scene(1, 1), np.full((1, 1), 255, np.uint8), FAST)
+    assert made.picture.shape == (1, 1, 3)
+
+
 def test_a_full_mask_makes_all_of_it_anew(pipeline: Pipeline) -> None:
     picture = scene()
     (made,) = pipeline.inpaint(picture, np.full((90, 130), 255, np.uint8), FAST)
@@ -82,6 +120,31 @@ def test_outpaint_keeps_the_picture_inside(pipeline: Pipeline) -> None:
     (made,) = pipeline.outpaint(picture, FAST | {"left": 20, "down": 30, "right": 10})
     assert made.picture.shape == (120, 160, 3)
     assert (made.picture[:90, 20:150] == picture).all()
+
+
+def test_outpaint_keeps_what_is_see_through(pipeline: Pipeline) -> None:
+    picture = see_through()
+    (made,) = pipeline.outpaint(picture, FAST | {"left": 20, "up": 10})
+    assert (made.picture[10:, 20:] == picture).all()
+    assert (made.picture[:10, :, 3] == 255).all() and (made.picture[:, :20, 3] == 255).all()
+
+
+def test_no_seam_shows_where_a_picture_is_carried_on(shipped: Pipeline) -> None:
+    """Across the old border the picture steps no more than it typically does inside, in every direction."""
+    y, x = np.mgrid[:120, :160]
+    picture = np.dstack([120 + x / 2 + 8 * np.sin(y / 3), 190 - y / 2, 90 + 10 * np.sin(x / 5)]).astype(np.uint8)
+    asked = {"prompt": "a blue sky", "seed": 3, "left": 40, "right": 40, "up": 40, "down": 40}
+    (made,) = shipped.outpaint(picture, asked)
+    across = np.abs(np.diff(made.picture.astype(float), axis=1)).mean(-1)[40:160]
+    down = np.abs(np.diff(made.picture.astype(float), axis=0)).mean(-1)[:, 40:200]
+    typical = np.percentile(np.concatenate([across[:, 40:199].ravel(), down[40:159].ravel()]), 90)
+    for seam in (across[:, 39], across[:, 199], down[39], down[159]):
+        assert np.median(seam) <= typical + 0.5  # rounding to whole grey levels
+
+
+def test_outpaint_in_percent(pipeline: Pipeline) -> None:
+    (made,) = pipeline.outpaint(scene(), FAST | {"left": 10, "down": 50, "unit": "percent"})
+    assert made.picture.shape == (135, 143, 3)
 
 
 def test_outpaint_of_a_single_pixel(pipeline: Pipeline) -> None:

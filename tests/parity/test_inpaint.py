@@ -27,12 +27,15 @@ def scene() -> tuple[np.ndarray, np.ndarray]:
     return picture, mask
 
 
+@pytest.mark.parametrize("channels", [4, 9])
 @pytest.mark.parametrize("strength", [1.0, 0.6])
 @pytest.mark.parametrize("sampler", ["Euler", "DDIM", "LCM"])
-def test_equals_diffusers(sampler: str, strength: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equals_diffusers(sampler: str, strength: float, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     picture, mask = scene()
+    options = {"inpaint": True} if channels == 9 else {}
     params = InpaintParams(prompt="a fox", steps=5, guidance_scale=3.0, sampler=sampler, seed=11, strength=strength)
-    runner = Runner(tiny_model())
+    runner = Runner(tiny_model(**options))
+    assert runner.model.inpaints == (channels == 9)
     seen: list[torch.Tensor] = []
     decode = runner.decode
     monkeypatch.setattr(runner, "decode", lambda latents: seen.append(latents.clone()) or decode(latents))
@@ -44,12 +47,14 @@ def test_equals_diffusers(sampler: str, strength: float, monkeypatch: pytest.Mon
     engine.close()
 
     pipe = StableDiffusionInpaintPipeline.from_pretrained(
-        tiny_folder(), safety_checker=None, feature_extractor=None, requires_safety_checker=False
+        tiny_folder(**options), safety_checker=None, feature_extractor=None, requires_safety_checker=False
     )
     pipe.scheduler = make_sampler(sampler, runner.model.scheduler_config)
+    # Inpaint UNets are shown what is under the mask as grey, 127 of 255 here and exactly half there.
+    unseen = {"masked_image_latents": runner.encode([work.unseen])} if channels == 9 else {}
     expected = pipe(
         prompt="a fox", image=Image.fromarray(picture), mask_image=Image.fromarray(mask), height=SIDE, width=SIDE,
         num_inference_steps=5, guidance_scale=3.0, strength=strength, output_type="latent",
-        generator=torch.Generator().manual_seed(11),
+        generator=torch.Generator().manual_seed(11), **unseen,
     ).images  # fmt: skip
     torch.testing.assert_close(seen[-1], expected, atol=1e-4, rtol=1e-4)

@@ -1,0 +1,116 @@
+"""Each tab's time, split into the model's and everything else: reading files, masks, blending, queues, PNG.
+
+``python -m benchmarks.edit``. The tabs' own functions are called, as their buttons do it, from the uploaded file to the
+file that is shown, on the model that the app starts with. The smaller the model, the more everything else counts: the
+embedded one is the hardest case.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from artflow.engine.runner import Runner
+from artflow.images import encode_png
+from artflow.modes.upscale import Network
+from artflow.pipeline import Pipeline
+from artflow.settings import load_settings
+from artflow.ui.inpaint_tab import InpaintTab
+from artflow.ui.mask_editor import Painted
+from artflow.ui.outpaint_tab import OutpaintTab
+from artflow.ui.text_tab import TextTab
+from artflow.ui.upscale_tab import UpscaleTab
+from benchmarks.common import machine, scenes
+
+ROUNDS = 7
+MODEL = [(Runner, "encode"), (Runner, "predict"), (Runner, "decode"), (Network, "__call__")]
+
+
+class Clock:
+    """Seconds spent in functions, from whatever thread; those called by one another count once a thread."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    @contextmanager
+    def watching(self, functions: list[tuple[type, str]]) -> Iterator[None]:
+        """Count the time in these methods while the context lasts."""
+        kept = [(owner, name, getattr(owner, name)) for owner, name in functions]
+        for owner, name, function in kept:
+            setattr(owner, name, self._counted(function))
+        try:
+            yield
+        finally:
+            for owner, name, function in kept:
+                setattr(owner, name, function)
+
+    def _counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            begin = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.seconds += time.perf_counter() - begin
+
+        return counted
+
+
+def actions(pipeline: Pipeline, folder: Path) -> dict[str, Callable[[], Iterator[Any]]]:
+    """What each tab's button does with a picture of 512 x 512, at the tab's own defaults."""
+    photo = scenes(1, 512)[0]
+    path = folder / "photo.png"
+    Image.fromarray(photo).save(path)
+    mask = np.zeros((512, 512, 3), np.uint8)
+    mask[150:350, 150:350] = 255
+    painted = Painted(path.read_bytes(), (encode_png(mask, {}),))
+    with gr.Blocks():
+        text, inpaint = TextTab(pipeline), InpaintTab(pipeline)
+        outpaint, upscale = OutpaintTab(pipeline), UpscaleTab(pipeline)
+
+    def asked(tab: Any, **changes: Any) -> dict[str, Any]:
+        values = {name: control.value for name, control in tab.controls.items()}
+        return values | {"prompt": "a red apple on a white background", "seed": 1, "request": None} | changes
+
+    return {
+        "text": lambda: text.text(**asked(text)),
+        "text, HiresFix 2x": lambda: text.text(**asked(text, hires_scale=2)),
+        "inpaint": lambda: inpaint.inpaint(painted, **asked(inpaint)),
+        "outpaint, 128 px at the right": lambda: outpaint.outpaint(str(path), **asked(outpaint, right=128)),
+        "upscale 2x": lambda: upscale.upscale(str(path), **asked(upscale)),
+        "upscale 2x, redrawn": lambda: upscale.upscale(str(path), **asked(upscale, strength=0.3)),
+    }
+
+
+def main() -> None:
+    """Print a table."""
+    pipeline = Pipeline(load_settings(environ={}))
+    print(f"{pipeline.spec.title}, {machine()}\n")
+    print("| tab | ms in all | model | everything else | share |\n|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, act in actions(pipeline, Path(folder)).items():
+            rounds = []
+            for _ in range(ROUNDS + 1):
+                clock = Clock()
+                begin = time.perf_counter()
+                with clock.watching(MODEL):
+                    for _ in act():
+                        pass
+                rounds.append((time.perf_counter() - begin, clock.seconds))
+            total, model = (1000 * median(values) for values in zip(*rounds[1:], strict=True))  # the first warms up
+            print(f"| {name} | {total:.0f} | {model:.0f} | {total - model:.0f} | {1 - model / total:.0%} |", flush=True)
+    pipeline.close()
+
+
+if __name__ == "__main__":
+    main()
