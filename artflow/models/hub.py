@@ -73,6 +73,31 @@ def download_vae(
     return _fetch(repo, None, choose, complete, on_progress, endpoint, cache_dir)
 
 
+def download_clip(
+    repo: str,
+    *,
+    on_progress: OnProgress = quiet,
+    endpoint: str | None = None,
+    cache_dir: Path | None = None,
+) -> Path:
+    """The local folder of a repository that is just a CLIP model, as ``openai/clip-vit-large-patch14`` is."""
+
+    def choose(names: Collection[str]) -> list[str]:
+        _, files = require_weights(repo, "clip", [n for n in names if "/" not in n], None)
+        return sorted({"config.json", "preprocessor_config.json", *TOKENIZER_FILES, *files} & set(names))
+
+    def complete(names: Collection[str]) -> bool:
+        return {"config.json", "preprocessor_config.json"} <= set(names) and (
+            choose_weights(names, STEMS["clip"], None) is not None and _has_tokenizer(names)
+        )
+
+    return _fetch(repo, None, choose, complete, on_progress, endpoint, cache_dir)
+
+
+def _has_tokenizer(names: Collection[str], folder: str = "") -> bool:
+    return f"{folder}tokenizer.json" in names or {f"{folder}vocab.json", f"{folder}merges.txt"} <= set(names)
+
+
 def choose_files(repo: str, names: Iterable[str], variant: str | None, skip: Collection[str] = ()) -> list[str]:
     """The files to download, out of the ``names`` (paths) of all files of a repository."""
     names = set(names)
@@ -102,7 +127,7 @@ def is_complete(names: Iterable[str], variant: str | None, skip: Collection[str]
         and ({"unet", "vae"} - set(skip)) <= set(parts)
         and len(tokenizers) == sum(p.startswith("text_encoder") for p in parts) > 0
         and all(f"{p}/config.json" in names and choose_weights(_inside(p, names), STEMS[p], variant) for p in parts)
-        and all(f"{t}/tokenizer.json" in names or {f"{t}/vocab.json", f"{t}/merges.txt"} <= names for t in tokenizers)
+        and all(_has_tokenizer(names, f"{t}/") for t in tokenizers)
     )
 
 
@@ -198,5 +223,5 @@ def _sentence(repo: str, revision: str | None, endpoint: str, error: Exception) 
             return f"{repo} on {endpoint} has no revision {revision or 'main'}."
         case errors.HfHubHTTPError() as refused:
             return f"{repo} could not be downloaded: {endpoint} answered {refused.response.status_code}."
-    reason = str(error).strip().splitlines()
-    return f"{repo} could not be downloaded from {endpoint}: {reason[0] if reason else type(error).__name__}."
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return f"{repo} could not be downloaded from {endpoint}: {reason}."

@@ -11,6 +11,18 @@ def quiet(message: str, fraction: float | None) -> None:
     """The listener that nobody asked for."""
 
 
+class Underway:
+    """Something that is being loaded, as people see it: what happens now, and how far it is (0 to 1, or None)."""
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+        self.fraction: float | None = None
+
+    def say(self, message: str, fraction: float | None) -> None:
+        """Note the progress; read by whoever waits."""
+        self.message, self.fraction = message, fraction
+
+
 class Progress:
     """Reports to ``listener(message, fraction)``. Safe to call from several threads at once."""
 

@@ -14,8 +14,9 @@ STEMS = {
     "vae": "diffusion_pytorch_model",
     "text_encoder": "model",
     "text_encoder_2": "model",
+    "clip": "model",
 }
-"""Parts of a pipeline that have weights, and what their files are called."""
+"""Parts of a pipeline that have weights, and what their files are called; a CLIP model is a repository of its own."""
 
 
 def choose_weights(names: Iterable[str], stem: str, variant: str | None) -> tuple[str | None, list[str]] | None:

@@ -1,0 +1,127 @@
+"""A CLIP model's two towers: pictures and texts as points of one space, near to each other where they agree.
+
+The app ships with a small one (`EMBEDDED`), made for what the embedded model draws. Any other is a `transformers`
+folder or Hub id of a ``CLIPModel`` with safetensors weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from artflow.errors import ArtflowError
+from artflow.images import Picture
+from artflow.models import hub
+from artflow.models.progress import quiet, without_chatter
+from artflow.models.weights import refused, require_weights
+
+EMBEDDED = Path(__file__).parent / "pocket" / "image_encoder"
+
+Features = NDArray[np.float32]
+"""(n, width), each row of length 1."""
+
+
+class Towers:
+    """The image and the text tower, loaded. What computes must be called on the thread that owns the device."""
+
+    def __init__(self, name: str, model: Any, tokenizer: Any, processor: Any) -> None:
+        self.name = name
+        self._model, self._tokenizer, self._processor = model, tokenizer, processor
+        self._longest: int = model.config.text_config.max_position_embeddings
+        self.scale = float(model.logit_scale.exp())
+        """What similarities are multiplied with before they become shares; learned with the weights."""
+        self.fingerprint = _fingerprint(model)
+
+    @torch.inference_mode()
+    def see(self, picture: Picture) -> Features:
+        """The middle square of a picture as one row."""
+        # Cut first: the processor scales the shorter side and would make billions of pixels of a long line.
+        height, width = picture.shape[:2]
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        square = np.ascontiguousarray(picture[top : top + side, left : left + side])
+        pixels = self._processor(square, return_tensors="pt", input_data_format="channels_last").pixel_values
+        return self._rows(self._model.get_image_features(pixel_values=pixels.to(self._model.device, self._model.dtype)))
+
+    @torch.inference_mode()
+    def read(self, texts: Sequence[str]) -> Features:
+        """One row a text; what is beyond the tower's length is cut off."""
+        # Padding to the longest of these and not to the tower's length: what comes after a text's end has no say.
+        tokens = self._tokenizer(
+            list(texts), padding="longest", truncation=True, max_length=self._longest, return_tensors="pt"
+        ).to(self._model.device)
+        return self._rows(self._model.get_text_features(**tokens))
+
+    def full(self, text: str) -> bool:
+        """Whether the tower reads no more than this. Computes nothing on the device."""
+        return len(self._tokenizer(text, truncation=True, max_length=self._longest).input_ids) >= self._longest
+
+    @staticmethod
+    def _rows(output: Any) -> Features:
+        rows = getattr(output, "pooler_output", output).float()
+        return (rows / rows.norm(dim=-1, keepdim=True)).cpu().numpy()
+
+
+def load_towers(
+    source: str | Path,
+    name: str,
+    *,
+    device: str,
+    dtype: torch.dtype,
+    on_progress: Callable[[str, float | None], None] = quiet,
+    endpoint: str | None = None,
+    cache_dir: Path | None = None,
+) -> Towers:
+    """The towers of a folder (a `Path`) or of a Hub id (a `str`), which is downloaded if it is not here yet.
+
+    Raises:
+        ArtflowError: ``download_failed``, ``unsafe_weights``, ``model_load_failed``.
+    """
+    if isinstance(source, str):
+        folder = hub.download_clip(source, on_progress=on_progress, endpoint=endpoint, cache_dir=cache_dir)
+    else:
+        folder = source
+    on_progress(f"Loading {name}", None)
+    try:
+        return _read(folder, name, device, dtype)
+    except ArtflowError:
+        raise
+    except Exception as error:  # whatever a library says about a folder that people brought
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise refused(name, lines[0].rstrip(".")[:300]) from error
+
+
+def _read(folder: Path, name: str, device: str, dtype: torch.dtype) -> Towers:
+    from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
+
+    kind = json.loads((folder / "config.json").read_text("utf-8")).get("model_type")
+    if kind != "clip":
+        raise refused(name, f"it is a {kind} model, and interrogation needs a clip one")
+    require_weights(name, "clip", [path.name for path in folder.iterdir()], None)
+    with without_chatter():
+        # float32 first: from_pretrained changes torch's global default dtype while it reads anything else.
+        model = CLIPModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, local_files_only=True)
+        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
+    model.requires_grad_(False).eval().to(device, dtype)
+    return Towers(name, model, tokenizer, processor)
+
+
+def _fingerprint(model: Any) -> str:
+    """Tells trainings of one model apart, by the last weights of its text tower, which every training changes."""
+    digest = hashlib.sha256(json.dumps(model.config.text_config.to_dict(), sort_keys=True, default=str).encode())
+    for module in (model.text_projection, _inner(model).final_layer_norm):
+        digest.update(module.weight.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _inner(model: Any) -> Any:
+    """The text transformer, which releases of `transformers` keep in different places."""
+    return getattr(model.text_model, "text_model", model.text_model)

@@ -1,0 +1,68 @@
+"""Text features on the disk: computed once for a model and a list of terms, in a file of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from artflow.models.clip import Features, Towers
+
+log = logging.getLogger(__name__)
+
+
+def default_folder() -> Path:
+    """Beside what the Hub's library keeps: ``HF_HOME`` moves both."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HOME) / "artflow" / "terms"
+
+
+def feature_file(folder: Path, towers: Towers, group: str, terms: Sequence[str]) -> Path:
+    """The file of these terms on this model; other weights or other terms make another one."""
+    key = hashlib.sha256("\n".join([towers.name, towers.fingerprint, *terms]).encode()).hexdigest()[:20]
+    name = re.sub(r"[^A-Za-z0-9-]+", "-", f"{towers.name}-{group}").strip("-")[:80]
+    return folder / f"{name}-{key}.safetensors"
+
+
+def features(
+    folder: Path | None, towers: Towers, group: str, terms: Sequence[str], compute: Callable[[], Features]
+) -> Features:
+    """The terms' rows out of the folder, or computed and put there; None computes always.
+
+    A file that cannot be read is made anew. A folder that cannot be written costs the time again, and nothing else.
+    """
+    from safetensors.numpy import load_file, save
+
+    if folder is None:
+        return compute()
+    path = feature_file(folder, towers, group, terms)
+    if path.is_file():
+        try:
+            rows = load_file(path)["features"].astype(np.float32)
+            if rows.ndim == 2 and len(rows) == len(terms) and np.isfinite(rows).all():
+                return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+            log.warning("%s is not what it should be and is made anew", path)
+        except Exception as error:  # noqa: BLE001 - broken files make the library raise what it likes
+            log.warning("%s is broken and is made anew: %s", path, error)
+    rows = compute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Under another name first: nobody shall read half a file, and of two who write at once one wins.
+        handle, name = tempfile.mkstemp(dir=folder, suffix=".part")
+        os.close(handle)
+        unfinished = Path(name)
+        try:
+            unfinished.write_bytes(save({"features": rows.astype(np.float16)}))
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("text features could not be kept in %s: %s", folder, error)
+    return rows
