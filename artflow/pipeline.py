@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size
+from artflow.interrogator import Answer, Interrogator
 from artflow.models.catalog import Catalog, ModelSpec, load_catalog
 from artflow.models.dtypes import pick_device
+from artflow.models.progress import Underway
 from artflow.prompts.vocabulary import Vocabulary, load_vocabulary
 from artflow.settings import Settings, load_settings
 from artflow.shelf import Loading, Shelf
@@ -39,7 +41,7 @@ class Watch:
     """Whoever waits for a job: is told how far it is, and may cancel it before its next step."""
 
     on_progress: Callable[[Progress], None] = lambda _: None
-    on_loading: Callable[[Loading], None] = lambda _: None
+    on_loading: Callable[[Underway], None] = lambda _: None
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 
@@ -58,6 +60,7 @@ class Pipeline:
         self._shelf: Shelf | None = None
         chosen = settings.model.model_id
         self.spec = self.catalog.default(self.device == "cuda") if chosen == "auto" else self.catalog.find(chosen)
+        self.interrogator = Interrogator(settings.interrogate, self.device, settings.model.dtype, lambda: self.engine)
         for mode in self.modes.values():
             self.live_defaults(mode.name)
         self.text_defaults()
@@ -256,6 +259,10 @@ class Pipeline:
             return self.engine.call(tile).result() if self.device == "cuda" else tile()
 
         return upscale(picture, factor, upscaler, progress, watch.cancelled, device=self.device, run=run)
+
+    def interrogate(self, picture: Picture, mode: str, model: str, watch: Watch | None = None) -> Answer | None:
+        """What the picture shows, as a prompt and terms by group; `Interrogator.answer` says the rest."""
+        return self.interrogator.answer(picture, mode, model, watch or Watch())
 
     def defaults(self, kind: type[P], changes: Mapping[str, Any] | None = None) -> P:
         """A job's parameters: the text tab's defaults where the kind has them, then the changes.

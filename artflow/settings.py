@@ -89,6 +89,14 @@ class TextSettings(_Group):
     generation: dict[str, Any] = Field(default_factory=dict, description="defaults of the mode's input_params")
 
 
+class InterrogateSettings(_Group):
+    """From pictures to prompts."""
+
+    model_id: str = Field("auto", min_length=1, description="`auto`, `embedded`, a Hub id or folder of a CLIP model")
+    lists: Path = Field(PRESETS / "interrogate", description="folder of term lists; see its README.md")
+    cache: Path | None = Field(None, description="folder for text features; null: beside the Hub's cache")
+
+
 class ServerSettings(_Group):
     """Limits of what people may ask of this process."""
 
@@ -119,6 +127,7 @@ class Settings(_Group):
     canvas: CanvasSettings
     inpaint: LiveSettings = LiveSettings(performance=Performance(enable_similar_image_filter=False, jpeg_quality=95))
     text: TextSettings = TextSettings()
+    interrogate: InterrogateSettings = InterrogateSettings()
     server: ServerSettings = ServerSettings()
     logging: LogSettings = LogSettings()
 

@@ -11,6 +11,7 @@ from artflow.errors import ArtflowError
 from artflow.images import Size
 from artflow.models.catalog import ModelSpec
 from artflow.models.dtypes import pick_dtype
+from artflow.models.progress import Underway
 from artflow.prompts.vocabulary import load_vocabulary
 from artflow.settings import ModelSettings
 
@@ -22,13 +23,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Loading:
-    """A model on its way: what happens now, how far it is (0 to 1, or None), and the runner in the end."""
+class Loading(Underway):
+    """A model on its way, and the runner in the end."""
 
     def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(f"Loading {spec.title}")
         self.spec = spec
-        self.message = f"Loading {spec.title}"
-        self.fraction: float | None = None
         self.runner: Future[Runner] = Future()
         self.acceleration: Acceleration | None = None
 
@@ -36,10 +36,6 @@ class Loading:
     def failed(self) -> bool:
         """Whether the load has ended with an error; asking for the model again tries again."""
         return self.runner.done() and self.runner.exception() is not None
-
-    def say(self, message: str, fraction: float | None) -> None:
-        """Note the progress; read by whoever waits."""
-        self.message, self.fraction = message, fraction
 
 
 class Shelf:

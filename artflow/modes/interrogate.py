@@ -1,0 +1,270 @@
+"""Interrogation: from a picture to a prompt, after `clip-interrogator` (pharmapsychotic, MIT).
+
+The package loads its models through `open_clip` and torchvision, so its method is here instead, on `transformers`. One
+thing differs: it begins every prompt with the sentence of a captioning model (BLIP, another gigabyte or two); here the
+nearest term of a list of subjects takes that place.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from artflow.errors import ArtflowError
+from artflow.images import Picture, Size
+from artflow.modes.lexicon import SUBJECT, Lexicon
+
+if TYPE_CHECKING:
+    from artflow.models.clip import Features, Towers
+
+MODES = {
+    "best": "Best: tries many combinations",
+    "fast": "Fast: the nearest terms",
+    "classic": "Classic: subject, medium, artist, style",
+    "negative": "Negative: what it is least like",
+}
+SHOWN = 5  # terms of each group
+SMALLEST = 8  # pixels of the shorter side
+PIECE = 0.05  # seconds that one piece of work may take: live frames wait for it
+BETWEEN_NEWS = 0.2  # seconds between two words on progress
+MOST_TEXTS = 256  # in one piece, for the memory's sake
+
+Timed = tuple["Features", float]
+Run = Callable[[Callable[[], Timed]], Timed]
+OnProgress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Interrogation:
+    """What was found."""
+
+    prompt: str
+    similarity: float  # of picture and prompt: the cosine, -1 to 1
+    groups: dict[str, list[tuple[str, float]]]
+    """The nearest terms of each group, best first, each with its share of the group, 0 to 1."""
+
+
+def interrogate(
+    picture: Picture,
+    towers: Towers,
+    lexicon: Lexicon,
+    mode: str = "best",
+    *,
+    candidates: int = 2048,
+    folder: Path | None = None,
+    run: Run = lambda work: work(),
+    on_progress: OnProgress = lambda doing, done, total: None,
+    cancelled: threading.Event | None = None,
+) -> Interrogation | None:
+    """A prompt for the picture and the nearest terms of each group; None when cancelled.
+
+    Args:
+        picture: any size from 8 x 8; its middle square is looked at
+        towers: the model that compares
+        lexicon: the terms
+        mode: one of `MODES`
+        candidates: how many of the nearest terms "best" and "negative" try out
+        folder: where text features are kept; None: nowhere
+        run: runs one piece of work of about 50 ms, for a device that belongs to another thread
+        on_progress: what is done now, how far, of how many
+        cancelled: set to end it before its next piece
+
+    Raises:
+        ArtflowError: ``bad_parameter``, ``picture_too_small``.
+    """
+    check(picture, mode)
+    reader = _Reader(towers, folder, run, on_progress, cancelled or threading.Event())
+    try:
+        return _Picture(reader, lexicon, picture).answer(mode, candidates)
+    except _Cancelled:
+        return None
+
+
+def check(picture: Picture, mode: str) -> None:
+    """Refuse what cannot be interrogated, before anything is loaded for it; raises what `interrogate` raises."""
+    if mode not in MODES:
+        raise ArtflowError("bad_parameter", f"mode cannot be {str(mode)[:40]!r}; allowed are {', '.join(MODES)}.")
+    height, width = picture.shape[:2]
+    if min(height, width) < SMALLEST:
+        sentence = f"The picture is {Size(width, height)}; {SMALLEST} pixels a side are needed to see anything in it."
+        raise ArtflowError("picture_too_small", sentence)
+
+
+class _Cancelled(Exception):
+    """Raised out of the work between two pieces."""
+
+
+class _Reader:
+    """The towers in pieces short enough for live frames to go in between, with progress and cancel."""
+
+    def __init__(
+        self, towers: Towers, folder: Path | None, run: Run, on_progress: OnProgress, cancelled: threading.Event
+    ) -> None:
+        self.towers = towers
+        self._folder, self._run, self._say, self._cancelled = folder, run, on_progress, cancelled
+        self._piece = 4  # texts; follows what the device turns out to do in `PIECE` seconds
+        self._said = 0.0
+
+    def see(self, picture: Picture) -> Features:
+        self._say("Looking at picture", 1, 1)
+        rows, _ = self._on_device(lambda: self.towers.see(picture))
+        return rows
+
+    def read(self, texts: Sequence[str], doing: str) -> Features:
+        """The texts' rows; people are told ``doing`` and the count of texts."""
+        rows: list[Features] = []
+        done = 0
+        while done < len(texts):
+            self._tell(doing, done, len(texts))
+            part = texts[done : done + self._piece]
+            row, took = self._on_device(partial(self.towers.read, part))
+            rows.append(row)
+            done += len(part)
+            if took < PIECE / 2:
+                self._piece = min(MOST_TEXTS, self._piece * 2)
+            elif took > PIECE * 2:
+                self._piece = max(1, self._piece // 2)
+        return np.concatenate(rows)
+
+    def table(self, group: str, terms: Sequence[str]) -> Features:
+        """The rows of a whole list, from the disk where they have been computed before."""
+        from artflow.models.features import features
+
+        return features(self._folder, self.towers, group, terms, lambda: self.read(terms, f"Reading {group} terms,"))
+
+    def _tell(self, doing: str, done: int, total: int) -> None:
+        now = monotonic()
+        if done == 0 or now - self._said > BETWEEN_NEWS:
+            self._said = now
+            self._say(doing, done, total)
+
+    def _on_device(self, work: Callable[[], Features]) -> Timed:
+        """The result, and how long the device was busy with it."""
+
+        def timed() -> Timed:
+            began = monotonic()
+            return work(), monotonic() - began
+
+        if self._cancelled.is_set():
+            raise _Cancelled
+        return self._run(timed)
+
+
+class _Picture:
+    """One picture and everything that is compared with it."""
+
+    def __init__(self, reader: _Reader, lexicon: Lexicon, picture: Picture) -> None:
+        self._reader, self._lexicon, self._limits = reader, lexicon, lexicon.limits
+        self._seen = reader.see(picture)[0]
+        self._scores = {group: reader.table(group, terms) @ self._seen for group, terms in lexicon.groups.items()}
+
+    def answer(self, mode: str, candidates: int) -> Interrogation:
+        caption = self._best(SUBJECT)[0]
+        match mode:
+            case "fast":
+                prompt = self._fast(caption)
+            case "classic":
+                prompt = self._classic(caption, self._limits.classic)
+            case "negative":
+                prompt = self._negative(candidates)
+            case _:
+                prompt = self._thorough(caption, candidates)
+        similarity = float(self._similarities([prompt])[0])
+        return Interrogation(prompt, similarity, {group: self._shares(group) for group in self._lexicon.shown})
+
+    # -- the published modes ----------------------------------------------------------------------------------------
+
+    def _fast(self, caption: str) -> str:
+        """The subject and the nearest terms of all other groups together."""
+        return self._fitting([caption, *self._nearest(self._limits.most)])
+
+    def _classic(self, caption: str, styles: int) -> str:
+        """One term of each group in a fixed order, and some styles."""
+        *parts, last = self._lexicon.classic
+        prompt = []
+        for groups in parts:
+            words = [caption if group == SUBJECT else self._best(group)[0] for group in groups]
+            if words[0] != caption and caption.startswith(words[0]):
+                words = words[1:]  # the subject says its medium itself
+            prompt.append(" ".join(words))
+        return self._fitting([*prompt, *self._best(last[0], styles)])
+
+    def _thorough(self, caption: str, candidates: int) -> str:
+        """The best of subject, classic, fast, and a chain of terms that each bring the prompt nearer."""
+        chain = self._chain(self._nearest(candidates), caption)
+        found = [caption, self._classic(caption, self._limits.compared), self._fast(caption), chain]
+        return found[int(np.argmax(self._similarities(found)))]
+
+    def _negative(self, candidates: int) -> str:
+        """A chain of the terms that the picture is least like, and of what to avoid in any picture.
+
+        (The published chain compares negated similarities with the first term's plain one, and so never goes on.)
+        """
+        groups = ["style"] if self._lexicon.negative else list(self._lexicon.groups)
+        return self._chain([*self._nearest(candidates, groups, sign=-1), *self._lexicon.negative], sign=-1)
+
+    def _chain(self, phrases: Sequence[str], prompt: str = "", sign: int = 1) -> str:
+        """Add, again and again, the phrase that brings the prompt nearest (``sign`` -1: farthest); keep the best."""
+        rest = list(dict.fromkeys(phrases))
+        if not prompt:
+            prompt = rest.pop(int(np.argmax(sign * self._similarities(rest))))
+        best, nearest = prompt, sign * float(self._similarities([prompt])[0])
+        current, current_nearest = best, nearest
+        for number in range(self._limits.most):
+            if not rest:
+                break
+            longer = [self._lexicon.joined([current, phrase]) for phrase in rest]
+            scores = sign * self._similarities(longer, f"Improving the prompt, round {number + 1}:")
+            index = int(np.argmax(scores))
+            added, score = longer[index], float(scores[index])
+            if score > nearest:
+                best, nearest = added, score
+            if score <= current_nearest and number >= self._limits.least:
+                break
+            current, current_nearest = added, score
+            del rest[index]
+            if self._reader.towers.full(current):
+                break
+        return best
+
+    # -- parts ------------------------------------------------------------------------------------------------------
+
+    def _similarities(self, texts: Sequence[str], doing: str = "Comparing") -> Features:
+        scores: Features = self._reader.read(texts, doing) @ self._seen
+        return scores
+
+    def _best(self, group: str, count: int = 1) -> list[str]:
+        terms = self._lexicon.groups[group]
+        return [terms[i] for i in np.argsort(-self._scores[group], kind="stable")[:count]]
+
+    def _nearest(self, count: int, groups: Sequence[str] = (), sign: int = 1) -> list[str]:
+        """The nearest terms of the groups together; without groups, of all but the subject."""
+        scored: list[tuple[float, str]] = []
+        for group in groups or self._lexicon.modifiers:
+            scores, terms = sign * self._scores[group], self._lexicon.groups[group]
+            scored += [(float(scores[i]), terms[i]) for i in np.argsort(-scores, kind="stable")[: self._limits.each]]
+        return [term for _, term in sorted(scored, key=lambda one: -one[0])[:count]]
+
+    def _shares(self, group: str) -> list[tuple[str, float]]:
+        scores = self._scores[group] * self._reader.towers.scale
+        shares = np.exp(scores - scores.max())
+        shares /= shares.sum()
+        order = np.argsort(-shares, kind="stable")[:SHOWN]
+        return [(self._lexicon.groups[group][i], float(shares[i])) for i in order]
+
+    def _fitting(self, parts: Sequence[str]) -> str:
+        """The parts joined, without those that the text tower would not read any more."""
+        prompt = parts[0]
+        for part in parts[1:]:
+            longer = self._lexicon.joined([prompt, part])
+            if self._reader.towers.full(longer):
+                break
+            prompt = longer
+        return prompt
