@@ -15,6 +15,7 @@ from artflow.modes.text import TextParams
 from artflow.pipeline import Pipeline
 from artflow.ui.filters_tab import FiltersTab
 from artflow.ui.inpaint_tab import InpaintTab
+from artflow.ui.interrogate_tab import InterrogateTab
 from artflow.ui.live_tab import live_tab
 from artflow.ui.outpaint_tab import OutpaintTab
 from artflow.ui.readback_place import Place, readback_place
@@ -79,12 +80,15 @@ def build(pipeline: Pipeline) -> Artflow:
                 upscale = UpscaleTab(pipeline)
             with gr.Tab("Filters", id="filters"):
                 filters = FiltersTab(pipeline)
+            with gr.Tab("Interrogate", id="interrogate"):
+                interrogate = InterrogateTab(pipeline)
         connect(
             [realtime.send, canvas.send, text.send, inpaint.send, outpaint.send, upscale.send, filters.send],
             {"inpaint": inpaint.picture, "outpaint": outpaint.picture, "upscale": upscale.picture,
-             "filters": filters.picture},
+             "filters": filters.picture, "interrogate": interrogate.picture},
             tabs,
         )  # fmt: skip
+        interrogate.connect({"realtime": realtime.controls, "canvas": canvas.controls, "text": text.controls}, tabs)
         places = [
             Place("text", TextParams, text.controls),
             Place("realtime", LiveParams, realtime.controls),

@@ -7,16 +7,27 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import gradio as gr
 
 from artflow.engine.job import Made, Progress
 from artflow.errors import ArtflowError
 from artflow.images import Picture, encode_png
+from artflow.models.progress import Underway
 from artflow.pipeline import Watch
-from artflow.shelf import Loading
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[T]):
+    """What a job came to."""
+
+    value: T
+    cancelled: bool
 
 
 class Jobs:
@@ -39,18 +50,29 @@ class Jobs:
         Raises:
             gr.Error: what went wrong, in one sentence.
         """
+        for event in self.follow(request, work):
+            if isinstance(event, Outcome):
+                made = event.value
+                yield (made[-1].picture if made else None), _outcome(made, event.cancelled), made
+            else:
+                yield *event, None
+
+    def follow(
+        self, request: gr.Request | None, work: Callable[[Watch], T]
+    ) -> Iterator[tuple[Picture | None, str] | Outcome[T]]:
+        """(preview or None, words) while any work runs, then its outcome.
+
+        Raises:
+            gr.Error: what went wrong, in one sentence.
+        """
         session = getattr(request, "session_hash", None) or ""
         with self._alone(session) as cancelled:
             for event in _events(work, cancelled):
-                if isinstance(event, list):
-                    words = _outcome(event, cancelled.is_set())
-                    yield (event[-1].picture if event else None), words, event
-                elif isinstance(event, ArtflowError):
+                if isinstance(event, ArtflowError):
                     raise gr.Error(event.message, title="That did not work") from event
-                elif isinstance(event, Exception):
+                if isinstance(event, Exception):
                     raise event
-                else:
-                    yield *event, None
+                yield event
 
     @contextmanager
     def _alone(self, session: str) -> Iterator[threading.Event]:
@@ -67,11 +89,11 @@ class Jobs:
                 del self._running[session]
 
 
-def _events(work: Callable[[Watch], list[Made]], cancelled: threading.Event) -> Iterator[Any]:
-    """(picture or None, words) while the work runs in a thread of its own; then its result, or its exception."""
+def _events(work: Callable[[Watch], Any], cancelled: threading.Event) -> Iterator[Any]:
+    """(picture or None, words) while the work runs in a thread of its own; then its outcome, or its exception."""
     events: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
-    def loading(state: Loading) -> None:
+    def loading(state: Underway) -> None:
         share = "" if state.fraction is None else f" ({state.fraction:.0%})"
         events.put((None, f"{state.message}{share}"))
 
@@ -81,7 +103,7 @@ def _events(work: Callable[[Watch], list[Made]], cancelled: threading.Event) -> 
 
     def run() -> None:
         try:
-            events.put(work(Watch(progress, loading, cancelled)))
+            events.put(Outcome(work(Watch(progress, loading, cancelled)), cancelled.is_set()))
         except Exception as error:  # noqa: BLE001 - raised again where the person is
             events.put(error)
 
@@ -89,7 +111,7 @@ def _events(work: Callable[[Watch], list[Made]], cancelled: threading.Event) -> 
     while True:
         event = events.get()
         yield event
-        if isinstance(event, list | Exception):
+        if isinstance(event, Outcome | Exception):
             return
 
 

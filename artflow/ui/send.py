@@ -23,6 +23,7 @@ TAKERS = {  # the tabs that take a picture, in the page's order
     "outpaint": "Outpaint",
     "upscale": "Upscale",
     "filters": "Filters",
+    "interrogate": "Interrogate",
 }
 MOST_RECIPE = 100_000  # characters of a recipe as JSON, which comes back from the browser
 

@@ -1,0 +1,133 @@
+"""The interrogate tab: a picture is looked at, and a prompt comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from artflow.errors import ArtflowError
+from artflow.interrogator import AUTO, Answer
+from artflow.modes.interrogate import MODES
+from artflow.pipeline import Pipeline, Watch
+from artflow.ui.controls import said
+from artflow.ui.files import PictureUpload, read_picture
+from artflow.ui.jobs import Jobs, Outcome
+
+GROUPS = ("subject", "background", "medium", "artist", "movement", "style")
+PROMPT_TAKERS = {"realtime": "Webcam", "canvas": "Canvas", "text": "Text"}
+Scores = dict[str, list[tuple[str, float]]]
+
+
+class InterrogateTab:
+    """The tab and its action, ``interrogate``.
+
+    ``picture`` takes pictures of other tabs, ``prompt`` is what is found.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._jobs = Jobs()
+        self._build()
+
+    def _build(self) -> None:
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                self.picture = PictureUpload(elem_id="artflow-interrogate-picture", height=280)
+                mode = gr.Radio([(words, name) for name, words in MODES.items()], value="best", label="What to find")
+                choices = [(words, name) for name, words in self._pipeline.interrogator.choices.items()]
+                model = gr.Dropdown(choices, value=AUTO, label="Who looks at it")
+                with gr.Row():
+                    run = gr.Button("Find a prompt", variant="primary", elem_id="artflow-interrogate-run")
+                    stop = gr.Button("Cancel", elem_id="artflow-interrogate-cancel")
+                status = gr.Markdown(elem_id="artflow-interrogate-status")
+            with gr.Column(scale=3, min_width=300):
+                self.prompt = gr.Textbox(
+                    label="Prompt", lines=3, max_lines=8, buttons=["copy"], elem_id="artflow-interrogate-prompt",
+                    max_length=self._pipeline.settings.server.max_prompt,
+                )  # fmt: skip
+                with gr.Row(elem_classes="artflow-send"):
+                    self._buttons = {
+                        tab: gr.Button(
+                            f"Use in {title}", size="sm", min_width=80, elem_id=f"artflow-interrogate-to-{tab}"
+                        )
+                        for tab, title in PROMPT_TAKERS.items()
+                    }
+                with gr.Row(elem_id="artflow-interrogate-scores"):
+                    labels = [
+                        gr.Label(label=group.capitalize(), show_heading=False, visible=False, min_width=240)
+                        for group in GROUPS
+                    ]
+        scores = gr.JSON(visible=False)
+        self._found_in = gr.State("best")  # the mode that the prompt comes from
+        found = run.click(
+            self.interrogate, [self.picture, mode, model], [self.prompt, status, scores, self._found_in],
+            api_name="interrogate", concurrency_limit=2, show_progress="hidden",
+        )  # fmt: skip
+        found.success(_labels, scores, labels, show_progress="hidden", api_visibility="private")
+        stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
+
+    def interrogate(
+        self, picture: str | None, mode: str, model: str, request: gr.Request
+    ) -> Iterator[tuple[Any, str, Any, Any]]:
+        """Find a prompt that describes a picture, and the terms that fit it best.
+
+        Args:
+            picture: a JPEG, PNG or WebP file
+            mode: best, fast, classic, or negative for the terms that it is least like
+            model: auto, embedded (needs no download), or the CLIP model of the list
+
+        Returns:
+            The prompt; who answered; and the best terms of each group (subject, style and so on) with their scores,
+            which add up to 1 over all terms of the group.
+        """
+
+        def work(watch: Watch) -> Answer | None:
+            return self._pipeline.interrogate(read_picture(picture, self._pipeline.settings.server), mode, model, watch)
+
+        for event in self._jobs.follow(request, work):
+            if not isinstance(event, Outcome):
+                yield gr.skip(), event[1], gr.skip(), gr.skip()
+            elif event.value is None:
+                yield gr.skip(), "Cancelled.", gr.skip(), gr.skip()
+            else:
+                found = event.value.found
+                yield found.prompt, _words(event.value), found.groups, mode
+
+    def connect(self, takers: Mapping[str, Mapping[str, Component]], tabs: gr.Tabs) -> None:
+        """Let the buttons fill the prompt of other tabs, or what to avoid where that was asked for.
+
+        Args:
+            takers: controls by parameter name, of each tab in `PROMPT_TAKERS`
+            tabs: of the page
+        """
+
+        def sending(tab: str) -> Any:
+            @said
+            def send(prompt: str, found_in: str) -> tuple[Any, Any, Any]:
+                if not (prompt or "").strip():
+                    raise ArtflowError("no_prompt", "There is no prompt to use yet; find one first.")
+                negative = found_in == "negative"
+                return gr.skip() if negative else prompt, prompt if negative else gr.skip(), gr.Tabs(selected=tab)
+
+            return send
+
+        for tab, button in self._buttons.items():
+            controls = takers[tab]
+            button.click(
+                sending(tab), [self.prompt, self._found_in], [controls["prompt"], controls["negative_prompt"], tabs],
+                show_progress="hidden", api_visibility="private",
+            )  # fmt: skip
+
+
+def _words(answer: Answer) -> str:
+    share = f"Picture and prompt agree by {answer.found.similarity:.2f}."
+    return f"**Answered by {answer.model}.** {share} {answer.note}"
+
+
+def _labels(scores: Scores | None) -> list[Any]:
+    """One label a group that was compared; the others go out of sight."""
+    found = scores or {}
+    return [gr.Label(dict(found.get(group, ())) or None, visible=group in found) for group in GROUPS]
