@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -249,7 +250,10 @@ class Pipeline:
 
     def _enlarge(self, watch: Watch, picture: Picture, factor: int, upscaler: str) -> Picture | None:
         from artflow.engine.job import Progress
-        from artflow.modes.upscale import upscale
+        from artflow.modes.upscale import fetch, upscale
+
+        if not self._fetched(lambda state: fetch(upscaler, state.say), Underway(f"Looking for {upscaler}"), watch):
+            return None
 
         def progress(done: int, total: int) -> None:
             watch.on_progress(Progress(0, 1, done, total, doing="Enlarging, tile"))
@@ -274,6 +278,25 @@ class Pipeline:
 
         defaults = {k: v for k, v in self.text_defaults().model_dump().items() if k in kind.model_fields}
         return merged(kind, defaults, changes or {}, max_prompt=self.settings.server.max_prompt)
+
+    @staticmethod
+    def _fetched(fetch: Callable[[Underway], object], state: Underway, watch: Watch) -> bool:
+        """Wait for a download; False when cancelled. It goes on then, for whoever asks next."""
+        done: Future[object] = Future()
+
+        def work() -> None:
+            try:
+                done.set_result(fetch(state))
+            except BaseException as error:  # noqa: BLE001 - raised again where somebody waits
+                done.set_exception(error)
+
+        threading.Thread(target=work, name="download", daemon=True).start()
+        while not wait([done], timeout=0.1).done:
+            watch.on_loading(state)
+            if watch.cancelled.is_set():
+                return False
+        done.result()
+        return True
 
     def _job(self, params: JobParams, work: Callable[[Run], list[Made]], watch: Watch) -> list[Made]:
         """Load the model and do the work, if not too many wait already."""

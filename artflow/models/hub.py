@@ -73,6 +73,24 @@ def download_vae(
     return _fetch(repo, None, choose, complete, on_progress, endpoint, cache_dir)
 
 
+def download_file(
+    repo: str,
+    name: str,
+    *,
+    on_progress: OnProgress = quiet,
+    endpoint: str | None = None,
+    cache_dir: Path | None = None,
+) -> Path:
+    """The local path of one file of a repository; otherwise as `download`."""
+
+    def choose(names: Collection[str]) -> list[str]:
+        if name not in names:
+            raise ArtflowError("download_failed", f"{repo} has no file {name}.")
+        return [name]
+
+    return _fetch(repo, None, choose, lambda names: name in names, on_progress, endpoint, cache_dir) / name
+
+
 def download_clip(
     repo: str,
     *,

@@ -16,6 +16,7 @@ from artflow.errors import ArtflowError
 from artflow.images import Picture, Size
 
 Mask = NDArray[np.uint8]
+TINT = (225, 60, 200)
 
 
 class Bounds(NamedTuple):
@@ -122,6 +123,11 @@ def composed(original: Picture, made: Picture, opacity: NDArray[np.float32]) -> 
     weight = opacity[..., None]
     mixed = np.rint(original + weight * (made.astype(np.float32) - original)).astype(np.uint8)
     return np.where(weight > 0, mixed, original)
+
+
+def tint(picture: Picture, mask: Mask) -> Picture:
+    """The picture with the mask over it in a colour, half see-through: for looking."""
+    return composed(picture, np.full_like(picture, TINT), 0.5 * feathered(mask, 0))
 
 
 def surroundings(picture: Picture, mask: Mask, radius: float) -> Picture:

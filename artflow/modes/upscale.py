@@ -1,7 +1,7 @@
 """Upscale: a picture 2, 3, 4 or 8 times as large, in tiles, with progress and cancel.
 
-Upscalers: ``lanczos``; ``span``, the embedded network; and any ESRGAN-class ``.safetensors`` in ``models/upscalers/``,
-which the package ``spandrel`` reads.
+Upscalers: ``lanczos``; ``span``, the embedded network; and any ESRGAN-class ``.safetensors``, in ``models/upscalers/``
+or on the Hub (``owner/name/file.safetensors``), which the package ``spandrel`` reads.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import re
 import sys
 import threading
 import types
@@ -23,6 +24,8 @@ from PIL import Image
 
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size
+from artflow.models.hub import OnProgress, download_file
+from artflow.models.progress import quiet
 from artflow.modes.tiles import Cancelled, Floats, Tile, Tiling, tiled
 
 if TYPE_CHECKING:
@@ -32,8 +35,10 @@ log = logging.getLogger(__name__)
 
 FACTORS = (2, 3, 4, 8)
 FOLDER = Path(__file__).parents[2] / "models" / "upscalers"
+BUILT_IN = {"span": "SPAN (ships with the app)", "lanczos": "Lanczos (no network)"}
 LONGEST = 8192
 MOST_PIXELS = 36_000_000
+HUB_FILE = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)/((?:[\w-][\w.-]*/)*[\w-][\w.-]*\.safetensors)")
 INSTALL = "pip install --no-deps spandrel einops"
 
 Run = Callable[[Callable[[], Floats]], Floats]
@@ -70,7 +75,7 @@ class Network:
 
 def upscalers() -> dict[str, str]:
     """Every upscaler there is now: id to title. Files are known by their name alone."""
-    found = {"span": "SPAN (ships with the app)", "lanczos": "Lanczos (no network)"}
+    found = dict(BUILT_IN)
     if FOLDER.is_dir():
         found |= {path.stem: path.stem for path in sorted(FOLDER.glob("*.safetensors")) if path.stem not in found}
     return found
@@ -183,23 +188,36 @@ def check_upscaler(upscaler: Any) -> None:
         ArtflowError: ``unknown_upscaler``, naming those there are.
     """
     known = upscalers()
-    if not isinstance(upscaler, str) or upscaler not in known:
-        sentence = f"There is no upscaler {str(upscaler)[:60]!r}; there are: {', '.join(known)}."
-        raise ArtflowError("unknown_upscaler", sentence)
+    if not isinstance(upscaler, str) or not (upscaler in known or HUB_FILE.fullmatch(upscaler)):
+        sentence = f"There is no upscaler {str(upscaler)[:60]!r}; there are: {', '.join(known)}"
+        raise ArtflowError("unknown_upscaler", f"{sentence}, and files of the Hub: owner/name/file.safetensors.")
+
+
+def fetch(upscaler: str, on_progress: OnProgress = quiet) -> Path | None:
+    """The file of an upscaler, downloaded where it is one of the Hub; None where it has none.
+
+    Raises:
+        ArtflowError: ``unknown_upscaler``, ``download_failed``.
+    """
+    check_upscaler(upscaler)
+    if on_the_hub := HUB_FILE.fullmatch(upscaler):
+        return download_file(*on_the_hub.groups(), on_progress=on_progress)
+    path = FOLDER / f"{upscaler}.safetensors"
+    return path if upscaler not in BUILT_IN else None
 
 
 def networks(upscaler: str, device: str) -> dict[int, Network]:
     """The networks of an upscaler by their scale, loaded.
 
     Raises:
-        ArtflowError: ``unknown_upscaler``, ``not_installed``, ``bad_upscaler``.
+        ArtflowError: ``unknown_upscaler``, ``download_failed``, ``not_installed``, ``bad_upscaler``.
     """
-    check_upscaler(upscaler)
-    if upscaler == "span":
+    path = fetch(upscaler)
+    if path is None:
         from artflow.models.span import SCALES, load_span
 
         return {scale: Network(load_span(scale, device), scale, device) for scale in SCALES}
-    network = _from_file(FOLDER / f"{upscaler}.safetensors", device)
+    network = _from_file(path, device)
     return {network.scale: network}
 
 

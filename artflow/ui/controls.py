@@ -39,8 +39,12 @@ def model_choice(pipeline: Pipeline) -> gr.Dropdown:
 
 
 def upscaler_choice(label: str) -> gr.Dropdown:
-    """The upscalers there are when the app starts."""
-    return gr.Dropdown([(title, name) for name, title in upscalers().items()], value="span", label=label)
+    """The upscalers there are when the app starts, or a file of the Hub."""
+    choices = [(title, name) for name, title in upscalers().items()]
+    return gr.Dropdown(
+        choices, value="span", label=label, info="or a file of the Hub: owner/name/file.safetensors",
+        allow_custom_value=True,
+    )  # fmt: skip
 
 
 class ParamControls:

@@ -7,9 +7,11 @@ from typing import Any
 
 import gradio as gr
 
-from artflow.images import Picture
+from artflow.engine.job import Made
+from artflow.images import Picture, flattened
 from artflow.modes.inpaint import InpaintParams
-from artflow.pipeline import Pipeline
+from artflow.modes.masks import Mask, tint
+from artflow.pipeline import Pipeline, Watch
 from artflow.ui.controls import ParamControls, examples, job_settings, prompt_box
 from artflow.ui.files import result_place
 from artflow.ui.jobs import Jobs, saved
@@ -55,11 +57,20 @@ class InpaintTab:
             with gr.Column():
                 slider = gr.ImageSlider(label="Before and after", format="png", elem_id="artflow-inpaint-slider")
                 status = gr.Markdown(elem_id="artflow-inpaint-status")
+                show = gr.Checkbox(label="Show the mask over the result", elem_id="artflow-inpaint-show-mask")
+                tinted = gr.Image(
+                    label="The mask over the result", format="jpeg", interactive=False, visible=False, buttons=[],
+                    elem_id="artflow-inpaint-tinted",
+                )  # fmt: skip
+                show.change(
+                    lambda on: gr.Image(visible=on), show, tinted, queue=False, show_progress="hidden",
+                    api_visibility="private",
+                )  # fmt: skip
                 result = result_place("artflow-inpaint-result")
                 self.send = SendTo("inpaint", result)
         self.controls = controls.built
         run.click(
-            self.inpaint, [self.picture, *(controls.built[name] for name in INPUTS)], [result, slider, status],
+            self.inpaint, [self.picture, *(controls.built[name] for name in INPUTS)], [result, slider, tinted, status],
             api_name="inpaint", concurrency_limit=None, show_progress="hidden",
         )  # fmt: skip
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
@@ -105,15 +116,16 @@ class InpaintTab:
         )  # fmt: skip
         changes = dict(zip(INPUTS, values, strict=True))
         original: Picture | None = None
+        mask: Mask | None = None
 
-        def work(watch: Any) -> Any:
-            nonlocal original
+        def work(watch: Watch) -> list[Made]:
+            nonlocal original, mask
             original, mask = picture_and_mask(editor, self._pipeline.settings.server)
             return self._pipeline.inpaint(original, mask, changes, watch)
 
         for picture, words, made in self._jobs.run(request, work):
-            if not made:
-                yield gr.skip(), gr.skip(), words
+            if not made or original is None or mask is None:
+                yield gr.skip(), gr.skip(), gr.skip(), words
                 continue
             with saved(made) as paths:
-                yield paths[0], (original, picture), words
+                yield paths[0], (original, picture), tint(flattened(made[0].picture), mask), words

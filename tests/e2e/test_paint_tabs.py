@@ -55,6 +55,10 @@ def test_only_what_is_painted_over_changes(tab: Callable[[str], Page], drawing: 
     border = np.ones_like(changed)
     border[24:-24, 24:-24] = False
     assert not changed[border].any()
+    page.locator("#artflow-inpaint-show-mask input").check()
+    page.wait_for_selector("#artflow-inpaint-tinted img")
+    tint = np.abs(after.astype(int) - shown(page, "#artflow-inpaint-tinted")).max(-1)
+    assert (tint > 30).any() and not (tint[border] > 30).any(), "the tint lies on the mask, and only there"
 
 
 def test_nothing_painted_is_said(tab: Callable[[str], Page], drawing: Path) -> None:

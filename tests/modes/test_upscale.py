@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,10 +20,14 @@ from skimage.metrics import peak_signal_noise_ratio as psnr
 
 from artflow.errors import ArtflowError
 from artflow.images import Picture
+from artflow.models.hub import download_file
 from artflow.models.span import Span, load_span
 from artflow.modes import upscale as upscale_module
 from artflow.modes.tiles import Tile, Tiling, seams, tiled
 from artflow.modes.upscale import FACTORS, Network, plan, upscale, upscalers
+from artflow.pipeline import Pipeline
+from tests.api.client import tiny_catalog, tiny_settings
+from tests.support.hub_server import HubServer
 from tests.support.live import difference, noisy
 
 SMALL = Tiling(side=96)
@@ -211,6 +217,42 @@ def test_an_esrgan_from_the_folder(folder: Path, spandrel: None) -> None:
         made = upscale(crop(30, 41), factor, "my-esrgan")
         assert made is not None and made.shape == (30 * factor, 41 * factor, 3)
     assert "torchvision" not in sys.modules
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A server that speaks the Hub's file routes and holds one upscaler; the cache is empty."""
+    (tmp_path / "repo").mkdir()
+    save_file(esrgan(), tmp_path / "repo" / "4x.safetensors")
+    with HubServer({"me/upscaler": tmp_path / "repo"}) as server:
+        there = {"endpoint": server.url, "cache_dir": tmp_path / "cache"}  # HF_ENDPOINT is read at import only
+        monkeypatch.setattr(upscale_module, "download_file", partial(download_file, **there))
+        yield server
+
+
+def test_an_esrgan_of_the_hub_is_downloaded_once(hub: HubServer, spandrel: None) -> None:
+    pipeline = Pipeline(tiny_settings(), tiny_catalog())
+    asked = {"factor": 4, "upscaler": "me/upscaler/4x.safetensors"}
+    (made,) = pipeline.upscale(crop(30, 41), asked)
+    assert made.picture.shape == (120, 164, 3)
+    (again,) = pipeline.upscale(crop(30, 41), asked)
+    assert np.array_equal(again.picture, made.picture)
+    assert len(hub.fetched("4x.safetensors")) == 1
+    pipeline.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("me/upscaler/5x.safetensors", "download_failed"), ("me/nothing/4x.safetensors", "download_failed"),
+        ("me/upscaler/../4x.safetensors", "unknown_upscaler"), ("me/upscaler/4x.pth", "unknown_upscaler"),
+        ("http://me/upscaler/4x.safetensors", "unknown_upscaler"), ("/me/upscaler/4x.safetensors", "unknown_upscaler"),
+    ],
+)  # fmt: skip
+def test_what_the_hub_does_not_have_is_said(hub: HubServer, name: str, code: str) -> None:
+    with pytest.raises(ArtflowError) as raised:
+        upscale(crop(8, 8), 2, name)
+    assert raised.value.code == code
 
 
 def test_our_span_is_the_published_one(spandrel: None) -> None:
