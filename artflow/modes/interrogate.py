@@ -32,7 +32,8 @@ MODES = {
 }
 SHOWN = 5  # terms of each group
 SMALLEST = 8  # pixels of the shorter side
-PIECE = 0.05  # seconds that one piece of work may take: live frames wait for it
+PIECE = 0.05  # seconds that one piece of work should take: live frames wait for it
+FEWEST_TEXTS = 16  # in one piece: the weights are read whole for it, so a large model on a CPU gains little with fewer
 BETWEEN_NEWS = 0.2  # seconds between two words on progress
 MOST_TEXTS = 256  # in one piece, for the memory's sake
 
@@ -72,7 +73,7 @@ def interrogate(
         mode: one of `MODES`
         candidates: how many of the nearest terms "best" and "negative" try out
         folder: where text features are kept; None: nowhere
-        run: runs one piece of work of about 50 ms, for a device that belongs to another thread
+        run: runs one piece of work, of about 50 ms where it can be, for a device that belongs to another thread
         on_progress: what is done now, how far, of how many
         cancelled: set to end it before its next piece
 
@@ -109,7 +110,7 @@ class _Reader:
     ) -> None:
         self.towers = towers
         self._folder, self._run, self._say, self._cancelled = folder, run, on_progress, cancelled
-        self._piece = 4  # texts; follows what the device turns out to do in `PIECE` seconds
+        self._piece = FEWEST_TEXTS  # texts; follows what the device turns out to do in `PIECE` seconds
         self._said = 0.0
 
     def see(self, picture: Picture) -> Features:
@@ -130,7 +131,7 @@ class _Reader:
             if took < PIECE / 2:
                 self._piece = min(MOST_TEXTS, self._piece * 2)
             elif took > PIECE * 2:
-                self._piece = max(1, self._piece // 2)
+                self._piece = max(FEWEST_TEXTS, self._piece // 2)
         return np.concatenate(rows)
 
     def table(self, group: str, terms: Sequence[str]) -> Features:
