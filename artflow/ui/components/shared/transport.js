@@ -97,6 +97,7 @@ class Connection {
     this.state = "closed"; // closed, connecting, open, waiting (to try again), timeout, refused
     this.frame = 0; // counts on over reconnects, so that frame numbers always tell which is newer
     this.retry = FIRST_RETRY;
+    this.flushTimer = null;
     this.interval = 1000 / 30; // how often the owner has a frame to send, or the server is done with one
     this.forget();
   }
@@ -127,6 +128,7 @@ class Connection {
   close(state = "closed") {
     clearTimeout(this.retryTimer);
     clearTimeout(this.flushTimer);
+    this.flushTimer = null;
     const socket = this.socket;
     this.socket = null; // first, so that its onclose is not taken for a loss
     socket?.close();
@@ -216,10 +218,11 @@ class Connection {
     for (const key of keys) this.unsent.add(key);
   }
 
-  // The next frame takes the parameters along; when none goes within a moment they go alone.
+  // The next frame takes the parameters along; when none goes within a moment they go alone. A moment after the first
+  // of several changes, that is: somebody who types fast or drags a slider wants to see it, too.
   flushSoon() {
-    clearTimeout(this.flushTimer);
-    this.flushTimer = setTimeout(() => {
+    this.flushTimer ??= setTimeout(() => {
+      this.flushTimer = null;
       if (this.state !== "open" || !this.unsent.size) return;
       this.socket.send(packMessage({ status: "next_frame", ...this.takeUnsent() }));
     }, 80);

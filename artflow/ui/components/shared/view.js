@@ -1,4 +1,4 @@
-// What both views share on the page: the result with its veil and buttons, the status line, the live numbers,
+// What the views share on the page: the result with its veil and buttons, the status line, the live numbers,
 // and knowing when the view is seen, hidden or gone.
 
 // Draws answers on a canvas, newest frame only, and remembers the last one for snapshots.
@@ -6,39 +6,56 @@ class Result {
   constructor(canvas) {
     this.canvas = canvas;
     this.last = null; // {info, blob} of the frame on the canvas
+    this.came = this.drawn = 0; // answers
   }
 
   async show(info, jpeg) {
+    const number = ++this.came;
     const blob = new Blob([jpeg], { type: "image/jpeg" });
     const bitmap = await createImageBitmap(blob);
-    const late = this.last && this.last.info.frame > info.frame; // decoding may overtake
+    const late = this.drawn > number; // decoding may overtake
     if (!late) {
-      if (this.canvas.width !== bitmap.width) this.canvas.width = bitmap.width;
-      if (this.canvas.height !== bitmap.height) this.canvas.height = bitmap.height;
-      this.canvas.getContext("2d").drawImage(bitmap, 0, 0);
+      this.draw(bitmap, info);
+      this.drawn = number;
       this.last = { info, blob };
     }
     bitmap.close();
     return !late;
   }
 
-  async snapshot() {
-    if (!this.last) return null;
-    const { info, blob } = this.last;
-    return { image: await dataUrl(blob), frame: info.frame, seed: info.seed, recipe: info.recipe };
+  draw(bitmap) {
+    fitTo(this.canvas, bitmap).drawImage(bitmap, 0, 0);
   }
 
-  // The JPEG exactly as it came, so that nothing is lost to a second encoding.
-  download() {
+  // The picture that is shown, for those who keep it: the JPEG as it came, so nothing is lost to a second encoding.
+  async file() {
+    return this.last.blob;
+  }
+
+  async snapshot() {
+    if (!this.last) return null;
+    const { info } = this.last;
+    return { image: await dataUrl(await this.file()), frame: info.frame, seed: info.seed, recipe: info.recipe };
+  }
+
+  async download() {
     if (!this.last) return;
-    const { info, blob } = this.last;
+    const { info } = this.last;
+    const blob = await this.file();
     const time = new Date().toISOString().slice(0, 19).replace(/[-:]/g, "").replace("T", "-");
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
-    link.download = `artflow-${info.seed ?? "picture"}-${time}.jpg`;
+    link.download = `artflow-${info.seed ?? "picture"}-${time}.${blob.type === "image/png" ? "png" : "jpg"}`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   }
+}
+
+// The context of a canvas that is made as large as a picture.
+function fitTo(canvas, { width, height }) {
+  if (canvas.width !== width) canvas.width = width;
+  if (canvas.height !== height) canvas.height = height;
+  return canvas.getContext("2d");
 }
 
 function dataUrl(blob) {
@@ -50,10 +67,13 @@ function dataUrl(blob) {
   });
 }
 
-// canvas.toBlob as bytes. The browser copies the canvas at once, so it may be drawn on while this encodes.
-async function encodeJpeg(canvas, quality) {
-  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", quality));
-  return new Uint8Array(await blob.arrayBuffer());
+// The browser copies the canvas at once, so it may be drawn on while this encodes.
+function blobOf(canvas, type, quality) {
+  return new Promise((resolve) => canvas.toBlob(resolve, type, quality));
+}
+
+async function encode(canvas, type, quality) {
+  return new Uint8Array(await (await blobOf(canvas, type, quality)).arrayBuffer());
 }
 
 // Draws the centre of a source of width x height so that it covers the whole canvas.
@@ -78,13 +98,17 @@ class LiveView {
     this.error = this.find(".af-error");
     this.numbers = this.find(".af-numbers");
     this.veil = this.find(".af-veil");
-    this.result = new Result(this.find(".af-result .af-picture"));
+    this.result = this.newResult(this.find(".af-result .af-picture"));
     this.connection = new Connection(mode, this);
     this.connected(this.size);
     this.on(".af-snapshot", "click", () => this.result.download());
     this.on(".af-fullscreen", "click", () => this.toggleFullscreen());
     this.watchPage();
     hub.views[mode] = this;
+  }
+
+  newResult(canvas) {
+    return new Result(canvas);
   }
 
   find(selector) {

@@ -159,7 +159,7 @@ class WebcamView extends LiveView {
     this.encoding = true;
     try {
       this.drawFrame();
-      const picture = await encodeJpeg(this.frameCanvas, CAMERA_QUALITY);
+      const picture = await encode(this.frameCanvas, "image/jpeg", CAMERA_QUALITY);
       if (this.stream && this.connection.hasPlace()) this.connection.send(picture);
     } finally {
       this.encoding = false;
