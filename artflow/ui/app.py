@@ -72,8 +72,11 @@ def build(pipeline: Pipeline) -> Artflow:
                 canvas = live_tab(pipeline, "canvas")
             with gr.Tab("Text", id="text"):
                 text = TextTab(pipeline)
-            with gr.Tab("Inpaint", id="inpaint"):
-                inpaint = InpaintTab(pipeline)
+            with gr.Tab("Inpaint", id="inpaint"), gr.Tabs() as ways:
+                with gr.Tab("Paint, then make", id="inpaint"):
+                    inpaint = InpaintTab(pipeline)
+                with gr.Tab("Live", id="live-inpaint"):
+                    live_inpaint = live_tab(pipeline, "inpaint")
             with gr.Tab("Outpaint", id="outpaint"):
                 outpaint = OutpaintTab(pipeline)
             with gr.Tab("Upscale", id="upscale"):
@@ -83,10 +86,12 @@ def build(pipeline: Pipeline) -> Artflow:
             with gr.Tab("Interrogate", id="interrogate"):
                 interrogate = InterrogateTab(pipeline)
         connect(
-            [realtime.send, canvas.send, text.send, inpaint.send, outpaint.send, upscale.send, filters.send],
+            [realtime.send, canvas.send, text.send, inpaint.send, live_inpaint.send, outpaint.send, upscale.send,
+             filters.send],
             {"inpaint": inpaint.picture, "outpaint": outpaint.picture, "upscale": upscale.picture,
              "filters": filters.picture, "interrogate": interrogate.picture},
             tabs,
+            {"inpaint": ("inpaint", ways), "live-inpaint": ("inpaint", ways)},
         )  # fmt: skip
         interrogate.connect({"realtime": realtime.controls, "canvas": canvas.controls, "text": text.controls}, tabs)
         places = [

@@ -1,4 +1,4 @@
-"""The tabs whose picture follows at once: webcam and canvas."""
+"""The places whose picture follows at once: webcam, canvas, and live inpaint."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import gradio as gr
 
 from artflow.engine.params import LiveParams
 from artflow.pipeline import Pipeline
-from artflow.ui.components import CanvasView, WebcamView
+from artflow.ui.components import CanvasView, InpaintView, WebcamView
 from artflow.ui.controls import ParamControls, examples, prompt_box, send_to_view
 from artflow.ui.send import SendTo, from_live
 
-VIEWS = {"realtime": WebcamView, "canvas": CanvasView}
+PLACES = {"inpaint": "live-inpaint"}  # what a mode's place on the page is called where that is not the mode's name
 
 
 class LiveTab(NamedTuple):
@@ -25,22 +25,28 @@ class LiveTab(NamedTuple):
 
 def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
     """The view of a live mode, and under it what it is made with."""
-    defaults = pipeline.live_defaults(mode)
-    VIEWS[mode](size=(defaults.width, defaults.height))
-    send = from_live(mode, pipeline.settings.server)
+    defaults, place = pipeline.live_defaults(mode), PLACES.get(mode, mode)
+    _view(pipeline, mode, (defaults.width, defaults.height))
+    send = from_live(mode, pipeline.settings.server, place)
     controls = ParamControls(defaults)
-    prompt = controls.built["prompt"] = prompt_box(pipeline, defaults.prompt, elem_id=f"artflow-{mode}-prompt")
+    prompt = controls.built["prompt"] = prompt_box(pipeline, defaults.prompt, elem_id=f"artflow-{place}-prompt")
     examples(pipeline, prompt)
     with gr.Row():
         controls.add("strength", label="Change", info="how far from the picture")
         controls.add("steps", info="more: finer and slower")
         controls.add_seed()
+    if mode == "inpaint":
+        with gr.Row():
+            controls.add("feather", maximum=64)
+            controls.add("only_masked")
+            controls.add("padding", maximum=256)
     with gr.Accordion("More settings", open=False):
         controls.add("negative_prompt", label="What to avoid")
         with gr.Row():
             controls.add("prompt_b")
             controls.add("blend")
-            controls.add("transition", maximum=10)
+            if mode != "inpaint":  # a still picture has no frames to fade over
+                controls.add("transition", maximum=10)
         with gr.Row():
             controls.add("cfg_type")
             controls.add("guidance_scale")
@@ -49,6 +55,15 @@ def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
             _flow_controls(controls, mode, defaults)
     send_to_view(mode, controls.built)
     return LiveTab(prompt, controls.built, send)
+
+
+def _view(pipeline: Pipeline, mode: str, size: tuple[int, int]) -> None:
+    if mode == "realtime":
+        WebcamView(size=size)
+    elif mode == "canvas":
+        CanvasView(size=size)
+    else:
+        InpaintView(size=size, longest=pipeline.settings.server.max_size)
 
 
 def _flow_controls(controls: ParamControls, mode: str, defaults: LiveParams) -> None:

@@ -20,11 +20,13 @@ from artflow.ui.files import PictureUpload, saved_png
 TAKERS = {  # the tabs that take a picture, in the page's order
     "canvas": "Canvas",
     "inpaint": "Inpaint",
+    "live-inpaint": "Live inpaint",
     "outpaint": "Outpaint",
     "upscale": "Upscale",
     "filters": "Filters",
     "interrogate": "Interrogate",
 }
+IN_BROWSER = {"canvas": "canvas", "live-inpaint": "inpaint"}  # the modes of the takers that are filled there
 MOST_RECIPE = 100_000  # characters of a recipe as JSON, which comes back from the browser
 
 Found = str | tuple[Picture, dict[str, Any]] | None  # a file of ours, or a picture and its recipe
@@ -47,14 +49,14 @@ class SendTo:
                     self.buttons[tab] = gr.Button(f"→ {title}", **about)
 
 
-def from_live(mode: str, limits: ServerSettings) -> SendTo:
-    """Buttons under a live view: they take the frame that is shown at that moment."""
+def from_live(mode: str, limits: ServerSettings, own: str = "") -> SendTo:
+    """Buttons under a live view, for the frame that is shown at that moment; ``own`` is its tab, if not its mode."""
 
     def find(snapshot: dict[str, Any] | None) -> Found:
         return _read(snapshot, limits) if snapshot else None
 
     shown = gr.JSON(visible=False)
-    return SendTo(mode, shown, find, f"async () => [await window.artflow.snapshot({json.dumps(mode)})]")
+    return SendTo(own or mode, shown, find, f"async () => [await window.artflow.snapshot({json.dumps(mode)})]")
 
 
 def from_gallery(own: str, gallery: gr.Gallery) -> SendTo:
@@ -74,28 +76,36 @@ def _index(event: gr.SelectData) -> int:
     return event.index
 
 
-def connect(senders: Sequence[SendTo], takers: Mapping[str, Component], tabs: gr.Tabs) -> None:
+def connect(
+    senders: Sequence[SendTo],
+    takers: Mapping[str, Component],
+    tabs: gr.Tabs,
+    inner: Mapping[str, tuple[str, gr.Tabs]],
+) -> None:
     """Give every button its work: fill the other tab's place for pictures, and open that tab.
 
     Args:
         senders: the tabs' buttons
-        takers: the component that takes the picture, by tab; the canvas has none, it is filled in the browser
+        takers: the component that takes the picture, by tab; some have none (`IN_BROWSER`)
         tabs: of the page
+        inner: the takers that are a tab within a tab: which, and the tabs in there
     """
     carrier = PictureUpload(visible="hidden")
     for sender in senders:
         for tab, button in sender.buttons.items():
             place = takers.get(tab, carrier)
+            outer, *within = inner.get(tab, (tab,))
+            work = _sending((outer, tab)[: 1 + len(within)], sender.find)
             sent = button.click(
-                _sending(tab, sender.find), sender.inputs, [place, tabs], js=sender.js, show_progress="hidden",
+                work, sender.inputs, [place, tabs, *within], js=sender.js, show_progress="hidden",
                 api_visibility="private",
             )  # fmt: skip
             if place is carrier:
-                js = f"(file) => {{ window.artflow.loadPicture({json.dumps(tab)}, file.url); }}"
+                js = f"(file) => {{ window.artflow.loadPicture({json.dumps(IN_BROWSER[tab])}, file.url); }}"
                 sent.success(None, carrier, None, js=js, api_visibility="private")
 
 
-def _sending(tab: str, find: Find) -> Callable[..., Iterator[tuple[str, Any]]]:
+def _sending(to_open: Sequence[str], find: Find) -> Callable[..., Iterator[tuple[Any, ...]]]:
     @said
     def found(*values: Any) -> str | tuple[Picture, dict[str, Any]]:
         picture = find(*values)
@@ -103,14 +113,14 @@ def _sending(tab: str, find: Find) -> Callable[..., Iterator[tuple[str, Any]]]:
             raise ArtflowError("no_picture", "There is no picture to send yet.")
         return picture
 
-    def send(*values: Any) -> Iterator[tuple[str, Any]]:
-        picture = found(*values)
+    def send(*values: Any) -> Iterator[tuple[Any, ...]]:
+        picture, opened = found(*values), [gr.Tabs(selected=tab) for tab in to_open]
         if isinstance(picture, str):
-            yield picture, gr.Tabs(selected=tab)
+            yield picture, *opened
             return
         frame, recipe = picture
         with saved_png(frame, recipe, "artflow-frame.png") as path:
-            yield path, gr.Tabs(selected=tab)
+            yield path, *opened
 
     return send
 

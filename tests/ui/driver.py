@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import numpy as np
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 Colour = tuple[int, int, int]
@@ -100,13 +105,14 @@ class Webcam(View):
         return tuple(self.page.evaluate(script, [x, y]))
 
 
-class Canvas(View):
-    root = ".af-canvas"
-    mode = "canvas"
+class Drawn(View):
+    """What the views that are drawn on have in common."""
+
+    tab: str
 
     def open(self, url: str) -> None:
         self.page.goto(url)
-        self.page.get_by_role("tab", name="Canvas").click()
+        self.page.get_by_role("tab", name=self.tab).click()
         self.part(".af-paper").wait_for()
 
     def stroke(self, *points: Point, release: bool = True) -> None:
@@ -121,6 +127,46 @@ class Canvas(View):
             mouse.move(*place, steps=5)
         if release:
             mouse.up()
+
+    def brush_size(self, size: int) -> None:
+        self.part(".af-size").fill(str(size))
+
+    def paper_pixel(self, x: float, y: float) -> Colour:
+        return tuple(self.page.evaluate(PIXEL, [f"{self.root} .af-paper", x, y]))
+
+    def wait_paper(self, x: float, y: float, colour: Colour) -> None:
+        wait_until(
+            self.page,
+            lambda: near(self.paper_pixel(x, y), colour),
+            f"{colour} on the paper at {x}, {y}; there is {self.paper_pixel(x, y)}",
+        )
+
+    def wait_result(self, x: float, y: float, colour: Colour) -> None:
+        wait_until(
+            self.page,
+            lambda: near(self.result_pixel(x, y), colour),
+            f"{colour} in the result at {x}, {y}; there is {self.result_pixel(x, y)}",
+        )
+
+    def give(self, kind: str, url: str) -> None:
+        """Drops or pastes the picture behind a URL."""
+        self.page.evaluate(
+            """async ([root, kind, url]) => {
+              const file = new File([await (await fetch(url)).blob()], "picture.png", {type: "image/png"});
+              const data = new DataTransfer();
+              data.items.add(file);
+              const target = document.querySelector(`${root} .af-source`);
+              const init = {bubbles: true, cancelable: true, dataTransfer: data, clipboardData: data};
+              target.dispatchEvent(kind === "drop" ? new DragEvent("drop", init) : new ClipboardEvent("paste", init));
+            }""",
+            [self.root, kind, url],
+        )
+
+
+class Canvas(Drawn):
+    root = ".af-canvas"
+    mode = "canvas"
+    tab = "Canvas"
 
     def pen(self, kind: str, x: float, y: float, *, pressure: float = 0.5, pointer: str = "pen") -> None:
         """One pointer event of a pen or a finger, which the mouse of the test driver cannot make."""
@@ -140,22 +186,29 @@ class Canvas(View):
     def colour(self, colour: str) -> None:
         self.click(f'.af-swatch[data-colour="{colour}"]')
 
-    def brush_size(self, size: int) -> None:
-        self.part(".af-size").fill(str(size))
 
-    def paper_pixel(self, x: float, y: float) -> Colour:
-        return tuple(self.page.evaluate(PIXEL, [".af-paper", x, y]))
+class Inpaint(Drawn):
+    root = ".af-inpaint"
+    mode = "inpaint"
+    tab = "Inpaint"
 
-    def wait_paper(self, x: float, y: float, colour: Colour) -> None:
-        wait_until(
-            self.page,
-            lambda: near(self.paper_pixel(x, y), colour),
-            f"{colour} on the paper at {x}, {y}; there is {self.paper_pixel(x, y)}",
+    def load(self, path: Path) -> None:
+        """Chooses a picture and waits until it is there and the server, too."""
+        self.part(".af-file").set_input_files(path)
+        expect(self.page.locator(f"{self.root}.af-has-picture")).to_be_visible()
+        self.wait_state("open")
+
+    def wait_settled(self) -> None:
+        """Waits until what is painted has been sent, answered and shown."""
+        self.page.wait_for_function(
+            """() => {
+              const view = window[Symbol.for("artflow.hub")].views.inpaint;
+              const { outbox, connection, root } = view;
+              return !outbox.dirty && !outbox.pumping && Number(root.dataset.shown) === connection.frame;
+            }"""
         )
 
-    def wait_result(self, x: float, y: float, colour: Colour) -> None:
-        wait_until(
-            self.page,
-            lambda: near(self.result_pixel(x, y), colour),
-            f"{colour} in the result at {x}, {y}; there is {self.result_pixel(x, y)}",
-        )
+    def result_pixels(self) -> np.ndarray:
+        """The whole result, as RGB."""
+        url = self.page.evaluate(f"document.querySelector('{self.root} .af-picture').toDataURL()")
+        return np.array(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB"))

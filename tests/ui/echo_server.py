@@ -1,5 +1,7 @@
 """A small server that speaks ArtFlow's live protocol and answers each frame with its colours inverted.
 
+In inpaint it answers with the colour that the prompt names, where it names one.
+
 It keeps what it was sent, counts violations of the protocol, and can be told to be slow, to fail, to load for
 a while or to hang up, so that tests of the views need no engine.
 """
@@ -17,9 +19,9 @@ from typing import Any
 
 import gradio as gr
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
-from PIL import Image, ImageOps
+from PIL import Image, ImageColor, ImageOps
 
-from artflow.ui.components import CanvasView, WebcamView
+from artflow.ui.components import CanvasView, InpaintView, WebcamView
 
 
 @dataclass
@@ -95,7 +97,7 @@ async def _quietly(awaitable) -> None:
 
 
 class _Client:
-    """One connected socket: latest frame wins in realtime, every frame in order in canvas."""
+    """One connected socket: latest frame wins in realtime and inpaint, every frame in order in canvas."""
 
     def __init__(self, echo: Echo, socket: WebSocket, mode: str, user_id: str) -> None:
         self.echo, self.socket, self.mode, self.user_id = echo, socket, mode, user_id
@@ -105,6 +107,7 @@ class _Client:
         self.in_flight: set[int] = set()
         self.latencies: list[float] = []
         self.skipped = 0
+        self.last: Frame | None = None
         self.travelling: set[asyncio.Task] = set()
 
     async def run(self) -> None:
@@ -145,14 +148,17 @@ class _Client:
         echo._parameters = {**echo._parameters, **parameters}
         if not picture:
             echo.parameters_only.append(parameters)
+            if self.mode == "inpaint" and self.last and not self.waiting:
+                self.waiting.append(self.last)
+                self.wake.set()
             return
-        frame = Frame(self.mode, self.user_id, header, picture)
+        frame = self.last = Frame(self.mode, self.user_id, header, picture)
         echo.frames.append(frame)
         self.in_flight.add(frame.number)
         echo.most_in_flight = max(echo.most_in_flight, len(self.in_flight))
         if len(self.in_flight) > echo.max_in_flight:
             echo.violations.append(f"{len(self.in_flight)} frames in flight")
-        if self.mode == "realtime":
+        if self.mode != "canvas":
             while self.waiting:
                 await self.answer(self.waiting.pop(0), dropped=True)
         self.waiting.append(frame)
@@ -171,7 +177,8 @@ class _Client:
             frame = self.air.pop(0)
             started = time.perf_counter()
             await asyncio.sleep(self.echo.delay)
-            picture = None if self.echo.skip else await asyncio.to_thread(_invert, frame.picture)
+            colour = self.echo._parameters.get("prompt") if self.mode == "inpaint" else None
+            picture = None if self.echo.skip else await asyncio.to_thread(_changed, frame.picture, colour)
             self.latencies.append(1000 * (time.perf_counter() - started))
             if self.echo.distance:
                 self.travelling.add(asyncio.create_task(self.answer_from_afar(frame, picture)))
@@ -223,9 +230,11 @@ class _Client:
             )
 
 
-def _invert(picture: bytes) -> bytes:
+def _changed(picture: bytes, colour: str | None) -> bytes:
+    image = Image.open(io.BytesIO(picture)).convert("RGB")
+    image = Image.new("RGB", image.size, colour) if colour in ImageColor.colormap else ImageOps.invert(image)
     out = io.BytesIO()
-    ImageOps.invert(Image.open(io.BytesIO(picture)).convert("RGB")).save(out, "JPEG", quality=90)
+    image.save(out, "JPEG", quality=90)
     return out.getvalue()
 
 
@@ -246,7 +255,7 @@ def echo_routes(echo: Echo) -> list:
 
 
 def build_demo() -> gr.Blocks:
-    """Both views in tabs, each with a prompt that is wired the way the app wires its controls."""
+    """The views in tabs, each with a prompt that is wired the way the app wires its controls."""
     with gr.Blocks(title="Live views") as demo:
         with gr.Tab("Webcam"):
             webcam = WebcamView()
@@ -254,7 +263,15 @@ def build_demo() -> gr.Blocks:
         with gr.Tab("Canvas"):
             canvas = CanvasView()
             canvas_prompt = gr.Textbox("first light", label="Prompt", elem_id="canvas-prompt")
-        for view, mode, prompt in ((webcam, "realtime", webcam_prompt), (canvas, "canvas", canvas_prompt)):
+        with gr.Tab("Inpaint"):
+            inpaint = InpaintView()
+            inpaint_prompt = gr.Textbox("blue", label="Prompt", elem_id="inpaint-prompt")
+        views = (
+            (webcam, "realtime", webcam_prompt),
+            (canvas, "canvas", canvas_prompt),
+            (inpaint, "inpaint", inpaint_prompt),
+        )
+        for view, mode, prompt in views:
             hand_over = f"(prompt) => {{ window.artflow.set('{mode}', {{prompt}}) }}"
             view.ready(None, prompt, None, js=hand_over)
             prompt.input(None, prompt, None, js=hand_over)

@@ -242,18 +242,10 @@ def test_a_file_becomes_paper_cropped_to_its_centre(canvas: Canvas, tmp_path) ->
 
 
 def test_a_picture_can_be_dropped_and_pasted(canvas: Canvas) -> None:
-    give = """async ([kind, url]) => {
-      const file = new File([await (await fetch(url)).blob()], "picture.png", {type: "image/png"});
-      const data = new DataTransfer();
-      data.items.add(file);
-      const target = document.querySelector(".af-canvas .af-source");
-      const init = {bubbles: true, cancelable: true, dataTransfer: data, clipboardData: data};
-      target.dispatchEvent(kind === "drop" ? new DragEvent("drop", init) : new ClipboardEvent("paste", init));
-    }"""
-    canvas.page.evaluate(give, ["drop", data_url(png(GREEN))])
+    canvas.give("drop", data_url(png(GREEN)))
     canvas.wait_paper(0.5, 0.5, GREEN)
     canvas.part(".af-paper").hover()
-    canvas.page.evaluate(give, ["paste", data_url(png(BLUE))])
+    canvas.give("paste", data_url(png(BLUE)))
     canvas.wait_paper(0.5, 0.5, BLUE)
 
 

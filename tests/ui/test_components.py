@@ -5,10 +5,10 @@ from __future__ import annotations
 import gradio as gr
 import pytest
 
-from artflow.ui.components import CanvasView, WebcamView
+from artflow.ui.components import CanvasView, InpaintView, WebcamView
 from artflow.ui.components.live_view import HERE, read_parts
 
-VIEWS = [WebcamView, CanvasView]
+VIEWS = [WebcamView, CanvasView, InpaintView]
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -39,7 +39,7 @@ def test_nothing_is_fetched_from_elsewhere() -> None:
 
 def test_every_script_file_is_used() -> None:
     with gr.Blocks():
-        loaded = WebcamView().js_on_load + CanvasView().js_on_load
+        loaded = "".join(view().js_on_load for view in VIEWS)
     for path in HERE.rglob("*.js"):
         assert read_parts(str(path.relative_to(HERE))) in loaded, path.name
 

@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, expect
 
 from artflow.ui.components.live_view import read_parts
 from tests.support.browser import watch_errors
-from tests.ui.driver import Canvas, Webcam
+from tests.ui.driver import Canvas, Inpaint, Webcam
 from tests.ui.echo_server import Echo
 
 
@@ -35,16 +35,20 @@ def _boxes(view, *selectors: str) -> list[dict]:
     return boxes
 
 
-@pytest.mark.parametrize("kind", [Webcam, Canvas])
+@pytest.mark.parametrize("kind", [Webcam, Canvas, Inpaint])
 @pytest.mark.parametrize("width", [320, 390])
-def test_phone_has_no_sideways_scroll_and_large_buttons(open_view, kind, width: int) -> None:
+def test_phone_has_no_sideways_scroll_and_large_buttons(open_view, photo, kind, width: int) -> None:
     view = open_view(kind, viewport={"width": width, "height": 844}, has_touch=True, is_mobile=True)
     if kind is Webcam:
         view.start()
         view.part("[data-number]").first.wait_for()
-    else:
+    elif kind is Canvas:
         for _ in range(3):
             view.click(".af-layer-add")
+    else:
+        assert view.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        view.load(photo)
+    if kind is not Webcam:
         view.stroke((0.2, 0.2), (0.7, 0.7))
         view.wait_shown(1)
     assert view.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -55,7 +59,7 @@ def test_phone_has_no_sideways_scroll_and_large_buttons(open_view, kind, width: 
         assert box["height"] >= 44 and box["width"] >= 38, button.get_attribute("class")
 
 
-@pytest.mark.parametrize("kind", [Webcam, Canvas])
+@pytest.mark.parametrize("kind", [Webcam, Canvas, Inpaint])
 def test_wide_page_has_both_pictures_side_by_side(open_view, kind) -> None:
     view = open_view(kind, viewport={"width": 1280, "height": 900})
     source, result = _boxes(view, ".af-source", ".af-result")
@@ -63,7 +67,7 @@ def test_wide_page_has_both_pictures_side_by_side(open_view, kind) -> None:
     assert min(source["width"], result["width"]) > 500
 
 
-@pytest.mark.parametrize("kind", [Webcam, Canvas])
+@pytest.mark.parametrize("kind", [Webcam, Canvas, Inpaint])
 def test_text_can_be_read_in_light_and_dark(open_view, kind) -> None:
     contrast = """(selector) => {
       const light = (rgb) => rgb.map((v) => v <= 10 ? v / 3294 : ((v / 255 + 0.055) / 1.055) ** 2.4)
@@ -90,7 +94,7 @@ def test_languages(open_view, locale: str, start: str) -> None:
     expect(view.part(".af-start")).to_have_text(start)
 
 
-@pytest.mark.parametrize("kind", [Webcam, Canvas])
+@pytest.mark.parametrize("kind", [Webcam, Canvas, Inpaint])
 def test_every_control_has_a_name(open_view, kind) -> None:
     view = open_view(kind)
     if kind is Canvas:

@@ -1,4 +1,4 @@
-"""What both live views have in common on the Python side: their files and how they become one component."""
+"""What the live views have in common on the Python side: their files and how they become one component."""
 
 from __future__ import annotations
 

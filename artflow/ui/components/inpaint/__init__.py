@@ -1,0 +1,43 @@
+"""A picture and a mask in, the picture with what is under the mask made anew out (mode ``inpaint``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from artflow.ui.components.live_view import LiveView
+
+
+class InpaintView(LiveView):
+    """A picture to paint a mask on, and the same picture in which what is under it follows the prompt.
+
+    ``longest`` is what the server takes of a picture, in pixels a side.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: tuple[int, int] = (512, 512),
+        longest: int = 1024,
+        elem_id: str = "artflow-live-inpaint",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            size=size,
+            longest=longest,
+            elem_id=elem_id,
+            template="inpaint/template.html",
+            style=("canvas/style.css", "inpaint/style.css"),
+            script=(
+                "canvas/sheet.js",
+                "canvas/history.js",
+                "canvas/stroke.js",
+                "canvas/tools.js",
+                "canvas/newest.js",
+                "canvas/drawing.js",
+                "inpaint/mask_sheet.js",
+                "inpaint/feather.js",
+                "inpaint/patched.js",
+                "inpaint/script.js",
+            ),
+            **kwargs,
+        )

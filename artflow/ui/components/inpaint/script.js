@@ -1,0 +1,135 @@
+// The live inpaint view: a picture with a mask on one side, and on the other the same picture, in which what is under the
+// mask follows the prompt.
+
+const LARGEST_PICTURE = 4096; // pixels a side: what every browser has memory for
+const HOLED_QUALITY = 0.92; // of WebP; browsers that cannot write it send PNG
+const PANE = [0.75, 1.8]; // aspects between which a pane has that of its picture
+
+class InpaintView extends DrawingView {
+  constructor(root) {
+    super(root, "inpaint", new Tools(root, { brush: 48, eraser: 48 }, TINT));
+    for (const button of root.querySelectorAll(".af-choose")) {
+      button.addEventListener("click", () => this.find(".af-file").click());
+    }
+  }
+
+  newResult(canvas) {
+    return new PatchedResult(canvas);
+  }
+
+  newOutbox() {
+    return new Newest(this.connection, () => this.capture());
+  }
+
+  newSheet() {
+    this.useSheet(new Sheet(16, 16)); // until a picture is loaded there is nothing to paint on
+    this.refresh();
+  }
+
+  // --- what the connection tells ------------------------------------------------------------------------
+
+  connected(size) {
+    super.connected(size);
+    if (!this.picture) return;
+    this.keepAspect();
+    if (this.touched) this.outbox.sheetChanged(); // a server that was away knows nothing of it
+  }
+
+  seenChanged(seen) {
+    if (seen && this.picture && this.connection.state === "closed") this.connection.open();
+  }
+
+  // New settings go alone, without the picture; while there is no mask they wait for one.
+  settingsChanged(keys) {
+    if (this.touched || !this.picture) return super.settingsChanged(keys);
+    this.connection.parametersChanged(keys);
+  }
+
+  answered(info, jpeg) {
+    const sent = this.outbox.sent.get(info.frame);
+    if (sent && jpeg.length) this.shot = { frame: info.frame, ...sent }; // answers to new settings have its number, too
+    const { shot } = this;
+    const wanted = this.touched && info.frame > this.forgotten && shot?.frame === info.frame && shot.sheet === this.sheet;
+    return super.answered({ ...info, shot }, wanted ? jpeg : new Uint8Array());
+  }
+
+  // --- picture and mask ---------------------------------------------------------------------------------
+
+  useBitmap(bitmap) {
+    const scale = Math.min(1, LARGEST_PICTURE / Math.max(bitmap.width, bitmap.height));
+    this.picture = newSurface(...scaledSize(bitmap, scale));
+    const { canvas } = this.picture;
+    this.picture.fillStyle = "#fff"; // under the see-through parts of a PNG
+    this.picture.fillRect(0, 0, canvas.width, canvas.height);
+    this.picture.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    this.useSheet(new MaskSheet(...this.sheetSize(), canvas));
+    this.root.classList.add("af-has-picture");
+    this.keepAspect();
+    this.showUntouched();
+    this.refresh();
+    this.wake();
+  }
+
+  // As large as there is use for: the model is shown a part of it, at its own size.
+  sheetSize() {
+    const { canvas } = this.picture;
+    const longest = Math.max(canvas.width, canvas.height);
+    const useful = Math.min(longest, 2 * Math.max(this.size.width, this.size.height));
+    return scaledSize(canvas, Math.min(props.longest, Math.max(SHARP_SIDE, useful)) / longest);
+  }
+
+  keepAspect() {
+    const { width, height } = this.picture.canvas;
+    const [narrowest, widest] = PANE;
+    this.root.style.setProperty("--af-ratio", width / height);
+    this.root.style.setProperty("--af-aspect", Math.min(widest, Math.max(narrowest, width / height)));
+  }
+
+  refresh() {
+    this.touched = Boolean(this.picture && this.sheet.mask());
+    super.refresh();
+    if (this.picture && !this.touched) this.showUntouched();
+  }
+
+  // The picture as it was loaded; what is still on its way here was made for a mask that is gone.
+  showUntouched() {
+    this.forgotten = this.connection.frame;
+    this.shot = null;
+    this.result.use(this.picture.canvas);
+    this.root.classList.remove("af-has-result");
+  }
+
+  async capture() {
+    const { sheet } = this;
+    const mask = sheet.mask();
+    if (!mask) return null;
+    const surface = newSurface(sheet.width, sheet.height);
+    sheet.drawHoled(surface, mask);
+    return { picture: await encode(surface.canvas, "image/webp", HOLED_QUALITY), sheet, mask };
+  }
+
+  mayDraw() {
+    if (!this.picture) this.find(".af-file").click();
+    return Boolean(this.picture);
+  }
+
+  strokeEnded() {
+    this.outbox.sheetChanged();
+  }
+
+  clear() {
+    if (!this.touched) return;
+    this.endStroke();
+    const { width, height } = this.sheet;
+    const patch = patchOf(this.sheet.active.context, 0, 0, width, height);
+    this.sheet.eraseLayers();
+    this.changed(pixelStep([patch]));
+  }
+}
+
+function scaledSize({ width, height }, scale) {
+  return [Math.max(1, Math.round(scale * width)), Math.max(1, Math.round(scale * height))];
+}
+
+new InpaintView(element.querySelector(".af"));
+announce();
