@@ -44,6 +44,15 @@ def test_every_script_file_is_used() -> None:
         assert read_parts(str(path.relative_to(HERE))) in loaded, path.name
 
 
+@pytest.mark.parametrize("view", VIEWS)
+def test_templates_are_whole(view) -> None:
+    with gr.Blocks():
+        template = view().html_template
+    assert "<!--" not in template
+    for part in (".af-status", ".af-snapshot", ".af-picture", ".af-error"):
+        assert f'class="{part[1:]}' in template or f" {part[1:]}" in template
+
+
 def test_parts_are_joined_in_the_given_order() -> None:
     joined = read_parts("shared/words.js", "shared/hub.js")
     assert joined.index("const WORDS") < joined.index("const hub")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import gradio as gr
 
 HERE = Path(__file__).parent
 
+PART = re.compile(r"^ *<!-- (\S+\.html) -->\n", re.MULTILINE)
 SHARED_STYLE = ("shared/view.css",)
 SHARED_SCRIPT = ("shared/words.js", "shared/hub.js", "shared/transport.js", "shared/view.js")
 
@@ -16,6 +18,11 @@ SHARED_SCRIPT = ("shared/words.js", "shared/hub.js", "shared/transport.js", "sha
 def read_parts(*names: str) -> str:
     """The named files of this folder, one after the other. Scripts share one scope, in this order."""
     return "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
+
+
+def read_template(name: str) -> str:
+    """A template with what it shares with others in its place, which it names so: ``<!-- shared/foot.html -->``."""
+    return PART.sub(lambda part: read_template(part[1]), read_parts(name))
 
 
 class LiveView(gr.HTML):
@@ -39,7 +46,7 @@ class LiveView(gr.HTML):
         self.size = list(size)
         super().__init__(
             elem_id=elem_id,
-            html_template=read_parts(template),
+            html_template=read_template(template),
             css_template=read_parts(*SHARED_STYLE, *style),
             js_on_load='"use strict";\n' + read_parts(*SHARED_SCRIPT, *script),
             apply_default_css=False,

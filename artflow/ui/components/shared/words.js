@@ -76,8 +76,6 @@ const WORDS = {
     load_photo: "Choose another picture (or paste, or drop one)",
     mask_hint: "Paint over what should be made anew",
     mask_paper: "Picture: paint over what should be made anew",
-    mask_brush: "Paint the mask (B)",
-    mask_eraser: "Take mask away (E)",
     clear_mask: "Clear the mask",
   },
   "zh-Hans": {
@@ -155,8 +153,6 @@ const WORDS = {
     load_photo: "选择另一张图片（也可粘贴或拖入）",
     mask_hint: "涂抹要重新绘制的部分",
     mask_paper: "图片：涂抹要重新绘制的部分",
-    mask_brush: "涂抹蒙版 (B)",
-    mask_eraser: "擦去蒙版 (E)",
     clear_mask: "清除蒙版",
   },
   "zh-Hant": {
@@ -234,8 +230,6 @@ const WORDS = {
     load_photo: "選擇另一張圖片（也可貼上或拖入）",
     mask_hint: "塗抹要重新繪製的部分",
     mask_paper: "圖片：塗抹要重新繪製的部分",
-    mask_brush: "塗抹遮罩 (B)",
-    mask_eraser: "擦去遮罩 (E)",
     clear_mask: "清除遮罩",
   },
 };
