@@ -32,3 +32,7 @@ def validation_sentence(error: Mapping[str, Any], allowed: Iterable[str], noun: 
     if error["type"] == "extra_forbidden":
         return f"{noun} `{key}` does not exist (value {value}); allowed are {', '.join(allowed)}"
     return f"{noun} `{key}` cannot be {value}: {error['msg']}"
+
+
+class Cancelled(Exception):
+    """Raised out of a work's callback where nobody waits for the work any more."""

@@ -20,10 +20,10 @@ from artflow.engine.job import Made, Order
 from artflow.engine.params import MAX_SEED
 from artflow.engine.runner import Runner
 from artflow.engine.sampling import SamplerFlight, make_sampler
-from artflow.errors import ArtflowError
+from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture, Size, resized
 from artflow.modes.text import JobParams, TextParams
-from artflow.modes.tiles import Cancelled, Floats, Tile, Tiling, tiled
+from artflow.modes.tiles import Floats, Tile, Tiling, tiled
 from artflow.modes.upscale import FACTORS
 from artflow.modes.work import Run
 

@@ -62,10 +62,6 @@ class Tile(NamedTuple):
     at: tuple[int, int]
 
 
-class Cancelled(Exception):
-    """Raised out of the work on tiles where nobody waits for it any more."""
-
-
 def tiled(
     picture: Picture, scale: int, enlarge: Callable[[Tile], Floats], tiling: Tiling, after_tile: Callable[[], None]
 ) -> Picture:

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from artflow.errors import ArtflowError
+from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture, Size
 from artflow.models.hub import OnProgress, download_file
 from artflow.models.progress import quiet
-from artflow.modes.tiles import Cancelled, Floats, Tile, Tiling, tiled
+from artflow.modes.tiles import Floats, Tile, Tiling, tiled
 
 if TYPE_CHECKING:
     import torch

@@ -112,6 +112,6 @@ def said(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args, **kwargs)
         except ArtflowError as error:
-            raise gr.Error(error.message, title="That did not work") from error
+            raise gr.Error(error.message, title="That did not work", print_exception=False) from error
 
     return wrapper

@@ -10,7 +10,8 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from artflow.errors import ArtflowError
+from artflow.engine.job import Made, Progress
+from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture
 from artflow.modes.filters import (
     FILTERS,
@@ -28,9 +29,10 @@ from artflow.modes.filters import (
 from artflow.modes.filters.history import History
 from artflow.modes.filters.painting import as_sample
 from artflow.modes.readback import carried_recipe
-from artflow.pipeline import Pipeline
+from artflow.pipeline import Pipeline, Watch
 from artflow.ui.controls import said
 from artflow.ui.files import PictureUpload, read_bytes, read_picture, reducer, result_place, saved_png
+from artflow.ui.jobs import Jobs
 from artflow.ui.send import SendTo
 
 PREVIEW = 768  # longest side of the picture that follows the sliders
@@ -48,6 +50,7 @@ class FiltersTab:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._limits = pipeline.settings.server
+        self._jobs = Jobs()
         self._reduced = reducer(self._limits, PREVIEW)
         self._build()
 
@@ -78,14 +81,21 @@ class FiltersTab:
                     label="Presets", show_label=False, columns=6, height=260, format="jpeg", allow_preview=False,
                     buttons=[], elem_id="artflow-filter-presets",
                 )  # fmt: skip
-                make = gr.Button("Make it at full size", variant="primary", elem_id="artflow-filter-make")
+                with gr.Row():
+                    make = gr.Button("Make it at full size", variant="primary", elem_id="artflow-filter-make")
+                    stop = gr.Button("Cancel", elem_id="artflow-filter-cancel")
+                status = gr.Markdown(elem_id="artflow-filter-status")
                 result = result_place("artflow-filter-result")
                 self.send = SendTo("filters", result)
                 live = gr.Checkbox(label="Also on the webcam and canvas pictures", elem_id="artflow-filter-live")
                 with gr.Accordion("The stack as JSON", open=False):
                     self._json = gr.JSON([], label="Stack", elem_id="artflow-filter-json")
         self._connect(add, undo, redo, clear, presets)
-        make.click(self.filter, [self.picture, self._json], result, api_name="filter", concurrency_limit=2)
+        make.click(
+            self.filter, [self.picture, self._json], [result, status], api_name="filter", concurrency_limit=2,
+            show_progress="hidden",
+        )  # fmt: skip
+        stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
         gr.on([live.change, self._json.change], None, [live, self._json], js=ON_LIVE, api_visibility="private")
 
     def _connect(self, add: Any, undo: Any, redo: Any, clear: Any, presets: Any) -> None:
@@ -171,22 +181,36 @@ class FiltersTab:
 
     # -- what happens --------------------------------------------------------------------------------------------------
 
-    def filter(self, picture: str | None, stack: list[dict[str, Any]] | None) -> Iterator[str]:
+    def filter(
+        self, picture: str | None, stack: list[dict[str, Any]] | None, request: gr.Request
+    ) -> Iterator[tuple[Any, str]]:
         """Apply a stack of filters to a picture, at full size.
 
         Args:
             picture: a JPEG, PNG or WebP file
             stack: a list of {"filter": name, "parameters": {...}, "on": true}, applied in that order
         """
-        made, recipe = self._made(picture, stack)
-        with saved_png(made, recipe, "artflow-filtered.png") as path:
-            yield path
+        for _, words, made in self._jobs.run(request, partial(self._made, picture, stack)):
+            if not made:
+                yield gr.skip(), words
+                continue
+            with saved_png(made[0].picture, made[0].recipe, "artflow-filtered.png") as path:
+                yield path, words
 
-    @said
-    def _made(self, path: str | None, stack: Any) -> tuple[Picture, dict[str, Any]]:
+    def _made(self, path: str | None, stack: Any, watch: Watch) -> list[Made]:
         layers = read_stack(stack)
-        made = apply(layers, read_picture(path, self._limits))
-        return made, {"mode": "filter"} | carried_recipe(read_bytes(path)) | {"filters": as_json(layers)}
+
+        def after_layer(done: int) -> None:
+            watch.on_progress(Progress(0, 1, done, len(layers), doing="Filter"))
+            if watch.cancelled.is_set():
+                raise Cancelled
+
+        try:
+            made = apply(layers, read_picture(path, self._limits), after_layer=after_layer)
+        except Cancelled:
+            return []
+        recipe = {"mode": "filter"} | carried_recipe(read_bytes(path)) | {"filters": as_json(layers)}
+        return [Made(made, recipe)]
 
     @said
     def _changed(self, index: int, name: str, history: History, path: str | None, value: Any) -> tuple[Any, ...]:

@@ -69,7 +69,7 @@ class Jobs:
         with self._alone(session) as cancelled:
             for event in _events(work, cancelled):
                 if isinstance(event, ArtflowError):
-                    raise gr.Error(event.message, title="That did not work") from event
+                    raise gr.Error(event.message, title="That did not work", print_exception=False) from event
                 if isinstance(event, Exception):
                     raise event
                 yield event

@@ -92,7 +92,9 @@ def test_a_broken_file_is_one_sentence(tab, tmp_path: Path) -> None:
 def test_the_endpoint(app_url: str, photo: Path, tmp_path: Path) -> None:
     client = Client(app_url, verbose=False, download_files=str(tmp_path))
     stack = [{"filter": "flip"}, {"filter": "resize", "parameters": {"width": 120}}]
-    made = Image.open(client.predict(handle_file(photo), stack, api_name="/filter"))
+    path, words = client.predict(handle_file(photo), stack, api_name="/filter")
+    made = Image.open(path)
+    assert words.startswith("Made")
     assert made.size == (120, 80) and json.loads(made.info["artflow"])["filters"][0]["filter"] == "flip"
     with pytest.raises(AppError, match="There is no filter 'swirl'"):
         client.predict(handle_file(photo), [{"filter": "swirl"}], api_name="/filter")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -88,7 +88,14 @@ def as_json(stack: Stack) -> list[dict[str, Any]]:
     return [{"filter": layer.filter, "parameters": dict(layer.parameters), "on": layer.on} for layer in stack]
 
 
-def apply(stack: Stack, picture: Picture, *, scale: float = 1.0, draft: bool = False) -> Picture:
+def apply(
+    stack: Stack,
+    picture: Picture,
+    *,
+    scale: float = 1.0,
+    draft: bool = False,
+    after_layer: Callable[[int], None] = lambda done: None,
+) -> Picture:
     """The picture seen through the stack; ``picture`` itself is not changed.
 
     Args:
@@ -96,18 +103,20 @@ def apply(stack: Stack, picture: Picture, *, scale: float = 1.0, draft: bool = F
         picture: any size
         scale: size of ``picture`` over that of the full one, for parameters that count pixels
         draft: run neural filters on a small copy and enlarge what they make
+        after_layer: told how many layers are done; what it raises ends the work
 
     Raises:
         ArtflowError: ``bad_parameter`` (a crop that leaves nothing ...), ``picture_too_large``, ``picture_too_small``,
             or ``not_installed`` where a filter needs a package.
     """
-    for layer in stack:
+    for done, layer in enumerate(stack, 1):
         if layer.on:
             picture = _apply_one(layer, picture, scale, draft)
             if picture.shape[0] * picture.shape[1] > MAX_PIXELS:
                 size = Size(picture.shape[1], picture.shape[0])
                 sentence = f"{FILTERS[layer.filter].title} would make the picture {size}, which is too large."
                 raise ArtflowError("picture_too_large", sentence)
+        after_layer(done)
     return picture
 
 
