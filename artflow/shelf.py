@@ -122,7 +122,7 @@ class Shelf:
             use_tiny_vae=wanted.use_tiny_vae,
             on_progress=loading.say,
         )
-        acceleration = accelerate(model, wanted.acceleration)
+        acceleration = accelerate(model, wanted.acceleration, wanted.engine_dir)
         graphs = wanted.use_cuda_graph and self._device == "cuda"
         if wanted.use_cuda_graph and not graphs:
             log.warning("use_cuda_graph is off: it needs a CUDA device")

@@ -6,11 +6,13 @@ One that is not installed, or that fails when it is first used, is told in one s
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -56,8 +58,11 @@ class Acceleration:
         log.warning("%s", problem)
 
 
-def accelerate(model: Model, kind: Kind) -> Acceleration:
+def accelerate(model: Model, kind: Kind, engine_dir: Path | None = None) -> Acceleration:
     """Switch ``model`` to ``kind``, in place. Never raises: see ``problem`` of the result.
+
+    What is compiled is kept in ``engine_dir`` under the compiler's own keys (code, shapes, batch): the next start need
+    not compile it again.
 
     ``compile`` compiles the UNet and the VAE's decoder with fixed shapes when they are first called, which takes
     from seconds (small models) to minutes for each shape; a compilation that fails changes the result then.
@@ -66,6 +71,8 @@ def accelerate(model: Model, kind: Kind) -> Acceleration:
     if kind == "none":
         return result
     if kind == "compile":
+        if engine_dir is not None:
+            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(engine_dir.resolve()))
         _compile(model, result)
         return result
     module, command = INSTALL[kind]

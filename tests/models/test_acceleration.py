@@ -65,16 +65,19 @@ def test_xformers_says_that_it_needs_a_gpu(model, monkeypatch):
     assert result.problem == "xformers needs a CUDA GPU and the model is on cpu, so the plain path runs."
 
 
-def test_compiled_code_gives_the_same_pictures_and_can_be_taken_away(model):
+def test_compiled_code_gives_the_same_pictures_is_kept_and_can_be_taken_away(model, tmp_path, monkeypatch):
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     plain = denoise(model)
     picture = decode(model, plain)
-    result = accelerate(model, "compile")
+    result = accelerate(model, "compile", tmp_path / "engines")
     assert result.fixed_batches
 
     assert torch.allclose(denoise(model), plain, atol=1e-4)
     assert torch.allclose(decode(model, plain), picture, atol=1e-4)
     assert (result.active, result.problem) == ("compile", None)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 2  # the UNet and the decoder were compiled
+
+    assert any((tmp_path / "engines").rglob("*")), "the next start finds it there"
 
     result.remove()
     assert result.active == "none" and not result.fixed_batches
