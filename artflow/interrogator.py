@@ -18,11 +18,11 @@ from artflow.models.progress import Underway
 from artflow.modes.interrogate import Interrogation, check, interrogate
 from artflow.modes.lexicon import SUBJECT, Lexicon, published, taught
 from artflow.settings import PRESETS, InterrogateSettings
+from artflow.watch import Watch, in_thread
 
 if TYPE_CHECKING:
     from artflow.engine.engine import Engine
     from artflow.models.clip import Towers
-    from artflow.pipeline import Watch
 
 log = logging.getLogger(__name__)
 
@@ -118,14 +118,10 @@ class Interrogator:
             looking = self._looking.get(chosen)
             if looking is None or (looking.towers.done() and looking.towers.exception() is not None):
                 looking = self._looking[chosen] = Looking(_title(chosen))
-                threading.Thread(target=self._load, args=(chosen, looking), name="load towers", daemon=True).start()
-        while not looking.towers.done():
-            watch.on_loading(looking)
-            if watch.cancelled.wait(0.1):
-                return None
-        return looking.towers.result()
+                looking.towers = in_thread("load towers", lambda: self._load(chosen, looking))
+        return looking.towers.result() if watch.wait_for(looking.towers, looking) else None
 
-    def _load(self, chosen: str, looking: Looking) -> None:
+    def _load(self, chosen: str, looking: Looking) -> Towers:
         from artflow.models import clip
 
         if chosen == EMBEDDED:
@@ -134,11 +130,7 @@ class Interrogator:
             source = chosen if HUB_ID.fullmatch(chosen) and not Path(chosen).is_dir() else Path(chosen)
         # On a CPU always float32: bfloat16 moves a similarity by 0.003, more than near terms of a long list differ.
         dtype = pick_dtype(self._dtype if self._device == "cuda" else "float32", self._device)
-        try:
-            towers = clip.load_towers(source, _title(chosen), device=self._device, dtype=dtype, on_progress=looking.say)
-            looking.towers.set_result(towers)
-        except BaseException as error:  # noqa: BLE001 - raised again where somebody waits for it
-            looking.towers.set_exception(error)
+        return clip.load_towers(source, _title(chosen), device=self._device, dtype=dtype, on_progress=looking.say)
 
     def _look(self, picture: Picture, towers: Towers, mode: str, chosen: str, watch: Watch) -> Interrogation | None:
         from artflow.engine.job import Progress

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,11 +18,12 @@ from artflow.models.progress import Underway
 from artflow.prompts.vocabulary import Vocabulary, load_vocabulary
 from artflow.settings import Settings, load_settings
 from artflow.shelf import Loading, Shelf
+from artflow.watch import Watch, in_thread
 
 if TYPE_CHECKING:
     from artflow.engine.engine import Engine
     from artflow.engine.flow import Result
-    from artflow.engine.job import Made, Progress
+    from artflow.engine.job import Made
     from artflow.engine.params import LiveParams
     from artflow.engine.runner import Runner
     from artflow.engine.session import LiveSession
@@ -35,15 +35,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 P = TypeVar("P", bound="JobParams")
-
-
-@dataclass(frozen=True)
-class Watch:
-    """Whoever waits for a job: is told how far it is, and may cancel it before its next step."""
-
-    on_progress: Callable[[Progress], None] = lambda _: None
-    on_loading: Callable[[Underway], None] = lambda _: None
-    cancelled: threading.Event = field(default_factory=threading.Event)
 
 
 class Pipeline:
@@ -252,8 +243,11 @@ class Pipeline:
         from artflow.engine.job import Progress
         from artflow.modes.upscale import fetch, upscale
 
-        if not self._fetched(lambda state: fetch(upscaler, state.say), Underway(f"Looking for {upscaler}"), watch):
+        state = Underway(f"Looking for {upscaler}")
+        fetched = in_thread("download", lambda: fetch(upscaler, state.say))
+        if not watch.wait_for(fetched, state):
             return None
+        fetched.result()  # raises where it could not be had
 
         def progress(done: int, total: int) -> None:
             watch.on_progress(Progress(0, 1, done, total, doing="Enlarging, tile"))
@@ -279,25 +273,6 @@ class Pipeline:
         defaults = {k: v for k, v in self.text_defaults().model_dump().items() if k in kind.model_fields}
         return merged(kind, defaults, changes or {}, max_prompt=self.settings.server.max_prompt)
 
-    @staticmethod
-    def _fetched(fetch: Callable[[Underway], object], state: Underway, watch: Watch) -> bool:
-        """Wait for a download; False when cancelled. It goes on then, for whoever asks next."""
-        done: Future[object] = Future()
-
-        def work() -> None:
-            try:
-                done.set_result(fetch(state))
-            except BaseException as error:  # noqa: BLE001 - raised again where somebody waits
-                done.set_exception(error)
-
-        threading.Thread(target=work, name="download", daemon=True).start()
-        while not wait([done], timeout=0.1).done:
-            watch.on_loading(state)
-            if watch.cancelled.is_set():
-                return False
-        done.result()
-        return True
-
     def _job(self, params: JobParams, work: Callable[[Run], list[Made]], watch: Watch) -> list[Made]:
         """Load the model and do the work, if not too many wait already."""
         limits = self.settings.server
@@ -307,10 +282,8 @@ class Pipeline:
             self._jobs += 1
         try:
             loading = self.load(params.model)
-            while not loading.runner.done():
-                watch.on_loading(loading)
-                if watch.cancelled.wait(0.1):
-                    return []
+            if not watch.wait_for(loading.runner, loading):
+                return []
             from artflow.modes.work import Run
 
             about = {"model": loading.spec.id} | self._prompt_for_log(params.prompt)

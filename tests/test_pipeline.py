@@ -12,7 +12,8 @@ import torch
 from artflow.errors import ArtflowError
 from artflow.images import Size
 from artflow.models.catalog import Catalog, Defaults, ModelSpec
-from artflow.pipeline import Pipeline, Watch
+from artflow.pipeline import Pipeline
+from artflow.watch import Watch
 from tests.api.client import tiny_catalog, tiny_settings
 from tests.support.live import PATIENCE, held, noisy, wait_until
 from tests.support.models import tiny_folder

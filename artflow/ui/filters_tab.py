@@ -29,11 +29,12 @@ from artflow.modes.filters import (
 from artflow.modes.filters.history import History
 from artflow.modes.filters.painting import as_sample
 from artflow.modes.readback import carried_recipe
-from artflow.pipeline import Pipeline, Watch
+from artflow.pipeline import Pipeline
 from artflow.ui.controls import said
 from artflow.ui.files import PictureUpload, read_bytes, read_picture, reducer, result_place, saved_png
 from artflow.ui.jobs import Jobs
 from artflow.ui.send import SendTo
+from artflow.watch import Watch
 
 PREVIEW = 768  # longest side of the picture that follows the sliders
 THUMBNAIL = 160

@@ -11,12 +11,13 @@ from artflow.engine.job import Made
 from artflow.images import Picture, flattened
 from artflow.modes.inpaint import InpaintParams
 from artflow.modes.masks import Mask, tint
-from artflow.pipeline import Pipeline, Watch
+from artflow.pipeline import Pipeline
 from artflow.ui.controls import ParamControls, examples, job_settings, prompt_box
 from artflow.ui.files import result_place
 from artflow.ui.jobs import Jobs, saved
 from artflow.ui.mask_editor import MaskEditor, Painted, picture_and_mask
 from artflow.ui.send import SendTo
+from artflow.watch import Watch
 
 INPUTS = (
     "prompt", "negative_prompt", "strength", "fill", "feather", "only_masked", "padding", "steps", "guidance_scale",

@@ -11,10 +11,11 @@ from gradio.components import Component
 from artflow.errors import ArtflowError
 from artflow.interrogator import AUTO, Answer
 from artflow.modes.interrogate import MODES
-from artflow.pipeline import Pipeline, Watch
+from artflow.pipeline import Pipeline
 from artflow.ui.controls import said
 from artflow.ui.files import PictureUpload, read_picture
 from artflow.ui.jobs import Jobs, Outcome
+from artflow.watch import Watch
 
 GROUPS = ("subject", "background", "medium", "artist", "movement", "style")
 PROMPT_TAKERS = {"realtime": "Webcam", "canvas": "Canvas", "text": "Text"}

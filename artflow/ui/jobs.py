@@ -17,7 +17,7 @@ from artflow.engine.job import Made, Progress
 from artflow.errors import ArtflowError
 from artflow.images import Picture, encode_png
 from artflow.models.progress import Underway
-from artflow.pipeline import Watch
+from artflow.watch import Watch
 
 T = TypeVar("T")
 

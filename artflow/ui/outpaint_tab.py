@@ -10,11 +10,12 @@ import gradio as gr
 from artflow.images import Size
 from artflow.modes import outpaint
 from artflow.modes.outpaint import OutpaintParams
-from artflow.pipeline import Pipeline, Watch
+from artflow.pipeline import Pipeline
 from artflow.ui.controls import ParamControls, examples, job_settings, prompt_box, said
 from artflow.ui.files import PictureUpload, read_bytes, read_with_alpha, reducer, result_place
 from artflow.ui.jobs import Jobs, saved
 from artflow.ui.send import SendTo
+from artflow.watch import Watch
 
 INPUTS = (
     "prompt", "negative_prompt", "left", "up", "right", "down", "unit", "strength", "fill", "steps", "guidance_scale",

@@ -15,11 +15,12 @@ from artflow.images import Picture
 from artflow.modes.readback import carried_recipe
 from artflow.modes.redraw import UpscaleParams
 from artflow.modes.upscale import FACTORS
-from artflow.pipeline import Pipeline, Watch
+from artflow.pipeline import Pipeline
 from artflow.ui.controls import ParamControls, examples, job_settings, prompt_box, upscaler_choice
 from artflow.ui.files import PictureUpload, read_bytes, read_picture, result_place, saved_png
 from artflow.ui.jobs import Jobs
 from artflow.ui.send import SendTo
+from artflow.watch import Watch
 
 INPUTS = (
     "factor", "upscaler", "strength", "prompt", "negative_prompt", "steps", "guidance_scale", "sampler", "seed",

@@ -15,8 +15,9 @@ from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, encode_png
 from artflow.modes.inpaint import filled
 from artflow.modes.outpaint import Borders, borders_for_ratio, strides
-from artflow.pipeline import Pipeline, Watch
+from artflow.pipeline import Pipeline
 from artflow.settings import load_settings
+from artflow.watch import Watch
 from tests.support.models import tiny_folder
 
 FAST = {"prompt": "a fox", "steps": 2, "sampler": "LCM", "seed": 3}

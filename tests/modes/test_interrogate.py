@@ -15,8 +15,9 @@ from artflow.images import Picture
 from artflow.models.clip import EMBEDDED
 from artflow.modes.interrogate import MODES, Interrogation, interrogate
 from artflow.modes.lexicon import Lexicon, Limits, published, taught
-from artflow.pipeline import Pipeline, Watch
+from artflow.pipeline import Pipeline
 from artflow.settings import PRESETS, load_settings
+from artflow.watch import Watch
 from tests.support.clip import WordTowers, build_tiny_clip
 from tests.support.hub_server import HubServer
 from tests.support.live import plain

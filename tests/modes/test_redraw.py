@@ -18,8 +18,9 @@ from artflow.images import Picture, parameters_text
 from artflow.modes.readback import read_back
 from artflow.modes.redraw import tiling_for
 from artflow.modes.tiles import seams
-from artflow.pipeline import Pipeline, Watch
+from artflow.pipeline import Pipeline
 from artflow.settings import load_settings
+from artflow.watch import Watch
 from tests.api.client import tiny_catalog, tiny_settings
 
 ASKED = {"prompt": "a strawberry on a green background", "seed": 5}
