@@ -1,12 +1,13 @@
 """Each tab's time, split into the model's and everything else: reading files, masks, blending, queues, PNG.
 
-``python -m benchmarks.edit``. The tabs' own functions are called, as their buttons do it, from the uploaded file to the
-file that is shown, on the model that the app starts with. The smaller the model, the more everything else counts: the
-embedded one is the hardest case.
+``python -m benchmarks.edit [--sd-turbo]``. The tabs' own functions are called, as their buttons do it, from the
+uploaded file to the file that is shown, on the model that the app starts with. The smaller the model, the more all
+else counts: the embedded one is the hardest case. ``--sd-turbo`` takes random weights of that size, and one step.
 """
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ from PIL import Image
 
 from artflow.engine.runner import Runner
 from artflow.images import encode_png
+from artflow.models import loader
+from artflow.models.full_size import build_full_size
 from artflow.modes.upscale import Network
 from artflow.pipeline import Pipeline
 from artflow.settings import load_settings
@@ -66,7 +69,7 @@ class Clock:
         return counted
 
 
-def actions(pipeline: Pipeline, folder: Path) -> dict[str, Callable[[], Iterator[Any]]]:
+def actions(pipeline: Pipeline, folder: Path, always: dict[str, Any]) -> dict[str, Callable[[], Iterator[Any]]]:
     """What each tab's button does with a picture of 512 x 512, at the tab's own defaults."""
     photo = scenes(1, 512)[0]
     path = folder / "photo.png"
@@ -80,7 +83,8 @@ def actions(pipeline: Pipeline, folder: Path) -> dict[str, Callable[[], Iterator
 
     def asked(tab: Any, **changes: Any) -> dict[str, Any]:
         values = {name: control.value for name, control in tab.controls.items()}
-        return values | {"prompt": "a red apple on a white background", "seed": 1, "request": None} | changes
+        common = {"prompt": "a red apple on a white background", "seed": 1, "request": None}
+        return values | common | always | changes
 
     return {
         "text": lambda: text.text(**asked(text)),
@@ -94,20 +98,28 @@ def actions(pipeline: Pipeline, folder: Path) -> dict[str, Callable[[], Iterator
 
 def main() -> None:
     """Print a table."""
-    pipeline = Pipeline(load_settings(environ={}))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sd-turbo", action="store_true")
+    large = parser.parse_args().sd_turbo
+    environment = {}
+    if large:
+        environment["ARTFLOW_MODEL__MODEL_ID"] = "stabilityai/sd-turbo"
+        loader.load_model = lambda spec, dtype, device, **_: build_full_size(dtype=dtype, device=device)
+    rounds = 1 if large else ROUNDS
+    pipeline = Pipeline(load_settings(environ=environment))
     print(f"{pipeline.spec.title}, {machine()}\n")
     print("| tab | ms in all | model | everything else | share |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        for name, act in actions(pipeline, Path(folder)).items():
-            rounds = []
-            for _ in range(ROUNDS + 1):
+        for name, act in actions(pipeline, Path(folder), {"steps": 1} if large else {}).items():
+            seconds = []
+            for _ in range(rounds + 1):
                 clock = Clock()
                 begin = time.perf_counter()
                 with clock.watching(MODEL):
                     for _ in act():
                         pass
-                rounds.append((time.perf_counter() - begin, clock.seconds))
-            total, model = (1000 * median(values) for values in zip(*rounds[1:], strict=True))  # the first warms up
+                seconds.append((time.perf_counter() - begin, clock.seconds))
+            total, model = (1000 * median(values) for values in zip(*seconds[1:], strict=True))  # the first warms up
             print(f"| {name} | {total:.0f} | {model:.0f} | {total - model:.0f} | {1 - model / total:.0%} |", flush=True)
     pipeline.close()
 
