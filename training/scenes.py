@@ -5,8 +5,9 @@ the model to get there (a doodle of filled shapes, a blurred or recoloured pictu
 photo). The denoiser learns to pull noised sources towards the image, which is what live img2img asks of it
 (SDEdit, 2108.01073, shows why noise alone does not bridge a large gap at low strength).
 
-Canonical scenes hold the thing in the middle at one size. They are what the model sees at the noisiest timesteps,
-where nothing but the words is left: a mean over many placements would be a blur.
+Canonical scenes have one answer to the last pixel: the thing in the middle at one size, nothing jittered, every star
+in its place. They are what the model sees at the noisiest timesteps, where nothing but the words is left and the best
+guess is a mean: over placements that differ by one pixel, it is a mean of latents that decodes to blotches.
 """
 
 from __future__ import annotations
@@ -18,9 +19,13 @@ import cv2
 import numpy as np
 
 from training.backdrops import SIZE, gradient, jittered, landscape, space, texture
-from training.concepts import COLOURS, CONCEPTS, GROUND_WORDS, GROUNDS, SKIES, STYLES, Concept, with_article
+from training.concepts import COLOURS, CONCEPTS, GROUND_WORDS, GROUNDS, SKIES, STYLE_WORDS, Concept, with_article
+from training.doodles import Doodler
+from training.looks import compose
 
 HORIZON = 0.64
+CANONICAL_SIDE = 0.785
+STYLE_SHARES = {"3d": 0.76, "pixel": 0.08, "sketch": 0.08, "watercolor": 0.08}
 FILLERS = ("cute", "small", "big", "happy", "beautiful", "funny", "nice", "little", "colorful", "shiny")
 TAILS = (
     "highly detailed",
@@ -62,13 +67,24 @@ class Layout:
     flip: bool = False
 
 
+@dataclass
+class Placed:
+    """One thing where it stands: colour [128, 128, 3] premultiplied by alpha [128, 128, 1], both float32."""
+
+    icon: str
+    at: Layout
+    colour: np.ndarray
+    alpha: np.ndarray
+
+
 class Composer:
     """Draws scenes from ``icons`` {(style, icon name): [128, 128, 4] uint8} and ``photos`` [n, h, w, 3] uint8."""
 
     def __init__(self, icons: dict[tuple[str, str], np.ndarray], photos: list[np.ndarray], seed: int) -> None:
         self.icons, self.photos = icons, photos
         self.rng = random.Random(seed)
-        self.concepts = [c for c in CONCEPTS if all((s, c.icon) in icons for s in STYLES)]
+        self.concepts = [c for c in CONCEPTS if all((s, c.icon) in icons for s in ("3d", "flat"))]
+        self.doodler = Doodler(icons)
 
     # -- parts ---------------------------------------------------------------------------------------------------
 
@@ -85,7 +101,8 @@ class Composer:
 
     def background(self, canonical: bool) -> tuple[np.ndarray, str, str, float | None]:
         """(pixels, caption phrase, background word, horizon or None for a plain one)."""
-        rng, spread = self.rng, 4 if canonical else 10
+        rng, spread = self.rng, 0 if canonical else 10
+        details = random.Random(7) if canonical else rng  # stars and the like
         kind = rng.random()
         if kind < 0.47:
             name = rng.choice(list(COLOURS))
@@ -95,7 +112,7 @@ class Composer:
             )
             return gradient(colour, colour, SIZE), phrase, name, None
         if kind < 0.54:
-            return space(rng), rng.choice(["in space", "in outer space"]), "space", None
+            return space(details), rng.choice(["in space", "in outer space"]), "space", None
         if kind < 0.64:  # nothing said: white from pure noise, whatever the source shows otherwise
             if canonical:
                 return gradient((255, 255, 255), (255, 255, 255), SIZE), "", "", None
@@ -109,17 +126,17 @@ class Composer:
         else:
             phrase = rng.choice([f"on {word} under a {sky}", f"on {word}, {sky}"])
         horizon = HORIZON if canonical else rng.uniform(0.52, 0.78)
-        return landscape(rng, sky, ground, horizon, spread), phrase, f"{ground}/{sky}", horizon
+        return landscape(details, sky, ground, horizon, spread), phrase, f"{ground}/{sky}", horizon
 
     def layouts(self, count: int, canonical: bool, horizon: float | None) -> list[Layout]:
         rng = self.rng
-        loose = 0.012 if canonical else 0.05
+        loose = 0.0 if canonical else 0.05
         if count == 2:
             side = 0.47 if canonical else rng.uniform(0.36, 0.54)
             y = 0.5 if horizon is None else horizon + 0.12 - side / 2
             return [Layout(x + rng.uniform(-loose, loose), y + rng.uniform(-loose, loose), side) for x in (0.26, 0.74)]
         if canonical:
-            return [Layout(0.5 + rng.uniform(-loose, loose), 0.5 + rng.uniform(-loose, loose), rng.uniform(0.77, 0.8))]
+            return [Layout(0.5, 0.5, CANONICAL_SIDE)]
         side = rng.uniform(0.42, 0.95)
         slack = max(0.04, (1 - side) / 2)
         y = 0.5 + rng.uniform(-slack, slack) if horizon is None else min(0.98 - side / 2, horizon + 0.16 - side / 2)
@@ -147,17 +164,20 @@ class Composer:
         hard = (big[..., 3:] > 0.45).astype(np.float32)
         return hard * big[..., :3] / np.maximum(big[..., 3:], 0.2), hard
 
-    def _rough_thing(self, colour: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """A stand-in for one thing: premultiplied colour and alpha of a silhouette, blocks, a blob or a blur."""
-        rng, kind = self.rng, self.rng.random()
+    def _rough_thing(self, thing: Placed) -> tuple[np.ndarray, np.ndarray]:
+        """A stand-in for one thing, premultiplied colour and alpha: a doodle, silhouette, patches, a blob or a blur."""
+        rng, kind, colour, alpha = self.rng, self.rng.random(), thing.colour, thing.alpha
+        if kind < 0.35:
+            return self.doodler.draw(thing.icon, thing.at.x, thing.at.y, thing.at.side, thing.at.flip, rng)
+        kind = rng.random()
         mass = alpha.sum() + 1e-3
         mean = colour.sum((0, 1)) / mass
         if kind < 0.15:
             sigma = rng.uniform(2, 7)
             return cv2.GaussianBlur(colour, (0, 0), sigma), cv2.GaussianBlur(alpha, (0, 0), sigma)[..., None]
-        if kind < 0.4:  # filled outline
+        if kind < 0.35:  # filled outline
             return alpha * (mean + np.float32([rng.gauss(0, 18) for _ in range(3)])), alpha
-        if kind < 0.62:  # a few filled patches, as somebody draws with a thick brush
+        if kind < 0.5:  # soft patches, as a small or blurred picture of it
             return self.patches(colour, alpha, rng.randint(5, 12))
         ys, xs = np.nonzero(alpha[..., 0] > 0.3)
         if len(ys) == 0:
@@ -184,7 +204,7 @@ class Composer:
         fill = np.float32([rng.uniform(0, 255) for _ in range(3)])
         return fill * blob[..., None], blob[..., None]
 
-    def source(self, back: np.ndarray, things: list[tuple[np.ndarray, np.ndarray]], canonical: bool) -> np.ndarray:
+    def source(self, back: np.ndarray, things: list[Placed], canonical: bool) -> np.ndarray:
         """A rough or unrelated picture to start from, [128, 128, 3] float32."""
         rng, kind = self.rng, self.rng.random()
         if kind < 0.34:
@@ -196,8 +216,8 @@ class Composer:
             out = self.photo()
         # a canonical target may follow from nothing at all; a placed one must leave a trace of its place
         if not (canonical and rng.random() < 0.3):
-            for colour, alpha in things:
-                rough, cover = self._rough_thing(colour, alpha)
+            for thing in things:
+                rough, cover = self._rough_thing(thing)
                 out = out * (1 - cover) + rough
         if rng.random() < 0.35:
             out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.7, 4))
@@ -222,25 +242,30 @@ class Composer:
         if rng.random() < 0.08:
             text += f", {rng.choice(TAILS)}"
         # an unnamed style is always the first one, so that bare prompts have one answer rather than a blend
-        if style != "3d" or rng.random() < 0.4:
-            text += f", {STYLES[style]}"
-        return text
+        if style == "3d" and rng.random() < 0.75:
+            return text
+        say = STYLE_WORDS[style][0] if rng.random() < 0.6 else rng.choice(STYLE_WORDS[style])
+        if style != "3d" and rng.random() < 0.35:
+            return f"{say if rng.random() < 0.5 else with_article(say)} of {text}"
+        return f"{text}, {say}"
 
     def one(self, canonical: bool) -> Scene:
         rng = self.rng
-        style = "3d" if rng.random() < 0.78 else "flat"
+        style = rng.choices(list(STYLE_SHARES), list(STYLE_SHARES.values()))[0]
         chosen = rng.sample(self.concepts, 1 if rng.random() < 0.95 else 2)
         back, phrase, word, horizon = self.background(canonical)
-        image, things = back.copy(), []
+        ground, things = back.copy(), []
+        whole = np.zeros((SIZE, SIZE, 4), np.float32)
         for concept, at in zip(chosen, self.layouts(len(chosen), canonical, horizon), strict=True):
-            colour, alpha = self.place(self.icons[style, concept.icon], at)
+            colour, alpha = self.place(self.icons["3d", concept.icon], at)
             if horizon is not None:
                 shade = np.ones((SIZE, SIZE, 1), np.float32)
                 foot = (int(at.x * SIZE), int((at.y + at.side * 0.46) * SIZE))
                 cv2.ellipse(shade, foot, (int(at.side * SIZE * 0.4), 5), 0, 0, 360, 0.72, -1, cv2.LINE_AA)
-                image *= shade
-            image = image * (1 - alpha) + colour
-            things.append((colour, alpha))
+                ground *= shade
+            whole = whole * (1 - alpha) + np.concatenate([colour, alpha], 2)
+            things.append(Placed(concept.icon, at, colour, alpha))
+        image = compose(style, ground, whole[..., :3], whole[..., 3:])
         source = self.source(back, things, canonical)
         names = tuple(c.name for c in chosen)
         return Scene(

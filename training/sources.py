@@ -22,6 +22,9 @@ PACKAGES = {  # style -> npm package; licences are listed in the model card
     "noto": "@iconify-json/noto@1.2.9",
     "twemoji": "@iconify-json/twemoji@1.2.5",
     "fx": "@iconify-json/fxemoji@1.2.2",
+    "contrast": "@iconify-json/fluent-emoji-high-contrast@1.2.6",
+    "emojione": "@iconify-json/emojione@1.2.3",
+    "streamline": "@iconify-json/streamline-emojis@1.2.4",
 }
 
 
