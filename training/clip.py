@@ -1,8 +1,8 @@
-"""Stage 5, ``python -m training.clip``: a small image tower beside the frozen text tower, as one ``CLIPModel``.
+"""Stage 5, ``python -m training.clip``: a small image tower and its own copy of the text tower, as one ``CLIPModel``.
 
 Trained by classification over sentences, as CLIP (2103.00020) is used: things, scenery and style words are each a set
-of sentences to choose from. One drawing style is never shown: naming things drawn in it is the test. Resumes from
-``cache/clip.pt``.
+of sentences to choose from. Hundreds of other things, drawn by several hands each, teach it what a change of hand
+leaves alone. One hand is never shown: naming things drawn by it is the test. Resumes from ``cache/clip.pt``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import random
 import time
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextModel, CLIPVisionConfig
 
 from training.common import (
     CACHE,
+    Average,
     Progress,
     Threads,
     device,
@@ -29,26 +31,22 @@ from training.common import (
     warm_cosine,
 )
 from training.concepts import COLOURS, CONCEPTS, GROUNDS, STYLES, with_article
-from training.data import load_icons, load_photos
+from training.data import FAMILIES, TOWER_SETS, load_icons, load_others, load_photos
+from training.looks import LOOKS, compose
 from training.scenes import Composer
 from training.words import token_ids
 
 CHECKPOINT = CACHE / "clip.pt"
 SIDE = 64
 HELD_OUT = "noto"
-TRAINED = (
-    "3d",
-    "flat",
-    "fluent",
-    "twemoji",
-    "fx",
-)  # noto-v1 is left out too: an earlier drawing of the held-out set
 MEAN = STD = (0.5, 0.5, 0.5)
+TEXT_RATE = 0.2  # of the image tower's learning rate
+OTHERS_SHARE = 0.4  # of a batch: things outside the list, told apart by a table that is thrown away
 BACKGROUNDS = [*(f"on a {c} background" for c in COLOURS), *(f"on {g}" for g in GROUNDS), "in space"]
 
 
 def build(text: CLIPTextModel) -> CLIPModel:
-    """4 layers, 128 wide, patches of 8 pixels at 64 x 64; the text side is a frozen copy of the denoiser's."""
+    """4 layers, 128 wide, patches of 8 pixels at 64 x 64; the text side starts as a copy of the denoiser's."""
     vision = CLIPVisionConfig(
         hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4, image_size=SIDE,
         patch_size=8, projection_dim=128,
@@ -56,7 +54,6 @@ def build(text: CLIPTextModel) -> CLIPModel:
     model = CLIPModel(CLIPConfig(text_config=text.config.to_dict(), vision_config=vision.to_dict(), projection_dim=128))
     inner = getattr(model.text_model, "text_model", model.text_model)
     inner.load_state_dict(getattr(text, "text_model", text).state_dict())
-    inner.requires_grad_(False)
     return model
 
 
@@ -65,57 +62,103 @@ def sentences() -> tuple[list[str], list[str], list[str]]:
     return [with_article(c.name) for c in CONCEPTS], BACKGROUNDS, list(STYLES.values())
 
 
+def distort(icon: np.ndarray, rng: random.Random) -> np.ndarray:
+    """A drawing turned, bent, scaled and recoloured, same shape, uint8: what other artists might have done."""
+    size = icon.shape[0]
+    turn = cv2.getRotationMatrix2D((size / 2, size / 2), rng.gauss(0, 12), rng.uniform(0.75, 1.1))
+    shear = np.float32([[1, rng.gauss(0, 0.12), 0], [rng.gauss(0, 0.08), rng.uniform(0.8, 1.2), 0]])
+    shear[:, 2] = size / 2 - shear[:, :2] @ np.float32([size / 2, size / 2])
+    both = (np.vstack([shear, [0, 0, 1]]) @ np.vstack([turn, [0, 0, 1]]))[:2]
+    noise = np.random.default_rng(rng.getrandbits(32)).normal(0, size * rng.uniform(0, 0.035), (2, 4, 4))
+    bend = [cv2.resize(n.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC) for n in noise]
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    inverse = cv2.invertAffineTransform(both).astype(np.float32)
+    from_x = inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2] + bend[0]
+    from_y = inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2] + bend[1]
+    out = cv2.remap(icon, from_x, from_y, cv2.INTER_LINEAR).astype(np.float32)
+    colour = out[..., :3]
+    if rng.random() < 0.7:
+        colour = (colour - 128) * rng.uniform(0.55, 1.35) + 128 + np.float32([rng.gauss(0, 25) for _ in range(3)])
+    if rng.random() < 0.12:  # as another animal or fruit of its kind might be coloured
+        colour = colour[..., rng.sample(range(3), 3)]
+    if rng.random() < 0.12:
+        colour = np.repeat(colour.mean(-1, keepdims=True), 3, -1)
+    colour = np.clip(colour, 0, 255)
+    if rng.random() < 0.35:  # lose shading or outline
+        colour = cv2.medianBlur(colour.astype(np.uint8), rng.choice([3, 5])).astype(np.float32)
+    out[..., :3] = colour
+    if rng.random() < 0.25:  # or gain an outline
+        body = (out[..., 3] > 128).astype(np.uint8)
+        rim = (body - cv2.erode(body, np.ones((3, 3)))).astype(bool)
+        out[rim, :3] = rng.choice([(40, 30, 30), (90, 60, 40), (20, 20, 20)])
+    return out.astype(np.uint8)
+
+
+@dataclass
+class Answers:
+    """Pictures [N, 3, 64, 64] normalised and what is true of each, -1 where nothing is known."""
+
+    pictures: torch.Tensor
+    thing: torch.Tensor
+    background: torch.Tensor
+    style: torch.Tensor
+    other: torch.Tensor
+
+
 class Pictures:
-    """Varied single-thing scenes in many styles, rotated, sheared, recoloured and cropped, with their answers."""
+    """Varied single-thing scenes by many hands, with their answers."""
 
-    def __init__(self, seed: int, styles: tuple[str, ...] = TRAINED) -> None:
-        icons = load_icons()
+    def __init__(self, seed: int) -> None:
+        icons, others = load_icons(), load_others()
         self.composer, self.rng = Composer(icons, load_photos(), seed), random.Random(seed)
-        self.choices = [[icons[s, c.icon] for s in styles if (s, c.icon) in icons] for c in CONCEPTS]
-        self.styles = [[s for s in styles if (s, c.icon) in icons] for c in CONCEPTS]
+        self.things = [{s: icons[s, c.icon] for s in TOWER_SETS if (s, c.icon) in icons} for c in CONCEPTS]
+        self.names = sorted({name for _, name in others})
+        self.others = [{s: others[s, n] for s in TOWER_SETS if (s, n) in others} for n in self.names]
 
-    def distort(self, icon: np.ndarray) -> np.ndarray:
-        """A drawing turned, sheared, scaled and recoloured, [128, 128, 4] uint8: what other artists might have done."""
-        rng, size = self.rng, icon.shape[0]
-        turn = cv2.getRotationMatrix2D((size / 2, size / 2), rng.gauss(0, 12), rng.uniform(0.75, 1.1))
-        shear = np.float32([[1, rng.gauss(0, 0.12), 0], [rng.gauss(0, 0.08), rng.uniform(0.8, 1.2), 0]])
-        shear[:, 2] = size / 2 - shear[:, :2] @ np.float32([size / 2, size / 2])
-        out = cv2.warpAffine(cv2.warpAffine(icon, turn, (size, size)), shear, (size, size)).astype(np.float32)
-        colour = out[..., :3]
-        if rng.random() < 0.6:
-            colour = (colour - 128) * rng.uniform(0.6, 1.3) + 128 + np.float32([rng.gauss(0, 20) for _ in range(3)])
-        if rng.random() < 0.35:  # lose shading or outline
-            colour = cv2.medianBlur(np.clip(colour, 0, 255).astype(np.uint8), rng.choice([3, 5, 7])).astype(np.float32)
-        out[..., :3] = np.clip(colour, 0, 255)
-        return out.astype(np.uint8)
+    def drawing(self, by_set: dict[str, np.ndarray]) -> tuple[str, np.ndarray]:
+        """A design family first, then a set of it: the largest family must not be all that is seen."""
+        family = self.rng.choice([f for f in FAMILIES if f in by_set])
+        same_hand = [s for s in ("3d", "flat", "fluent", "contrast") if s in by_set]
+        chosen = self.rng.choice(same_hand) if family == "flat" else family
+        return chosen, by_set[chosen]
 
-    def batch(self, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(pictures [N, 3, 64, 64] normalised, thing, background or -1, style or -1)."""
-        rng, pictures, things, backs, styles = self.rng, [], [], [], []
-        for _ in range(count):
-            thing = rng.randrange(len(CONCEPTS))
-            pick = rng.randrange(len(self.choices[thing]))
-            canonical = rng.random() < 0.5
-            back, _, word, horizon = self.composer.background(canonical)
-            if rng.random() < 0.15:
-                back, word, horizon = self.composer.photo(), "?", None
-            at = self.composer.layouts(1, canonical, horizon)[0]
-            colour, alpha = self.composer.place(self.distort(self.choices[thing][pick]), at)
-            picture = np.clip(back * (1 - alpha) + colour, 0, 255)
-            pictures.append(cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
-            things.append(thing)
-            phrase = (
-                "in space"
-                if word == "space"
-                else f"on {word.split('/')[0]}"
-                if "/" in word
-                else f"on a {word} background"
-            )
-            backs.append(BACKGROUNDS.index(phrase) if phrase in BACKGROUNDS else -1)
-            style = self.styles[thing][pick]
-            styles.append(list(STYLES).index(style) if style in STYLES else -1)
-        tensor = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 127.5 - 1
-        return tensor, torch.tensor(things), torch.tensor(backs), torch.tensor(styles)
+    def one(self, by_set: dict[str, np.ndarray]) -> tuple[np.ndarray, str, str]:
+        """(picture [64, 64, 3] in 0..255, background word, style or '')."""
+        rng, canonical = self.rng, self.rng.random() < 0.5
+        back, _, word, horizon = self.composer.background(canonical)
+        if rng.random() < 0.15:
+            back, word, horizon = self.composer.photo(), "?", None
+        at = self.composer.layouts(1, canonical, horizon)[0]
+        if canonical:
+            at.side *= rng.uniform(0.85, 1.2)
+        drawn, icon = self.drawing(by_set)
+        look = rng.choices(LOOKS, [0.7, 0.1, 0.1, 0.1])[0]
+        picture = compose(look, back, *self.composer.place(distort(icon, rng), at))
+        if look == "3d":
+            look = {"3d": "3d", "fluent": "3d"}.get(drawn, "")
+        small = cv2.resize(np.clip(picture, 0, 255), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        if rng.random() < 0.2:  # as soft as the model's own pictures
+            small = cv2.GaussianBlur(small, (0, 0), rng.uniform(0.4, 1.3))
+        return small, word, look
+
+    def batch(self, count: int) -> Answers:
+        pictures, answers = [], []
+        for i in range(count):
+            is_other = i < OTHERS_SHARE * count
+            pool = self.others if is_other else self.things
+            number = self.rng.randrange(len(pool))
+            picture, word, look = self.one(pool[number])
+            place = f"on {word.split('/')[0]}" if "/" in word else f"on a {word} background"
+            phrase = "in space" if word == "space" else place
+            pictures.append(picture)
+            answers.append((
+                -1 if is_other else number,
+                BACKGROUNDS.index(phrase) if phrase in BACKGROUNDS else -1,
+                list(STYLES).index(look) if look else -1,
+                number if is_other else -1,
+            ))  # fmt: skip
+        tensor = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return Answers(tensor, *torch.tensor(answers).unbind(1))
 
 
 def isolated(style: str) -> tuple[torch.Tensor, list[int]]:
@@ -144,9 +187,7 @@ def text_embeddings(model: CLIPModel, ids: torch.Tensor) -> torch.Tensor:
 def held_out_accuracy(model: CLIPModel, things: torch.Tensor, style: str = HELD_OUT) -> float:
     """Share of a style's drawings that are named right among all concepts."""
     pictures, truth = isolated(style)
-    model.eval()
     scores = image_embeddings(model, pictures.to(device())) @ text_embeddings(model, things).T
-    model.train()
     return float((scores.argmax(1).cpu() == torch.tensor(truth)).float().mean())
 
 
@@ -164,34 +205,48 @@ def main() -> None:
     seed_everything(step + 3)
     model = build(load_text()).to(device())
     groups = [token_ids(tokenizer, s).to(device()) for s in sentences()]
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=args.rate, weight_decay=0.05)
+    pictures, progress, saved = Pictures(step + 9), Progress(step, args.steps, args.batch), time.monotonic()
+    table = nn.Embedding(len(pictures.names), model.config.projection_dim).to(device())
+    reader = list(model.text_model.parameters())
+    seer = [*model.vision_model.parameters(), *model.visual_projection.parameters(), *table.parameters()]
+    seer += [*model.text_projection.parameters(), model.logit_scale]
+    groups_of = [{"params": seer, "scale": 1.0}, {"params": reader, "scale": TEXT_RATE}]
+    optimizer = torch.optim.AdamW(groups_of, lr=args.rate, weight_decay=0.05)
+    average = Average([model], decay=0.995)
     if state:
         model.load_state_dict(state["model"])
+        table.load_state_dict(state["table"])
         optimizer.load_state_dict(state["optimizer"])
-    pictures, progress, saved = Pictures(step + 9), Progress(step, args.steps, args.batch), time.monotonic()
+        average.modules[0].load_state_dict(state["average"])
 
     def keep() -> None:
-        save_checkpoint(CHECKPOINT, {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()})
+        save_checkpoint(CHECKPOINT, {
+            "step": step, "model": model.state_dict(), "table": table.state_dict(),
+            "average": average.modules[0].state_dict(), "optimizer": optimizer.state_dict(),
+        })  # fmt: skip
 
     note = ""
     while step < args.steps:
         for group in optimizer.param_groups:
-            group["lr"] = warm_cosine(step, args.steps, args.rate, hold=0.3)
-        batch, *answers = (x.to(device()) for x in pictures.batch(args.batch))
-        images, scale = image_embeddings(model, batch), model.logit_scale.exp().clamp(max=60)
-        loss = torch.zeros((), device=device())
-        for ids, answer, weight in zip(groups, answers, (1.0, 0.3, 0.1), strict=True):
-            logits = scale * images @ text_embeddings(model, ids).T
+            group["lr"] = warm_cosine(step, args.steps, args.rate, hold=0.3) * group["scale"]
+        batch = pictures.batch(args.batch)
+        with torch.autocast(device().type, torch.bfloat16):
+            images = image_embeddings(model, batch.pictures.to(device())).float()
+        scale, loss = model.logit_scale.exp().clamp(max=60), torch.zeros((), device=device())
+        choices = [text_embeddings(model, ids) for ids in groups] + [F.normalize(table.weight, dim=-1)]
+        truths = (batch.thing, batch.background, batch.style, batch.other)
+        for choice, truth, weight in zip(choices, truths, (1.0, 0.3, 0.1, 0.6), strict=True):
+            logits, answer = scale * images @ choice.T, truth.to(device())
             if (answer >= 0).any():
                 loss = loss + weight * F.cross_entropy(logits, answer, ignore_index=-1, label_smoothing=0.05)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(trained, 1.0)
+        nn.utils.clip_grad_norm_([*seer, *reader], 1.0)
         optimizer.step()
         step += 1
+        average.update(step)
         if step % 250 == 0:
-            note = f"held-out style named right {held_out_accuracy(model, groups[0]):.3f}"
+            note = f"held-out hand named right {held_out_accuracy(average.modules[0], groups[0]):.3f}"
         progress.update(step, loss.item(), f"{note} threads {threads.usual}")
         threads.step()
         if time.monotonic() - saved > 120:

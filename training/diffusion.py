@@ -27,6 +27,7 @@ from training.common import (
     warm_cosine,
 )  # fmt: skip
 from training.latents import Ring
+from training.peers import Peer
 from training.schedule import Noise
 from training.vae import load as load_vae
 from training.words import WIDTH, build_text_model, load_tokenizer, token_ids
@@ -36,7 +37,8 @@ CHANNELS = (64, 96, 192)
 CANONICAL_FROM = 850  # above this t hardly anything of a source is left, so layout comes from the words alone
 SOURCE_RANGE, SOURCE_SHARE = (240, 900), 0.25  # where live img2img enters, strengths 0.3 to 0.9
 TEXT_RATE = 0.2  # of the UNet's learning rate: the words' own directions must not collapse
-PREFILL = 16  # batches of 64 fresh scenes before the first update
+MEET_EVERY = 16  # updates between two meetings of peers
+PREFILL = 32  # batches of 64 fresh scenes before the first update
 
 
 def build_unet() -> UNet2DConditionModel:
@@ -68,7 +70,8 @@ class Batch:
     ) -> None:
         self.t = torch.div(sample_timesteps(count, noise_share), on_grid, rounding_mode="floor") * on_grid + on_grid - 1
         canonical = (self.t >= CANONICAL_FROM) | (torch.rand(count, device=device()) < 0.45)
-        self.x0, source, self.ids = ring.draw(canonical)
+        self.slots = ring.draw(canonical)
+        self.x0, source, self.ids = ring.read(self.slots)
         low, high = SOURCE_RANGE
         rough = (self.t >= low) & (self.t < high) & (torch.rand(count, device=device()) < SOURCE_SHARE)
         self.start = torch.where(rough[:, None, None, None], source, self.x0)
@@ -89,6 +92,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--fresh", type=int, default=6, help="new scenes per update")
     parser.add_argument("--ring", type=int, default=24_000, help="scenes kept encoded")
     parser.add_argument("--threads", type=int, default=1, help="2 only on an idle machine")
+    parser.add_argument("--peer", choices=["a", "b"], help="one of two processes that share the work; b saves nothing")
     parser.add_argument("--compile", action="store_true", help="fuse the UNet's kernels (100 s to start, then faster)")
     parser.add_argument("--save-every", type=float, default=120, help="seconds between checkpoints")
     return parser.parse_args()
@@ -98,8 +102,9 @@ def main() -> None:
     args = parse_arguments()
     torch.set_num_threads(args.threads)
     state = load_checkpoint(CHECKPOINT)
-    step = state["step"] if state else 0
-    seed_everything(step + 1)
+    step = start = state["step"] if state else 0
+    seed = step + (500_000 if args.peer == "b" else 0)
+    seed_everything(seed + 1)
     tokenizer = load_tokenizer()
     unet, text = build_unet().to(device()), build_text_model(tokenizer).to(device())
     if state:
@@ -119,12 +124,15 @@ def main() -> None:
         average.modules[1].load_state_dict(state["text_average"])
     noise = Noise(device())
     empty = token_ids(tokenizer, [""]).to(device())
-    ring = Ring(load_vae(), args.ring, seed=step + 100)
+    ring = Ring(load_vae(), args.ring, seed=seed + 100)
     for _ in range(PREFILL):
         ring.fill(64)
     denoise = torch.compile(unet) if args.compile else unet
+    peer = Peer(CACHE, args.peer, "b" if args.peer == "a" else "a", parameters) if args.peer else None
 
     def keep() -> None:
+        if args.peer == "b":
+            return
         save_checkpoint(CHECKPOINT, {
             "step": step, "unet": unet.state_dict(), "text": text.state_dict(), "optimizer": optimizer.state_dict(),
             "unet_average": average.modules[0].state_dict(), "text_average": average.modules[1].state_dict(),
@@ -133,18 +141,24 @@ def main() -> None:
     progress, saved = Progress(step, args.steps, args.batch), time.monotonic()
     while step < args.steps:
         for group in optimizer.param_groups:
-            group["lr"] = warm_cosine(step, args.steps, args.rate, hold=0.7) * group["scale"]
+            fresh = min(1.0, (step - start + 1) / 150) if state and "optimizer" not in state else 1.0  # no moments yet
+            group["lr"] = warm_cosine(step, args.steps, args.rate, hold=0.7) * group["scale"] * fresh
         ring.fill(args.fresh)
         batch = Batch(ring, noise, args.batch, empty, args.noise_share)
         with torch.autocast(device().type, torch.bfloat16):
             words = text(batch.ids).last_hidden_state
             output = denoise(batch.xt, batch.t, words).sample
-        loss = (batch.weight * (output.float() - batch.v) ** 2).mean()
+        errors = (batch.weight * (output.float() - batch.v) ** 2).mean((1, 2, 3))
+        loss = errors.mean()
+        from_noise = batch.t >= CANONICAL_FROM
+        ring.note(batch.slots[from_noise], errors.detach()[from_noise])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         step += 1
+        if peer and step % MEET_EVERY == 0:
+            peer.meet()
         average.update(step)
         progress.update(step, loss.item())
         if time.monotonic() - saved > args.save_every:

@@ -103,7 +103,7 @@ def main() -> None:
             group["lr"] = warm_cosine(step, args.steps, args.rate, warmup=30, hold=0.3)
         ring.fill(args.fresh)
         batch = Batch(ring, noise, half, empty, 0.25)
-        own, _, ids = ring.draw(torch.ones(half, dtype=torch.bool, device=device()))
+        own, _, ids = ring.read(ring.draw(torch.ones(half, dtype=torch.bool, device=device())))
         with torch.no_grad(), torch.autocast(device().type, torch.bfloat16):
             words = text(torch.cat([batch.ids, ids])).last_hidden_state
         xt, t = own_path(unet, noise, words[half:], half)

@@ -1,4 +1,7 @@
-"""A ring of encoded scenes, refilled a little every step, so that composing never holds up the denoiser."""
+"""A ring of encoded scenes, refilled a little every step, so that composing never holds up the denoiser.
+
+Things that the denoiser still draws badly are drawn from it more often: new words catch up, and none is forgotten.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import torch
 from diffusers import AutoencoderTiny
 
 from training.common import LATENT_CHANNELS, device
+from training.concepts import CONCEPTS
 from training.data import composer, to_tensor
 from training.words import LENGTH, load_tokenizer, token_ids
 
@@ -23,6 +27,9 @@ class Ring:
         self.target = torch.zeros(shape, dtype=torch.float16, device=device())
         self.source = torch.zeros_like(self.target)
         self.ids = torch.zeros(capacity, LENGTH, dtype=torch.long, device=device())
+        self.things = torch.zeros(capacity, dtype=torch.long, device=device())
+        self.hardness = torch.ones(len(CONCEPTS), device=device())
+        self.numbers = {c.name: i for i, c in enumerate(CONCEPTS)}
         self.filled = 0
 
     @torch.no_grad()
@@ -35,11 +42,21 @@ class Ring:
         slots = torch.arange(self.filled, self.filled + count, device=device()) % self.capacity
         self.target[slots], self.source[slots] = latents[:count].half(), latents[count:].half()
         self.ids[slots] = token_ids(self.tokenizer, [s.caption for s in scenes]).to(device())
+        self.things[slots] = torch.tensor([self.numbers[s.names[-1]] for s in scenes], device=device())
         self.filled += count
 
-    def draw(self, canonical: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(target, source, ids) for a [N] bool mask that says which samples must be canonical."""
-        half = min(self.filled, self.capacity) // 2
-        index = 2 * torch.randint(0, half, canonical.shape, device=device())
-        index = index + (~canonical).long()
-        return self.target[index].float(), self.source[index].float(), self.ids[index]
+    def draw(self, canonical: torch.Tensor) -> torch.Tensor:
+        """Slots for a [N] bool mask that says which samples must be canonical, hard things more often."""
+        share = self.hardness[self.things[: min(self.filled, self.capacity)]].view(-1, 2)
+        even, odd = (torch.multinomial(share[:, side], len(canonical), replacement=True) for side in (0, 1))
+        return torch.where(canonical, 2 * even, 2 * odd + 1)
+
+    def read(self, slots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(target, source, ids)."""
+        return self.target[slots].float(), self.source[slots].float(), self.ids[slots]
+
+    def note(self, slots: torch.Tensor, errors: torch.Tensor) -> None:
+        """What the denoiser's mean squared ``errors`` [N] were on ``slots`` [N]: a slow average for each thing."""
+        things = self.things[slots]
+        relative = (errors / errors.mean()).clamp(0.3, 3.0)
+        self.hardness[things] = torch.lerp(self.hardness[things], relative, 0.03)

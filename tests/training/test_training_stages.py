@@ -9,19 +9,23 @@ from diffusers import LCMScheduler
 
 from training import common, diffusion, latents, vae, words
 from training.common import Average, load_checkpoint, save_checkpoint, warm_cosine
-from training.concepts import COLOURS, CONCEPTS, EVERY_CONCEPT, FIRST, STYLES, with_article
+from training.concepts import COLOURS, CONCEPTS, EVERY_CONCEPT, FIRST, STYLE_WORDS, with_article
+from training.doodles import PAINTS, Doodler
 from training.generate import Generator
+from training.latents import Ring
+from training.looks import LOOKS, compose, with_white_inside
+from training.peers import Peer
 from training.scenes import Composer
 from training.schedule import Noise, betas, lcm_timesteps, scheduler
 
 
 def drawings() -> dict[tuple[str, str], np.ndarray]:
-    """One flat disc per concept and style, each in a colour of its own."""
+    """One flat disc per concept and drawing set, each in a colour of its own."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:128, :128]
     disc = ((x - 64) ** 2 + (y - 64) ** 2 < 50**2).astype(np.uint8) * 255
     out = {}
-    for style in STYLES:
+    for style in ("3d", "flat"):
         for concept in CONCEPTS:
             icon = np.empty((128, 128, 4), np.uint8)
             icon[..., :3], icon[..., 3] = rng.integers(0, 256, 3), disc
@@ -42,10 +46,13 @@ def test_caption_names_every_thing_and_the_background_that_is_drawn(composer: Co
         for name in scene.names:
             concept = next(c for c in CONCEPTS if c.name == name)
             assert any(word in scene.caption for word in concept.words), scene.caption
-        assert (STYLES["flat"] in scene.caption) == (scene.style == "flat")
+        for style in ("pixel", "sketch", "watercolor"):
+            assert any(w in scene.caption for w in STYLE_WORDS[style]) == (scene.style == style), scene.caption
         if scene.background in COLOURS:
             plain += 1
             assert scene.background in scene.caption
+            if scene.style == "watercolor":  # pale on purpose
+                continue
             corner = scene.image[:3, :3].reshape(-1, 3).mean(0)
             distances = {n: np.abs(corner - c).sum() for n, c in COLOURS.items()}
             assert min(distances, key=distances.get) == scene.background
@@ -62,7 +69,50 @@ def test_same_seed_same_scenes_other_seed_others() -> None:
 def test_canonical_things_sit_in_the_middle(composer: Composer) -> None:
     for _ in range(30):
         at = composer.layouts(1, True, None)[0]
-        assert abs(at.x - 0.5) < 0.02 and abs(at.y - 0.5) < 0.02 and not at.flip
+        assert (at.x, at.y) == (0.5, 0.5) and not at.flip
+
+
+def test_canonical_scenes_of_one_caption_are_one_picture(composer: Composer) -> None:
+    """What is asked of noise alone has one answer: a mean over several would be a blur."""
+    seen: dict[tuple, np.ndarray] = {}
+    again = 0
+    for _ in range(2500):
+        scene = composer.one(canonical=True)
+        key = (scene.names, scene.style, scene.background)
+        if key in seen and len(scene.names) == 1:
+            again += 1
+            assert np.array_equal(seen[key], scene.image), key
+        seen[key] = scene.image
+    assert again > 50
+
+
+def test_looks_differ_and_pixel_art_is_blocks(composer: Composer) -> None:
+    colour, alpha = composer.place(drawings()["flat", "cat-face"], composer.layouts(1, True, None)[0])
+    back = np.full((128, 128, 3), (60, 120, 220), np.float32)
+    made = {look: compose(look, back, colour, alpha) for look in LOOKS}
+    blocks = made["pixel"].reshape(32, 4, 32, 4, 3)
+    assert np.array_equal(blocks, np.broadcast_to(blocks[:, :1, :, :1], blocks.shape))
+    assert np.abs(made["watercolor"] - made["3d"])[:20].mean() > 30, "the paper is paler"
+    ring = np.zeros((128, 128, 4), np.uint8)
+    y, x = np.mgrid[:128, :128]
+    ring[..., 3] = 255 * (np.abs(np.hypot(x - 64, y - 64) - 40) < 5)
+    filled = with_white_inside(ring)
+    assert tuple(filled[64, 64]) == (255, 255, 255, 255) and tuple(filled[64, 104]) == (0, 0, 0, 255)
+    assert filled[2, 2, 3] == 0
+
+
+def test_a_doodle_is_a_few_shapes_of_paint_where_the_thing_stands() -> None:
+    import random
+
+    doodler = Doodler(drawings())
+    colour, alpha = doodler.draw("cat-face", 0.5, 0.5, 0.8, False, random.Random(3))
+    again, _ = doodler.draw("cat-face", 0.5, 0.5, 0.8, False, random.Random(4))
+    assert colour.shape == (128, 128, 3) and alpha.shape == (128, 128, 1)
+    inside = colour[alpha[..., 0] == 1]
+    assert 0.25 < len(inside) / 128**2 < 0.5, "a disc of 0.8 covers half of 0.78 squared"
+    assert len(np.unique(inside, axis=0)) <= 6
+    assert np.abs(PAINTS - inside[0]).max(1).min() < 60
+    assert np.abs(colour - again).mean() > 1, "no two doodles are alike"
 
 
 def test_a_placed_thing_leaves_a_trace_in_its_source() -> None:
@@ -143,6 +193,34 @@ def test_average_follows_the_weights() -> None:
         module.weight.add_(1.0)
     average.update(step=1000)
     assert torch.allclose(average.mean[0], before + 0.5)
+
+
+def test_peers_meet_halfway_and_wait_for_nobody(tmp_path) -> None:
+    first, second = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    middle = (first.weight + second.weight).detach() / 2
+    a = Peer(tmp_path, "a", "b", list(first.parameters()))
+    b = Peer(tmp_path, "b", "a", list(second.parameters()))
+    assert not a.meet(), "nobody is there yet"
+    assert b.meet() and torch.allclose(second.weight, middle)
+    assert not b.meet(), "what was heard once is not heard again"
+
+
+def test_hard_things_are_drawn_more_often(monkeypatch) -> None:
+    codec = vae.build().eval().requires_grad_(False)
+    monkeypatch.setattr(latents, "composer", lambda seed: Composer(drawings(), [], seed))
+    monkeypatch.setattr(latents, "load_tokenizer", lambda: None)
+    monkeypatch.setattr(latents, "token_ids", lambda tokenizer, texts: torch.zeros(len(texts), 24, dtype=torch.long))
+    ring = Ring(codec, 512, seed=1)
+    ring.fill(512)
+    hard = int(ring.things[0])
+    ring.hardness[hard] = 8.0
+    slots = ring.draw(torch.ones(4000, dtype=torch.bool))
+    assert (slots % 2 == 0).all(), "canonical scenes were asked for"
+    share = (ring.things[::2] == hard).float().mean()
+    assert (ring.things[slots] == hard).float().mean() > 4 * share
+    before = ring.hardness.clone()
+    ring.note(slots[:50], torch.ones(50))
+    assert ring.hardness[hard] < before[hard]
 
 
 def test_diffusion_stage_resumes_where_it_stopped(tmp_path, monkeypatch) -> None:
