@@ -34,6 +34,7 @@ from training.words import build_text_model, load_tokenizer, token_ids
 
 CHECKPOINT = CACHE / "distill.pt"
 GRID = TIMESTEPS // LCM_STEPS
+NOISE_SHARE = 0.5  # of the teacher's half: the first step is what all others start from
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -102,8 +103,9 @@ def main() -> None:
         for group in optimizer.param_groups:
             group["lr"] = warm_cosine(step, args.steps, args.rate, warmup=30, hold=0.3)
         ring.fill(args.fresh)
-        batch = Batch(ring, noise, half, empty, 0.25)
-        own, _, ids = ring.read(ring.draw(torch.ones(half, dtype=torch.bool, device=device())))
+        batch = Batch(ring, noise, half, empty, NOISE_SHARE)
+        slots = ring.draw(torch.ones(half, dtype=torch.bool, device=device()))
+        own, _, ids = ring.read(slots)
         with torch.no_grad(), torch.autocast(device().type, torch.bfloat16):
             words = text(torch.cat([batch.ids, ids])).last_hidden_state
         xt, t = own_path(unet, noise, words[half:], half)
@@ -112,7 +114,9 @@ def main() -> None:
         xt, t = torch.cat([batch.xt, xt]).contiguous(memory_format=torch.channels_last), torch.cat([batch.t, t])
         with torch.autocast(device().type, torch.bfloat16):
             output = denoise(xt, t, words).sample
-        loss = (weight * (output.float() - torch.cat([batch.v, v])) ** 2).mean()
+        errors = (weight * (output.float() - torch.cat([batch.v, v])) ** 2).mean((1, 2, 3))
+        loss = errors.mean()
+        ring.note(slots, errors.detach()[half:])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)

@@ -4,7 +4,7 @@ Two drawing sets of one design family were too much alike for words to matter. A
 instead: what the drawing is, how it meets its background, and the background itself.
 
 * ``3d``: the shaded drawing as it is. The only look that need not be named.
-* ``pixel``: the drawing and its background in blocks of 4 x 4 pixels, outlines hard, few tones.
+* ``pixel``: the drawing and its background in blocks of 8 x 8 pixels, outlines hard, few tones.
 * ``sketch``: the drawing in pencil grey with dark lines; the background, as the paper, keeps its colour.
 * ``watercolor``: the shaded drawing in pale washes with a darker rim, on a paler background.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-BLOCK = 4  # half a latent's side: 12 channels hold 2 x 2 blocks of 3 colours
+BLOCK = 8  # one cell of the latents: a flat cell is the easiest thing to say and to decode
 TONES = 36.0  # steps between the tones of pixel art, of 255
 LOOKS = ("3d", "pixel", "sketch", "watercolor")
 PALE = 0.34  # how far watercolour fades towards paper
@@ -32,7 +32,7 @@ def with_white_inside(icon: np.ndarray) -> np.ndarray:
 
 
 def _blocks(picture: np.ndarray) -> np.ndarray:
-    """Means over blocks, [32, 32, C]."""
+    """Means over blocks, [16, 16, C]."""
     side = picture.shape[0] // BLOCK
     return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA).reshape(side, side, -1)
 

@@ -9,12 +9,13 @@ import shutil
 from pathlib import Path
 
 from diffusers import StableDiffusionPipeline
+from transformers import CLIPModel
 
 from training.common import CACHE, POCKET, save_checkpoint
 
 
 def restore(folder: Path, cache: Path, step: int = 6400) -> None:
-    """Write ``vae.pt``, ``diffusion.pt`` and the tokenizer; ``step`` is how far the shipped weights had come."""
+    """Write ``vae``, ``diffusion`` and ``clip.pt`` and the tokenizer; ``step`` is how far the weights had come."""
     if (cache / "diffusion.pt").exists():
         raise FileExistsError(f"{cache / 'diffusion.pt'} is there: go on from that")
     pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
@@ -24,6 +25,9 @@ def restore(folder: Path, cache: Path, step: int = 6400) -> None:
     save_checkpoint(cache / "vae.pt", {"step": 10_000, "vae": vae.state_dict(), "scaling_factor": scale})
     state = {"unet": unet, "text": text, "unet_average": unet, "text_average": text}
     save_checkpoint(cache / "diffusion.pt", {"step": step, **state})
+    if (folder / "image_encoder").exists():
+        tower = CLIPModel.from_pretrained(folder / "image_encoder").float().state_dict()
+        save_checkpoint(cache / "clip.pt", {"step": 0, "model": tower, "average": tower})
     shutil.copytree(folder / "tokenizer", cache / "tokenizer", dirs_exist_ok=True)
 
 

@@ -90,7 +90,7 @@ def test_looks_differ_and_pixel_art_is_blocks(composer: Composer) -> None:
     colour, alpha = composer.place(drawings()["flat", "cat-face"], composer.layouts(1, True, None)[0])
     back = np.full((128, 128, 3), (60, 120, 220), np.float32)
     made = {look: compose(look, back, colour, alpha) for look in LOOKS}
-    blocks = made["pixel"].reshape(32, 4, 32, 4, 3)
+    blocks = made["pixel"].reshape(16, 8, 16, 8, 3)
     assert np.array_equal(blocks, np.broadcast_to(blocks[:, :1, :, :1], blocks.shape))
     assert np.abs(made["watercolor"] - made["3d"])[:20].mean() > 30, "the paper is paler"
     ring = np.zeros((128, 128, 4), np.uint8)
