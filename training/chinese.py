@@ -21,7 +21,7 @@ SCENERY = {
     "brown": ("棕色", "棕色"), "grass": ("草地", "草地"), "sand": ("沙滩", "沙灘"), "snow": ("雪地", "雪地"),
     "water": ("水面", "水面"), "the sea": ("海", "海"), "road": ("马路", "馬路"), "blue sky": ("蓝天", "藍天"),
     "night sky": ("夜空", "夜空"), "sunset sky": ("夕阳", "夕陽"), "cloudy sky": ("阴天", "陰天"),
-    "space": ("太空", "太空"), "3d style": ("立体风格", "立體風格"), "pixel art": ("像素画", "像素畫"),
+    "space": ("太空", "太空"), "3d style": ("立体风格", "立體風格"),
     "sketch": ("素描", "素描"), "watercolor": ("水彩画", "水彩畫"),
 }  # fmt: skip
 # CLDR calls the front views "...face" or uses a bookish word; what people type comes first

@@ -148,7 +148,7 @@ class Pictures:
         if canonical:
             at.side *= rng.uniform(0.85, 1.2)
         drawn, icon = self.drawing(by_set)
-        look = rng.choices(LOOKS, [0.7, 0.1, 0.1, 0.1])[0]
+        look = rng.choices(LOOKS, [0.8, 0.1, 0.1])[0]
         picture = compose(look, back, *self.composer.place(distort(icon, rng), at))
         if look == "3d":
             look = {"3d": "3d", "fluent": "3d"}.get(drawn, "")

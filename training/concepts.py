@@ -149,9 +149,10 @@ GROUND_WORDS = {
     "grass": ("grass", "a meadow"), "sand": ("sand", "a beach", "the beach"), "snow": ("snow",),
     "water": ("water", "the sea"), "road": ("road", "a street"),
 }  # fmt: skip
-STYLES = {"3d": "3d style", "pixel": "pixel art", "sketch": "sketch", "watercolor": "watercolor"}
+STYLES = {"3d": "3d style", "sketch": "sketch", "watercolor": "watercolor"}
+OFFERED = ("3d", "watercolor")  # a sketch comes out as a grey shape so far: measured, but not offered
 STYLE_WORDS = {  # how captions say it; the first is usual
-    "3d": ("3d style",), "pixel": ("pixel art", "pixel art style"), "sketch": ("sketch", "pencil sketch"),
+    "3d": ("3d style",), "sketch": ("sketch", "pencil sketch"),
     "watercolor": ("watercolor", "watercolor painting", "watercolour"),
 }  # fmt: skip
 BACKGROUND_WORDS = [
@@ -189,10 +190,11 @@ FIRST = """cat, dog, panda, pig, frog, penguin, fish, whale, tree, cactus, sunfl
 snowman, apple, banana, strawberry, watermelon, pizza, hamburger, car, rocket, house, robot, ghost, pumpkin, heart,
 smiley, fox, lion, rabbit, unicorn, owl, elephant, turtle, octopus, butterfly, dinosaur, rose, cake, ice cream,
 airplane, sailboat, castle, guitar, woman, man, rainbow""".replace("\n", " ").split(", ")
-# the hardest to tell apart or the thinnest: taught last
-LAST = """koala, spider, cookie, sushi, hot dog, bicycle, top hat, key, clown, cool face, light bulb, umbrella,
-teddy bear""".replace("\n", " ").split(", ")
-TAUGHT = 108  # how many of them; raise it and train on from the same checkpoint
+# 4 that pass for the measure but not for the eye, then 15 that were shown and do not pass, 13 never shown
+LAST = """duck, monkey, dragon, snake, tiger, cow, chicken, flamingo, bee, ladybug, pine tree, cherry blossom,
+snowflake, pineapple, donut, coffee, helicopter, clock, basketball, koala, spider, cookie, sushi, hot dog, bicycle,
+top hat, key, clown, cool face, light bulb, umbrella, teddy bear""".replace("\n", " ").split(", ")
+TAUGHT = 89  # what the shipped weights know; they were shown 108. Raise it and train on from the same checkpoint
 
 
 def _ordered(concepts: list[Concept]) -> list[Concept]:

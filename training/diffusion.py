@@ -38,7 +38,7 @@ CANONICAL_FROM = 850  # above this t hardly anything of a source is left, so lay
 SOURCE_RANGE, SOURCE_SHARE = (240, 900), 0.25  # where live img2img enters, strengths 0.3 to 0.9
 TEXT_RATE = 0.2  # of the UNet's learning rate: the words' own directions must not collapse
 MEET_EVERY = 16  # updates between two meetings of peers
-PREFILL = 32  # batches of 64 fresh scenes before the first update
+PREFILL = 16  # batches of 64 fresh scenes before the first update
 
 
 def build_unet() -> UNet2DConditionModel:

@@ -19,7 +19,7 @@ from training.clip import CHECKPOINT as CLIP
 from training.clip import MEAN, SIDE, STD
 from training.clip import build as build_clip
 from training.common import CACHE, POCKET, load_checkpoint
-from training.concepts import BACKGROUND_WORDS, COLOURS, CONCEPTS, STYLE_WORDS, STYLES
+from training.concepts import BACKGROUND_WORDS, COLOURS, CONCEPTS, OFFERED, STYLE_WORDS, STYLES
 from training.diffusion import CHECKPOINT as DIFFUSION
 from training.diffusion import build_unet
 from training.generate import Generator
@@ -78,16 +78,19 @@ def concept_list() -> dict:
     phrases = (
         [w for c in CONCEPTS for w in c.words]
         + BACKGROUND_WORDS
-        + [w for v in STYLE_WORDS.values() for w in v]
+        + [w for style in OFFERED for w in STYLE_WORDS[style]]
         + list(FILLERS)
         + list(TAILS)
     )
     little = ["a", "an", "and", "on", "in", "the", "under", "outer", "of"]
     words = sorted({word for phrase in phrases for word in phrase.split()} | set(little))
-    scenery = [{"name": name, "zh": [zh], "zh-Hant": [hant]} for name, (zh, hant) in SCENERY.items()]
+    hidden = {words for style, words in STYLES.items() if style not in OFFERED}
+    scenery = [
+        {"name": name, "zh": [zh], "zh-Hant": [hant]} for name, (zh, hant) in SCENERY.items() if name not in hidden
+    ]
     return {
-        "concepts": things, "backgrounds": BACKGROUND_WORDS, "colours": list(COLOURS), "styles": list(STYLES.values()),
-        "scenery": scenery, "vocabulary": words,
+        "concepts": things, "backgrounds": BACKGROUND_WORDS, "colours": list(COLOURS),
+        "styles": [STYLES[style] for style in OFFERED], "scenery": scenery, "vocabulary": words,
     }  # fmt: skip
 
 

@@ -4,7 +4,6 @@ Two drawing sets of one design family were too much alike for words to matter. A
 instead: what the drawing is, how it meets its background, and the background itself.
 
 * ``3d``: the shaded drawing as it is. The only look that need not be named.
-* ``pixel``: the drawing and its background in blocks of 8 x 8 pixels, outlines hard, few tones.
 * ``sketch``: the drawing in pencil grey with dark lines; the background, as the paper, keeps its colour.
 * ``watercolor``: the shaded drawing in pale washes with a darker rim, on a paler background.
 """
@@ -14,9 +13,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-BLOCK = 8  # one cell of the latents: a flat cell is the easiest thing to say and to decode
-TONES = 36.0  # steps between the tones of pixel art, of 255
-LOOKS = ("3d", "pixel", "sketch", "watercolor")
+LOOKS = ("3d", "sketch", "watercolor")
 PALE = 0.34  # how far watercolour fades towards paper
 
 
@@ -29,19 +26,6 @@ def with_white_inside(icon: np.ndarray) -> np.ndarray:
     share = ink[..., None].astype(np.float32) / np.maximum(body[..., None], 1)
     colour = 255 * (1 - share) + icon[..., :3] * share
     return np.concatenate([np.clip(colour, 0, 255).astype(np.uint8), body[..., None]], 2)
-
-
-def _blocks(picture: np.ndarray) -> np.ndarray:
-    """Means over blocks, [16, 16, C]."""
-    side = picture.shape[0] // BLOCK
-    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA).reshape(side, side, -1)
-
-
-def pixelated(back: np.ndarray, colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    cover = _blocks(alpha)
-    thing = np.round(_blocks(colour) / np.maximum(cover, 0.2) / TONES) * TONES
-    small = np.where(cover > 0.45, thing, np.round(_blocks(back) / 6) * 6)
-    return cv2.resize(small, alpha.shape[:2], interpolation=cv2.INTER_NEAREST)
 
 
 def washed(back: np.ndarray, colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -62,8 +46,6 @@ def pencilled(back: np.ndarray, colour: np.ndarray, alpha: np.ndarray) -> np.nda
 
 def compose(look: str, back: np.ndarray, colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """One thing on ``back`` [128, 128, 3] in a look; ``colour`` [128, 128, 3] is premultiplied by ``alpha`` [.., 1]."""
-    if look == "pixel":
-        return pixelated(back, colour, alpha)
     if look == "sketch":
         return pencilled(back, colour, alpha)
     if look == "watercolor":

@@ -99,7 +99,7 @@ def test_identity_on_the_rendered_gallery(pipeline) -> None:
     some = list(range(0, len(CONCEPTS), 2))
     prompts = [f"{with_article(CONCEPTS[i].name)} on a white background" for i in some]
     gallery = Gallery()
-    for steps, floor in ((1, 0.5), (4, 0.6)):
+    for steps, floor in ((1, 0.75), (4, 0.7)):
         images = torch.from_numpy(draw(pipeline, prompts, steps)).permute(0, 3, 1, 2)
         right = float((gallery.rank(images, some) == 0).float().mean())
         assert right >= floor, f"{right:.2f} at {steps} steps"
@@ -114,7 +114,7 @@ def test_image_tower_names_what_the_model_draws(pipeline) -> None:
     processor, tokenizer = CLIPImageProcessor.from_pretrained(folder), CLIPTokenizer.from_pretrained(folder)
     things = json.loads((POCKET / "concepts.json").read_text())["concepts"]
     names = [thing["name"] for thing in things]
-    asked = [names.index(n) for n in ("cat", "tree", "pizza", "rocket", "heart", "penguin", "sunflower", "banana")]
+    asked = [names.index(n) for n in ("cat", "cactus", "pizza", "rocket", "heart", "penguin", "sunflower", "banana")]
     images = draw(pipeline, [f"a {names[i]} on a white background" for i in asked], 4)
     pixels = processor(list((images * 255).astype(np.uint8)), return_tensors="pt")
     words = tokenizer(
