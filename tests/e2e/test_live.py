@@ -125,4 +125,5 @@ def test_hires_fix_makes_it_larger_in_two_passes(tab: Callable[[str], Page]) -> 
     scale.press("Tab")
     page.locator("#artflow-generate").click()
     page.wait_for_function(SAYS, arg="Made", timeout=LONG)
+    page.wait_for_function("document.querySelector('#artflow-text-preview img')?.naturalWidth === 256", timeout=LONG)
     assert picture_of(page, "#artflow-text-preview img").shape == (256, 256, 3)

@@ -34,6 +34,8 @@ def shown(page: Page, selector: str) -> np.ndarray:
 
 def test_only_what_is_painted_over_changes(tab: Callable[[str], Page], drawing: Path) -> None:
     page = tab("Inpaint")
+    page.wait_for_selector("#artflow-inpaint-editor canvas")
+    page.wait_for_timeout(1500)  # a file that comes before the editor has set itself up is lost, and nothing tells when
     page.locator("#artflow-inpaint-editor input[type=file]").first.set_input_files(drawing)
     canvas = page.locator("#artflow-inpaint-editor canvas").first
     page.locator("#artflow-inpaint-editor [aria-label='Brush'], [aria-label='Draw button']").first.click()
