@@ -135,7 +135,8 @@ def test_undo_restores_every_pixel(canvas: Canvas) -> None:
     canvas.colour(RED_KEY)
     canvas.stroke((0.1, 0.1), (0.7, 0.8), (0.3, 0.4))
     pixels = "document.querySelector('.af-paper').toDataURL()"
-    canvas.wait_paper(0.3, 0.4, RED)  # where the stroke ends: all of it is there
+    canvas.wait_paper(0.3, 0.4, RED)
+    canvas.page.wait_for_timeout(300)  # the stroke's end is painted with the next animation frame
     before = canvas.page.evaluate(pixels)
     canvas.colour(BLUE_KEY)
     canvas.brush_size(90)
