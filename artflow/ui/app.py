@@ -65,7 +65,7 @@ def build(pipeline: Pipeline) -> Artflow:
             elem_id="artflow-head",
         )
         notes = gr.Markdown(visible=False, elem_id="artflow-notes")
-        with gr.Tabs() as tabs:
+        with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("Webcam", id="realtime"):
                 realtime = live_tab(pipeline, "realtime")
             with gr.Tab("Canvas", id="canvas"):

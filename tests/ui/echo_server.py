@@ -257,15 +257,16 @@ def echo_routes(echo: Echo) -> list:
 def build_demo() -> gr.Blocks:
     """The views in tabs, each with a prompt that is wired the way the app wires its controls."""
     with gr.Blocks(title="Live views") as demo:
-        with gr.Tab("Webcam"):
-            webcam = WebcamView()
-            webcam_prompt = gr.Textbox("first light", label="Prompt", elem_id="webcam-prompt")
-        with gr.Tab("Canvas"):
-            canvas = CanvasView()
-            canvas_prompt = gr.Textbox("first light", label="Prompt", elem_id="canvas-prompt")
-        with gr.Tab("Inpaint"):
-            inpaint = InpaintView()
-            inpaint_prompt = gr.Textbox("blue", label="Prompt", elem_id="inpaint-prompt")
+        with gr.Tabs(overflow_behavior="wrap"):
+            with gr.Tab("Webcam"):
+                webcam = WebcamView()
+                webcam_prompt = gr.Textbox("first light", label="Prompt", elem_id="webcam-prompt")
+            with gr.Tab("Canvas"):
+                canvas = CanvasView()
+                canvas_prompt = gr.Textbox("first light", label="Prompt", elem_id="canvas-prompt")
+            with gr.Tab("Inpaint"):
+                inpaint = InpaintView()
+                inpaint_prompt = gr.Textbox("blue", label="Prompt", elem_id="inpaint-prompt")
         views = (
             (webcam, "realtime", webcam_prompt),
             (canvas, "canvas", canvas_prompt),
