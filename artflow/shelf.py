@@ -113,6 +113,7 @@ class Shelf:
         from artflow.engine.runner import Runner
         from artflow.models.acceleration import accelerate
         from artflow.models.loader import load_model
+        from artflow.models.packing import pack
 
         wanted = self._settings
         model = load_model(
@@ -123,6 +124,8 @@ class Shelf:
             on_progress=loading.say,
         )
         acceleration = accelerate(model, wanted.acceleration, wanted.engine_dir)
+        if acceleration.active == "none":
+            pack(model)
         graphs = wanted.use_cuda_graph and self._device == "cuda"
         if wanted.use_cuda_graph and not graphs:
             log.warning("use_cuda_graph is off: it needs a CUDA device")

@@ -13,6 +13,7 @@ from artflow.models.dtypes import pick_device, pick_dtype
 from artflow.models.full_size import build_full_size
 from artflow.models.loader import load_model
 from artflow.models.model import Model
+from artflow.models.packing import pack
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Subject:
     ours: Model
 
     def runner(self) -> Runner:
-        """A runner over our copy."""
+        """A runner over our copy, as the app makes it."""
+        pack(self.ours)
         return Runner(self.ours)
 
     def diffusers_pipeline(self) -> StableDiffusionPipeline:

@@ -44,6 +44,10 @@ def test_nothing_is_loaded_until_somebody_asks_and_then_once(pipeline: Pipeline)
     assert first.runner.result(PATIENCE) is loaded(pipeline)
 
 
+def test_on_a_cpu_the_one_copy_of_the_weights_is_packed(pipeline: Pipeline) -> None:
+    assert loaded(pipeline).model.unet.time_embedding.linear_1.weight.is_mkldnn
+
+
 def test_text_to_picture(pipeline: Pipeline) -> None:
     made = pipeline.generate({"prompt": "a fox", "seed": 3, "batch_count": 2, "cfg": 2.0})
     assert [(m.picture.shape, m.recipe["seed"]) for m in made] == [((64, 64, 3), 3), ((64, 64, 3), 4)]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderTiny, UNet2DConditionModel
+from diffusers import AutoencoderTiny
 from numpy.typing import NDArray
 
 from artflow.engine.conditioning import PromptEncoder
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from artflow.prompts.vocabulary import Vocabulary
 
 BUCKETS = (1, 2, 4, 8, 16)
-SMALL = 50_000_000  # weights of a UNet that a CPU runs a single row of faster in float32 than in bfloat16
 
 
 class Runner:
@@ -48,8 +46,6 @@ class Runner:
         self.max_batch = max_batch
         self._fixed = fixed_batches or use_cuda_graph
         self._denoise: Callable[..., tuple[torch.Tensor]] = CudaGraphs(model.unet) if use_cuda_graph else model.unet
-        # The kernels' own cost hides what bfloat16 saves when there is next to nothing to multiply.
-        self._single = _in_float32(model.unet) if _slower_in_bfloat16(model) and not fixed_batches else None
         self._tiny = isinstance(model.vae, AutoencoderTiny)
 
     def reading(self, prompt: str) -> dict[str, Any]:
@@ -110,14 +106,12 @@ class Runner:
             bucket = next((b for b in BUCKETS if b >= count), count)
             rows = [*rows, *[rows[-1]] * (bucket - count)]
         model = self.model
-        single = self._single if len(rows) == 1 else None
-        dtype = model.dtype if single is None else torch.float32
-        latents = torch.stack([row.latent for row in rows]).to(dtype)
+        latents = torch.stack([row.latent for row in rows]).to(model.dtype)
         times = torch.tensor([row.timestep for row in rows], dtype=torch.float32).to(model.device, non_blocking=True)
-        output = (single or self._denoise)(
+        output = self._denoise(
             latents.contiguous(memory_format=torch.channels_last),
             times,
-            encoder_hidden_states=torch.stack([row.conditioning.tokens for row in rows]).to(dtype),
+            encoder_hidden_states=torch.stack([row.conditioning.tokens for row in rows]).to(model.dtype),
             return_dict=False,
             **self._extras(rows),
         )[0]
@@ -137,16 +131,6 @@ class Runner:
             scales = torch.tensor([row.guidance - 1 for row in rows], dtype=torch.float32)
             extras["timestep_cond"] = guidance_embedding(scales, model.time_cond_width).to(model.device, model.dtype)
         return extras
-
-
-def _slower_in_bfloat16(model: Model) -> bool:
-    small = sum(p.numel() for p in model.unet.parameters()) < SMALL
-    plain = model.family == "sd" and model.time_cond_width is None
-    return small and plain and model.device.type == "cpu" and model.dtype == torch.bfloat16
-
-
-def _in_float32(unet: UNet2DConditionModel) -> UNet2DConditionModel:
-    return copy.deepcopy(unet).float().to(memory_format=torch.channels_last)
 
 
 def guidance_embedding(scales: torch.Tensor, width: int) -> torch.Tensor:

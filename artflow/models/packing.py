@@ -1,0 +1,105 @@
+"""A model's layers as a CPU computes them with the least waiting.
+
+oneDNN computes on blocked weights and rearranges plain ones at every call, which for pictures as small as a live
+latent takes longer than the arithmetic. So the blocked order is kept. Inductor does the same, with the same operators,
+when it freezes a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers.models.attention_processor import Attention
+from diffusers.models.unets.unet_2d_blocks import AutoencoderTinyBlock
+from torch import nn
+
+if TYPE_CHECKING:
+    from artflow.models.model import Model
+
+Forward = Callable[..., torch.Tensor]
+
+
+def pack(model: Model) -> None:
+    """Rearrange the weights of a model's UNet and VAE, where that is of use: on a CPU, with a torch that has oneDNN.
+
+    In place, so there is still one copy of them; ``weight.to_dense()`` gives a layer's back. Results differ from the
+    plain ones by rounding alone.
+    """
+    if model.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return
+    for part in (model.unet, model.vae):
+        for layer in part.modules():
+            forward = _packed(layer)
+            if forward is not None:
+                layer.forward = forward
+
+
+def _packed(layer: nn.Module) -> Forward | None:
+    if type(layer) not in (nn.Linear, nn.Conv2d, Attention, AutoencoderTinyBlock):  # subclasses may do more
+        return None
+    if isinstance(layer, Attention):
+        return _attention(layer)
+    if isinstance(layer, AutoencoderTinyBlock):
+        return _tiny_block(layer) if all(type(act) is nn.ReLU for act in list(layer.conv)[1::2]) else None
+    if isinstance(layer, nn.Linear):
+        return None if layer.weight.is_mkldnn else _linear(layer)
+    assert isinstance(layer, nn.Conv2d)
+    usual = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    return _convolution(layer) if usual and not layer.weight.is_mkldnn else None
+
+
+def _linear(layer: nn.Linear) -> Forward:
+    compute = torch.ops.mkldnn._linear_pointwise.default
+    weight = layer.weight = _frozen(torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach()))
+    bias = layer.bias
+
+    def forward(input: torch.Tensor) -> torch.Tensor:
+        return compute(input, weight, bias, "none", [], "")
+
+    return forward
+
+
+def _convolution(layer: nn.Conv2d) -> Forward:
+    compute, bias = torch.ops.mkldnn._convolution_pointwise.default, layer.bias
+    place = (layer.padding, layer.stride, layer.dilation, layer.groups)
+    weight: torch.Tensor | None = None
+
+    def forward(input: torch.Tensor, then: str = "none") -> torch.Tensor:
+        nonlocal weight
+        if weight is None:  # the best order depends on the size of the pictures; any other size can read it too
+            reorder = torch.ops.mkldnn._reorder_convolution_weight
+            weight = layer.weight = _frozen(reorder(layer.weight.detach(), *place, list(input.shape)))
+        return compute(input, weight, bias, *place, then, [], "")
+
+    return forward
+
+
+def _attention(layer: Attention) -> Forward:
+    """Without looking up its processor's signature at every call."""
+
+    def forward(
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        **more: Any,
+    ) -> torch.Tensor:
+        return layer.processor(layer, hidden_states, encoder_hidden_states, attention_mask, **more)
+
+    return forward
+
+
+def _tiny_block(block: AutoencoderTinyBlock) -> Forward:
+    """With each ReLU computed by the convolution before it."""
+    first, _, second, _, third = block.conv
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        inner = second.forward(first.forward(x, "relu"), "relu")
+        return third.forward(inner).add_(block.skip(x)).relu_()
+
+    return forward
+
+
+def _frozen(weight: torch.Tensor) -> nn.Parameter:
+    return nn.Parameter(weight, requires_grad=False)
