@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -70,12 +71,12 @@ class Inpainting:
     feather: int
     fade: int = 0
 
-    @property
+    @cached_property
     def shown(self) -> Picture:
         """What the model is shown."""
         return resized(self.area.cut(self.original), self.extent)
 
-    @property
+    @cached_property
     def shown_mask(self) -> Mask:
         """The mask of that."""
         return covering(self.area.cut(self.mask), self.extent)

@@ -74,8 +74,8 @@ def picture_and_mask(painted: Painted | None, limits: ServerSettings) -> tuple[N
     mask = np.zeros(picture.shape[:2], np.uint8)
     for data in painted.layers:
         layer = decode(data, max_pixels=limits.max_pixels, keep_alpha=True)
-        alpha = layer[..., 3]
-        over = layer[..., :3].max(-1) > 127 if alpha.min() == 255 else alpha > 0
+        red, green, blue, alpha = np.moveaxis(layer, -1, 0)
+        over = np.maximum(np.maximum(red, green), blue) > 127 if alpha.min() == 255 else alpha > 0
         if over.shape == mask.shape:
             mask[over] = 255
         elif over.any():
