@@ -22,18 +22,24 @@ Forward = Callable[..., torch.Tensor]
 
 
 def pack(model: Model) -> None:
-    """Rearrange the weights of a model's UNet and VAE, where that is of use: on a CPU, with a torch that has oneDNN.
+    """Rearrange the weights of a model's UNet and VAE, where oneDNN computes: on a CPU with AVX2 or AVX-512.
 
     In place, so there is still one copy of them; ``weight.to_dense()`` gives a layer's back. Results differ from the
     plain ones by rounding alone.
     """
-    if model.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+    if model.device.type != "cpu" or not _has_kernels(model.dtype):
         return
     for part in (model.unet, model.vae):
         for layer in part.modules():
             forward = _packed(layer)
             if forward is not None:
                 layer.forward = forward
+
+
+def _has_kernels(dtype: torch.dtype) -> bool:
+    if not torch.backends.mkldnn.is_available() or not torch.backends.cpu.get_cpu_capability().startswith("AVX"):
+        return False
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _packed(layer: nn.Module) -> Forward | None:
