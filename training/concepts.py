@@ -190,11 +190,11 @@ FIRST = """cat, dog, panda, pig, frog, penguin, fish, whale, tree, cactus, sunfl
 snowman, apple, banana, strawberry, watermelon, pizza, hamburger, car, rocket, house, robot, ghost, pumpkin, heart,
 smiley, fox, lion, rabbit, unicorn, owl, elephant, turtle, octopus, butterfly, dinosaur, rose, cake, ice cream,
 airplane, sailboat, castle, guitar, woman, man, rainbow""".replace("\n", " ").split(", ")
-# 4 that pass for the measure but not for the eye, then 15 that were shown and do not pass, 13 never shown
-LAST = """duck, monkey, dragon, snake, tiger, cow, chicken, flamingo, bee, ladybug, pine tree, cherry blossom,
-snowflake, pineapple, donut, coffee, helicopter, clock, basketball, koala, spider, cookie, sushi, hot dog, bicycle,
-top hat, key, clown, cool face, light bulb, umbrella, teddy bear""".replace("\n", " ").split(", ")
-TAUGHT = 89  # what the shipped weights know; they were shown 108. Raise it and train on from the same checkpoint
+# the last ones taught, 2 that were shown and do not pass, 13 never shown
+LAST = """duck, monkey, dragon, snake, tiger, cow, chicken, bee, ladybug, pine tree, cherry blossom, snowflake,
+pineapple, donut, coffee, helicopter, clock, basketball, christmas tree, flamingo, koala, spider, cookie, sushi, hot
+dog, bicycle, top hat, key, clown, cool face, light bulb, umbrella, teddy bear""".replace("\n", " ").split(", ")
+TAUGHT = 106  # what the shipped weights know; they were shown 108. Raise it and train on from the same checkpoint
 
 
 def _ordered(concepts: list[Concept]) -> list[Concept]:

@@ -27,6 +27,7 @@ from training.common import (
     warm_cosine,
 )  # fmt: skip
 from training.latents import Ring
+from training.muon import over
 from training.peers import Peer
 from training.schedule import Noise
 from training.vae import load as load_vae
@@ -103,6 +104,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     state = load_checkpoint(CHECKPOINT)
     step = start = state["step"] if state else 0
+    resumed = state is not None and "muon" in state.get("optimizer", {})
     seed = step + (500_000 if args.peer == "b" else 0)
     seed_everything(seed + 1)
     tokenizer = load_tokenizer()
@@ -111,14 +113,10 @@ def main() -> None:
         unet.load_state_dict(state["unet"])
         text.load_state_dict(state["text"])
     parameters = [*unet.parameters(), *text.parameters()]
-    groups = [
-        {"params": list(unet.parameters()), "scale": 1.0},
-        {"params": list(text.parameters()), "scale": TEXT_RATE},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    optimizer = over(unet, args.rate, [{"params": list(text.parameters()), "scale": TEXT_RATE}])
     average = Average([unet, text], decay=0.99)
     if state:
-        if "optimizer" in state:
+        if resumed:
             optimizer.load_state_dict(state["optimizer"])
         average.modules[0].load_state_dict(state["unet_average"])
         average.modules[1].load_state_dict(state["text_average"])
@@ -141,7 +139,7 @@ def main() -> None:
     progress, saved = Progress(step, args.steps, args.batch), time.monotonic()
     while step < args.steps:
         for group in optimizer.param_groups:
-            fresh = min(1.0, (step - start + 1) / 150) if state and "optimizer" not in state else 1.0  # no moments yet
+            fresh = 1.0 if resumed else min(1.0, (step - start + 1) / 150)  # while it has no moments
             group["lr"] = warm_cosine(step, args.steps, args.rate, hold=0.7) * group["scale"] * fresh
         ring.fill(args.fresh)
         batch = Batch(ring, noise, args.batch, empty, args.noise_share)
@@ -152,7 +150,7 @@ def main() -> None:
         loss = errors.mean()
         from_noise = batch.t >= CANONICAL_FROM
         ring.note(batch.slots[from_noise], errors.detach()[from_noise])
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()

@@ -26,8 +26,10 @@ from training.common import (
     warm_cosine,
 )
 from training.diffusion import CHECKPOINT as TEACHER
-from training.diffusion import PREFILL, Batch, build_unet
+from training.diffusion import MEET_EVERY, PREFILL, Batch, build_unet
 from training.latents import Ring
+from training.muon import over
+from training.peers import Peer
 from training.schedule import LCM_STEPS, TIMESTEPS, Noise
 from training.vae import load as load_vae
 from training.words import build_text_model, load_tokenizer, token_ids
@@ -45,6 +47,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--fresh", type=int, default=6)
     parser.add_argument("--ring", type=int, default=12_000)
     parser.add_argument("--threads", type=int, default=1, help="2 only on an idle machine")
+    parser.add_argument("--peer", choices=["a", "b"], help="one of two processes that share the work; b saves nothing")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--save-every", type=float, default=120)
     return parser.parse_args()
@@ -68,26 +71,30 @@ def main() -> None:
     if taught is None:
         raise FileNotFoundError("run `python -m training.diffusion` first")
     step = state["step"] if state else 0
-    seed_everything(step + 7)
+    seed = step + (500_000 if args.peer == "b" else 0)
+    seed_everything(seed + 7)
     tokenizer = load_tokenizer()
     unet = build_unet().to(device())
     unet.load_state_dict(state["unet"] if state else taught["unet_average"])
     text = build_text_model(tokenizer).to(device()).eval().requires_grad_(False)
     text.load_state_dict(taught["text_average"])
     parameters = list(unet.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    optimizer = over(unet, args.rate)
     average = Average([unet], decay=0.98)
     if state:
         optimizer.load_state_dict(state["optimizer"])
         average.modules[0].load_state_dict(state["unet_average"])
-    noise, ring = Noise(device()), Ring(load_vae(), args.ring, seed=step + 50_000)
+    noise, ring = Noise(device()), Ring(load_vae(), args.ring, seed=seed + 50_000)
     for _ in range(PREFILL):
         ring.fill(64)
     empty = token_ids(tokenizer, [""]).to(device())
     denoise = torch.compile(unet) if args.compile else unet
+    peer = Peer(CACHE, args.peer, "b" if args.peer == "a" else "a", parameters) if args.peer else None
     half = args.batch // 2
 
     def keep() -> None:
+        if args.peer == "b":
+            return
         save_checkpoint(
             CHECKPOINT,
             {
@@ -117,11 +124,13 @@ def main() -> None:
         errors = (weight * (output.float() - torch.cat([batch.v, v])) ** 2).mean((1, 2, 3))
         loss = errors.mean()
         ring.note(slots, errors.detach()[half:])
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         step += 1
+        if peer and step % MEET_EVERY == 0:
+            peer.meet()
         average.update(step)
         progress.update(step, loss.item())
         if time.monotonic() - saved > args.save_every:

@@ -29,6 +29,7 @@ from training.common import (
 from training.data import composer, held_out, to_tensor
 from training.export import load_generator
 from training.generate import Generator
+from training.muon import over
 from training.schedule import TIMESTEPS, Noise, lcm_timesteps
 from training.vae import Crops, reconstruct, reconstruction_loss, sample_photos
 from training.words import token_ids
@@ -64,6 +65,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--batch", type=int, default=8, help="drawn pictures a step, and as many real ones in crops")
     parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--real", type=float, default=40, help="weight of the squared error on real pictures")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -73,9 +75,9 @@ def main() -> None:
     model = load_generator()  # with the polished decoder, where there is one
     model.unet.to(device())
     model.text.to(device())
-    vae = model.vae.to(device())
+    vae = model.vae.to(device(), memory_format=torch.channels_last)
     decoder = list(vae.decoder.requires_grad_(True).parameters())
-    optimizer = torch.optim.AdamW(decoder, lr=args.rate, betas=(0.9, 0.98), weight_decay=0)
+    optimizer = over(vae.decoder, args.rate)
     if step:
         optimizer.load_state_dict(state["optimizer"])  # type: ignore[index]
     drawn, crops = Drawn(model, seed=step + 70_000), Crops(seed=step + 71_000, side=64)
@@ -97,8 +99,8 @@ def main() -> None:
             coded = vae.encoder(real).float()
         with torch.autocast(device().type, torch.bfloat16):
             own, back = vae.decoder(latents), vae.decoder(coded)
-        loss = reconstruction_loss(own.float(), wanted) + 10 * F.mse_loss(back.float(), real)
-        optimizer.zero_grad(set_to_none=True)
+        loss = reconstruction_loss(own.float(), wanted) + args.real * F.mse_loss(back.float(), real)
+        optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(decoder, 1.0)
         optimizer.step()
