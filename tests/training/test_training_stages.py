@@ -249,6 +249,6 @@ def test_diffusion_stage_resumes_where_it_stopped(tmp_path, monkeypatch) -> None
     diffusion.main()
     second = load_checkpoint(tmp_path / "diffusion.pt")
     assert second["step"] == 4
-    steps = {int(s["step"]) for s in second["optimizer"]["state"].values()}
+    steps = {int(s["step"]) for s in second["optimizer"]["adam"]["state"].values()}
     assert steps == {4}, "the optimizer's moments did not survive the restart"
     assert not torch.equal(first["unet"]["conv_in.weight"], second["unet"]["conv_in.weight"])
