@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers.models.attention_processor import Attention
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0, FusedAttnProcessor2_0
 from diffusers.models.unets.unet_2d_blocks import AutoencoderTinyBlock
 from torch import nn
 
@@ -24,12 +24,15 @@ Forward = Callable[..., torch.Tensor]
 def pack(model: Model) -> None:
     """Rearrange the weights of a model's UNet and VAE, where oneDNN computes: on a CPU with AVX2 or AVX-512.
 
-    In place, so there is still one copy of them; ``weight.to_dense()`` gives a layer's back. Results differ from the
-    plain ones by rounding alone.
+    In place, so there is still one copy of them; ``weight.to_dense()`` gives a layer's back. Queries, keys and values
+    that are computed from the same input become one layer. Results differ from the plain ones by rounding alone.
     """
     if model.device.type != "cpu" or not _has_kernels(model.dtype):
         return
     for part in (model.unet, model.vae):
+        for layer in list(part.modules()):
+            if isinstance(layer, Attention) and type(layer.processor) is AttnProcessor2_0:
+                _fuse(layer)
         for layer in part.modules():
             forward = _packed(layer)
             if forward is not None:
@@ -54,6 +57,13 @@ def _packed(layer: nn.Module) -> Forward | None:
     assert isinstance(layer, nn.Conv2d)
     usual = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
     return _convolution(layer) if usual and not layer.weight.is_mkldnn else None
+
+
+def _fuse(layer: Attention) -> None:
+    layer.fuse_projections()
+    layer.set_processor(FusedAttnProcessor2_0())
+    for name in ("to_k", "to_v") if layer.is_cross_attention else ("to_q", "to_k", "to_v"):
+        delattr(layer, name)
 
 
 def _linear(layer: nn.Linear) -> Forward:
