@@ -1,7 +1,7 @@
 """What a small model knows: which words of a prompt it was never taught, and Chinese names of what it was.
 
 A model folder says so in ``concepts.json``: ``concepts`` and ``scenery`` (each with ``name``, ``synonyms``, ``zh``,
-``zh-Hant``), ``colours``, ``styles`` and ``vocabulary`` (every single word).
+``zh-Hant``), ``backgrounds``, ``colours``, ``styles`` and ``vocabulary`` (every single word).
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ class Vocabulary:
 
     def __init__(self, table: dict[str, Any]) -> None:
         self.things: list[str] = [concept["name"] for concept in table["concepts"]]
+        self.backgrounds: list[str] = table["backgrounds"]
+        self.styles: list[str] = table["styles"]
         self._words = set(table["vocabulary"])
         self._colours = set(table["colours"])
-        self._styles = set(table["styles"])
         self._chinese: dict[str, str] = {}
         for entry in (*table["scenery"], *table["concepts"]):
             for name in (*entry.get("zh", ()), *entry.get("zh-Hant", ())):
@@ -59,7 +60,7 @@ class Vocabulary:
         """``a cat on grass under a night sky, flat style``: things, then the scene, then the style."""
         things = [n for n in names if n in self.things]
         colours = [n for n in names if n in self._colours]
-        styles = [n for n in names if n in self._styles]
+        styles = [n for n in names if n in self.styles]
         skies = [n for n in names if n.endswith(" sky")]
         grounds = [n for n in names if n not in {*things, *colours, *styles, *skies, "background"}]
         caption = " and ".join(f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}" for thing in things)

@@ -29,7 +29,8 @@ def examples(pipeline: Pipeline, prompt: gr.Textbox) -> None:
     vocabulary = pipeline.vocabulary
     if vocabulary is not None:
         with gr.Accordion(f"Small embedded model: knows these {len(vocabulary.things)} things", open=False):
-            gr.Markdown(", ".join(vocabulary.things))
+            lists = {"Things": vocabulary.things, "Where": vocabulary.backgrounds, "Styles": vocabulary.styles}
+            gr.Markdown("\n\n".join(f"**{title}:** {', '.join(words)}" for title, words in lists.items()))
 
 
 def model_choice(pipeline: Pipeline) -> gr.Dropdown:

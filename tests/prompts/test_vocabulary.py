@@ -16,6 +16,13 @@ def vocabulary() -> Vocabulary:
     return loaded
 
 
+def test_all_that_it_lists_is_known(vocabulary: Vocabulary) -> None:
+    for thing in vocabulary.things:
+        for background in vocabulary.backgrounds:
+            for style in vocabulary.styles:
+                assert vocabulary.read(f"a {thing} on a {background}, {style}").unknown == ()
+
+
 def test_known_prompts_are_left_as_they_are(vocabulary: Vocabulary) -> None:
     reading = vocabulary.read("A red apple on a blue background")
     assert reading.text == "A red apple on a blue background"
