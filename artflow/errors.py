@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+HIDDEN = "A picture is not shown: the safety check takes it for not safe for work. Try another prompt or seed."
+
 
 class ArtflowError(Exception):
     """Something that a person can act on: a stable ``code`` and one sentence.

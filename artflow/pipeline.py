@@ -105,7 +105,7 @@ class Pipeline:
         with self._lock:
             if self._shelf is None:
                 engine = Engine(self.settings.model.max_batch)
-                self._shelf = Shelf(self.settings.model, self.device, engine, self.spec.id)
+                self._shelf = Shelf(self.settings.model, self.settings.safety, self.device, engine, self.spec.id)
             return self._shelf
 
     @property
@@ -202,7 +202,7 @@ class Pipeline:
         """The picture with what the mask covers made anew (`artflow.modes.inpaint`); blocks as `generate` does.
 
         Raises:
-            ArtflowError: bad parameters, ``empty_mask``, ``bad_mask``, ``busy``.
+            ArtflowError: bad parameters, ``empty_mask``, ``bad_mask``, ``busy``, ``hidden``.
         """
         from artflow.modes import inpaint
 
@@ -213,7 +213,7 @@ class Pipeline:
         """The picture carried on beyond its borders, in passes (`artflow.modes.outpaint`); blocks as `generate` does.
 
         Raises:
-            ArtflowError: bad parameters, ``no_border``, ``picture_too_large``, ``busy``.
+            ArtflowError: bad parameters, ``no_border``, ``picture_too_large``, ``busy``, ``hidden``.
         """
         from artflow.modes import outpaint
 
@@ -226,7 +226,8 @@ class Pipeline:
         """The picture enlarged and, at a strength above 0, redrawn by the model in tiles; blocks as `generate` does.
 
         Raises:
-            ArtflowError: bad parameters, ``picture_too_large``, ``unknown_upscaler``, ``not_installed``, ``busy``.
+            ArtflowError: bad parameters, ``picture_too_large``, ``unknown_upscaler``, ``not_installed``, ``busy``,
+                ``hidden``.
         """
         from artflow.engine.job import Made
         from artflow.modes import redraw

@@ -97,6 +97,15 @@ class InterrogateSettings(_Group):
     cache: Path | None = Field(None, description="folder for text features; null: beside the Hub's cache")
 
 
+class SafetySettings(_Group):
+    """What is looked at before people see it."""
+
+    check: bool = Field(False, description="hide made pictures that a classifier takes for not safe for work")
+    model_id: str = Field(
+        "CompVis/stable-diffusion-safety-checker", min_length=1, description="a Hub id or folder of such a checker"
+    )
+
+
 class ServerSettings(_Group):
     """Limits of what people may ask of this process."""
 
@@ -128,6 +137,7 @@ class Settings(_Group):
     inpaint: LiveSettings = LiveSettings(performance=Performance(enable_similar_image_filter=False, jpeg_quality=95))
     text: TextSettings = TextSettings()
     interrogate: InterrogateSettings = InterrogateSettings()
+    safety: SafetySettings = SafetySettings()
     server: ServerSettings = ServerSettings()
     logging: LogSettings = LogSettings()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artflow.errors import ArtflowError
@@ -13,12 +14,13 @@ from artflow.models.catalog import ModelSpec
 from artflow.models.dtypes import pick_dtype
 from artflow.models.progress import Underway
 from artflow.prompts.vocabulary import load_vocabulary
-from artflow.settings import ModelSettings
+from artflow.settings import ModelSettings, SafetySettings
 
 if TYPE_CHECKING:
     from artflow.engine.engine import Engine
     from artflow.engine.runner import Runner
     from artflow.models.acceleration import Acceleration
+    from artflow.models.safety import SafetyChecker
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +43,18 @@ class Loading(Underway):
 class Shelf:
     """At most ``max_loaded`` models and the engine that runs them. ``own`` is the app's own, the last to go."""
 
-    def __init__(self, settings: ModelSettings, device: str, engine: Engine, own: str) -> None:
+    def __init__(
+        self, settings: ModelSettings, safety: SafetySettings, device: str, engine: Engine, own: str
+    ) -> None:
         self.engine = engine
         self._settings = settings
+        self._safety = safety
         self._device = device
         self._own = own
         self._lock = threading.Lock()
         self._models: dict[str, Loading] = {}
+        self._checking = threading.Lock()
+        self._checker: SafetyChecker | None = None  # one for all models
 
     def load(self, spec: ModelSpec) -> Loading:
         """Begin to load a model, or find it loaded. Never blocks.
@@ -115,7 +122,7 @@ class Shelf:
         from artflow.models.loader import load_model
         from artflow.models.packing import pack
 
-        wanted = self._settings
+        wanted, checker = self._settings, self._safety_checker(loading)
         model = load_model(
             loading.spec,
             device=self._device,
@@ -136,7 +143,25 @@ class Shelf:
             fixed_batches=acceleration.fixed_batches,
             use_cuda_graph=graphs,
             vocabulary=load_vocabulary(loading.spec.source.folder),
+            checker=checker,
         )
+
+    def _safety_checker(self, loading: Loading) -> SafetyChecker | None:
+        """What looks at every picture, loaded before the first model: where it is wanted, nothing is made without."""
+        from artflow.models.safety import load_checker
+
+        if not self._safety.check:
+            return None
+        with self._checking:
+            if self._checker is None:
+                chosen = self._safety.model_id
+                self._checker = load_checker(
+                    folder if (folder := Path(chosen).expanduser()).is_dir() else chosen,
+                    device=self._device,
+                    dtype=pick_dtype(self._settings.dtype, self._device),
+                    on_progress=loading.say,
+                )
+            return self._checker
 
     def _warm_up(self, runner: Runner) -> None:
         """Make pictures of nothing, so that the first person does not wait for the device to get ready."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +19,7 @@ from artflow.watch import Watch
 from tests.api.client import tiny_catalog, tiny_settings
 from tests.support.live import PATIENCE, held, noisy, wait_until
 from tests.support.models import tiny_folder
+from tests.support.safety import build_checker
 
 torch.set_num_threads(1)
 
@@ -176,6 +179,47 @@ def test_prompts_are_in_the_log_only_where_the_operator_wants_them(wanted: bool,
     assert any("a secret fox" in line for line in logged) == wanted
     assert any(getattr(record, "job", None) for record in caplog.records)
     assert any(getattr(record, "session", None) == session.id for record in caplog.records)
+
+
+def test_what_the_safety_check_refuses_is_not_shown(tmp_path: Path, pipeline: Pipeline) -> None:
+    asked = {"prompt": "a fox", "seed": 3, "batch_count": 2}
+    plainly = pipeline.generate(asked)
+    folder = build_checker(tmp_path / "checker", plainly[0].picture)
+    checked = Pipeline(
+        tiny_settings(ARTFLOW_SAFETY__CHECK="true", ARTFLOW_SAFETY__MODEL_ID=str(folder)), three_models()
+    )
+    first, second = checked.generate(asked)
+    assert not first.picture.any() and first.recipe["hidden"]
+    assert second.picture.any() and "hidden" not in second.recipe
+    checked.close()
+
+
+@pytest.mark.parametrize("work", ["inpaint", "outpaint", "upscale"])
+def test_a_work_that_comes_to_a_picture_which_must_not_be_shown_ends(tmp_path: Path, work: str) -> None:
+    """Everything is refused: no cosine is below -1."""
+    folder = build_checker(tmp_path / "checker", noisy(1), alike=-1.1)
+    settings = tiny_settings(ARTFLOW_SAFETY__CHECK="true", ARTFLOW_SAFETY__MODEL_ID=str(folder))
+    pipeline = Pipeline(settings, tiny_catalog())
+    picture, mask = noisy(2), np.zeros((64, 64), np.uint8)
+    mask[20:40, 20:40] = 255
+    works = {
+        "inpaint": lambda: pipeline.inpaint(picture, mask, {"steps": 2}),
+        "outpaint": lambda: pipeline.outpaint(picture, {"steps": 2, "right": 16}),
+        "upscale": lambda: pipeline.upscale(picture, {"steps": 1, "strength": 0.5, "upscaler": "lanczos"}),
+    }
+    with pytest.raises(ArtflowError, match="safety check") as caught:
+        works[work]()
+    assert caught.value.code == "hidden"
+    pipeline.close()
+
+
+def test_without_the_safety_check_that_is_asked_for_nothing_is_made(tmp_path: Path) -> None:
+    tmp_path.joinpath("empty").mkdir()
+    settings = tiny_settings(ARTFLOW_SAFETY__CHECK="true", ARTFLOW_SAFETY__MODEL_ID=str(tmp_path / "empty"))
+    pipeline = Pipeline(settings, tiny_catalog())
+    with pytest.raises(ArtflowError, match="could not be loaded"):
+        pipeline.generate({"prompt": "a fox"})
+    pipeline.close()
 
 
 def test_closing_ends_the_engine_and_forgets_the_models(pipeline: Pipeline) -> None:

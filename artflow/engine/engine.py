@@ -176,16 +176,17 @@ class Engine:
                 work.owner.absorb(mine)
                 finished += [(work, s.flight, s.finished) for s in reversed(mine) if s.finished is not None]
 
-        def decoded(items: Sequence[tuple[Work, Flight | None, torch.Tensor]]) -> list[Picture]:
-            return runner.decode(torch.stack([latent for _, _, latent in items]))
+        def decoded(items: Sequence[tuple[Work, Flight | None, torch.Tensor]]) -> list[tuple[Picture, bool]]:
+            pictures = runner.decode(torch.stack([latent for _, _, latent in items]))
+            return list(zip(pictures, runner.flagged(pictures), strict=True))
 
         finished, pictures = self._isolated(decoded, finished, owner=lambda item: item[0])
-        for (work, flight, _), picture in zip(finished, pictures, strict=True):
+        for (work, flight, _), (picture, flagged) in zip(finished, pictures, strict=True):
             if isinstance(work.owner, Job):
                 with _failing(work):
-                    work.owner.deliver(picture)
+                    work.owner.deliver(picture, flagged)
             elif not work.owner.closed and flight is not None:
-                work.owner.deliver(flight, picture)
+                work.owner.deliver(flight, picture, flagged)
 
     def _predicted(self, works: Sequence[Work]) -> list[torch.Tensor]:
         """The model's answers to each work's rows."""

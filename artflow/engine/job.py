@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from artflow.engine.runner import Runner
@@ -44,7 +45,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Made:
-    """A finished picture and what made it."""
+    """A finished picture and what made it. One that must not be shown is black, and its recipe has ``hidden``."""
 
     picture: Picture
     recipe: dict[str, Any]
@@ -126,13 +127,16 @@ class Job:
         self._report(None)
         return None
 
-    def deliver(self, picture: Picture) -> None:
-        """Take the decoded latent that `absorb` asked for."""
+    def deliver(self, picture: Picture, flagged: bool = False) -> None:
+        """Take the decoded latent that `absorb` asked for; nobody sees it where it is flagged."""
         flight = self._flight
         assert flight is not None
-        self._report(picture)
+        self._report(None if flagged else picture)
         if flight.done:
-            self.made.append(Made(picture, self._orders[len(self.made)].recipe))
+            recipe = self._orders[len(self.made)].recipe
+            if flagged:
+                picture, recipe = np.zeros_like(picture), recipe | {"hidden": True}
+            self.made.append(Made(picture, recipe))
             self._flight = None
             self.waiting_since = time.monotonic()
             if len(self.made) == len(self._orders):

@@ -18,6 +18,7 @@ from artflow.images import Picture, Size
 
 if TYPE_CHECKING:
     from artflow.models.model import Model
+    from artflow.models.safety import SafetyChecker
     from artflow.prompts.vocabulary import Vocabulary
 
 BUCKETS = (1, 2, 4, 8, 16)
@@ -27,7 +28,8 @@ class Runner:
     """Computes; decides nothing. All latents are float32, whatever the model's own dtype.
 
     With ``fixed_batches`` a batch is padded to the next of ``BUCKETS``, so that compiled code and CUDA graphs meet
-    few shapes; without, padding would be work for nothing. ``vocabulary`` is that of a model which has one.
+    few shapes; without, padding would be work for nothing. ``vocabulary`` is that of a model which has one,
+    ``checker`` looks at every picture before it is shown.
     """
 
     def __init__(
@@ -38,9 +40,11 @@ class Runner:
         fixed_batches: bool = False,
         use_cuda_graph: bool = False,
         vocabulary: Vocabulary | None = None,
+        checker: SafetyChecker | None = None,
     ) -> None:
         self.model = model
         self.vocabulary = vocabulary
+        self._checker = checker
         self.prompts = PromptEncoder(model, (lambda text: vocabulary.read(text).text) if vocabulary else str)
         self.schedules = ScheduleMaker(model.scheduler_config, model.schedule)
         self.max_batch = max_batch
@@ -95,6 +99,10 @@ class Runner:
         pixels = vae.decode(latents.contiguous(memory_format=torch.channels_last), return_dict=False)[0]
         pixels = pixels.float().add_(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
         return list(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+
+    def flagged(self, pictures: Sequence[Picture]) -> list[bool]:
+        """Which of them must not be shown; none of them where nothing checks."""
+        return self._checker.flagged(pictures) if self._checker else [False] * len(pictures)
 
     @property
     def _shift(self) -> float:

@@ -23,7 +23,7 @@ from artflow.engine.params import MAX_SEED, MAX_STEPS, LiveParams
 from artflow.engine.planner import Planner
 from artflow.engine.runner import Runner
 from artflow.engine.similarity import SimilarityFilter
-from artflow.errors import ArtflowError
+from artflow.errors import HIDDEN, ArtflowError
 from artflow.images import Picture, Size, check_size
 
 log = logging.getLogger(__name__)
@@ -237,13 +237,16 @@ class LiveSession:
         if steps and len(steps[0].flight.plan.schedule) == 1:
             self._stock = steps[0].flight.stock
 
-    def deliver(self, flight: Flight, picture: Picture) -> None:
-        """Hand a finished picture to its person."""
+    def deliver(self, flight: Flight, picture: Picture, flagged: bool = False) -> None:
+        """Hand a finished picture to its person, or say that it is not shown."""
         latency = time.monotonic() - flight.frame.received
         self.numbers.answered(latency)
         if self._params.priority == "latency":
             self._ladder.observe(latency)
-        self._tell(Result(flight.frame.number, latency, picture, flight.recipe, hole=flight.frame.hole))
+        if flagged:
+            self._tell(Result(flight.frame.number, latency, error=ArtflowError("hidden", HIDDEN)))
+        else:
+            self._tell(Result(flight.frame.number, latency, picture, flight.recipe, hole=flight.frame.hole))
 
     def fail(self, frames: list[Frame], error: ArtflowError) -> None:
         """Give up these frames and what is in the air; the session goes on with the next frame."""

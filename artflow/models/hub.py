@@ -94,11 +94,15 @@ def download_file(
 def download_clip(
     repo: str,
     *,
+    tokenizer: bool = True,
     on_progress: OnProgress = quiet,
     endpoint: str | None = None,
     cache_dir: Path | None = None,
 ) -> Path:
-    """The local folder of a repository that is just a CLIP model, as ``openai/clip-vit-large-patch14`` is."""
+    """The local folder of a repository that is just a CLIP model, as ``openai/clip-vit-large-patch14`` is.
+
+    Without ``tokenizer`` it may be one that only looks, as a safety checker does.
+    """
 
     def choose(names: Collection[str]) -> list[str]:
         _, files = require_weights(repo, "clip", [n for n in names if "/" not in n], None)
@@ -106,7 +110,7 @@ def download_clip(
 
     def complete(names: Collection[str]) -> bool:
         return {"config.json", "preprocessor_config.json"} <= set(names) and (
-            choose_weights(names, STEMS["clip"], None) is not None and _has_tokenizer(names)
+            choose_weights(names, STEMS["clip"], None) is not None and (_has_tokenizer(names) or not tokenizer)
         )
 
     return _fetch(repo, None, choose, complete, on_progress, endpoint, cache_dir)

@@ -33,7 +33,7 @@ from artflow.modes.masks import (
     whole,
 )
 from artflow.modes.text import JobParams
-from artflow.modes.work import Run
+from artflow.modes.work import Run, shown
 
 Fill = Literal["original", "blur", "noise", "empty"]
 
@@ -118,10 +118,10 @@ def make(picture: NDArray[np.uint8], mask: Mask, params: InpaintParams, run: Run
     """The picture with what the mask covers made anew; of shape (height, width, 3), or 4 where it is see-through.
 
     Raises:
-        ArtflowError: ``empty_mask``, ``bad_mask``, or what went wrong on the way.
+        ArtflowError: ``empty_mask``, ``bad_mask``, ``hidden``, or what went wrong on the way.
     """
     planned = plan(flattened(picture), mask, params, run.runner)
-    made = run([order("inpaint", planned, params, run.runner)])
+    made = shown(run([order("inpaint", planned, params, run.runner)]))
     return [replace(m, picture=_as_clear(picture, planned, planned.finish(m.picture))) for m in made]
 
 

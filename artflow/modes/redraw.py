@@ -25,7 +25,7 @@ from artflow.images import Picture, Size, resized
 from artflow.modes.text import JobParams, TextParams
 from artflow.modes.tiles import Floats, Tile, Tiling, tiled
 from artflow.modes.upscale import FACTORS
-from artflow.modes.work import Run
+from artflow.modes.work import Run, shown
 
 Enlarge = Callable[[Picture, int, str], Picture | None]  # by a factor, with an upscaler; None when cancelled
 
@@ -46,6 +46,9 @@ def enlarged(made: Sequence[Made], params: TextParams, run: Run, enlarge: Enlarg
     """
     finished: list[Made] = []
     for one in made:
+        if one.recipe.get("hidden"):
+            finished.append(one)
+            continue
         size = hires_size(params, run.runner, max_size)
         larger = enlarge(one.picture, next(f for f in FACTORS if f >= params.hires_scale), params.hires_upscaler)
         if larger is None:
@@ -100,7 +103,7 @@ def in_tiles(picture: Picture, params: UpscaleParams, run: Run) -> list[Made]:
             _flight, params=params, picture=tile.picture, seed=seed, strength=params.strength, steps=params.steps,
             noise=noise[..., rows, columns],
         )  # fmt: skip
-        made = run([Order(recipe, flight)], f"Tile {done + 1} of {total}, step")
+        made = shown(run([Order(recipe, flight)], f"Tile {done + 1} of {total}, step"))
         if not made:
             raise Cancelled
         return made[0].picture.astype(np.float32)

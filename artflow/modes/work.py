@@ -11,8 +11,20 @@ from typing import Any
 from artflow.engine.engine import Engine
 from artflow.engine.job import Job, Made, Order, Progress
 from artflow.engine.runner import Runner
+from artflow.errors import HIDDEN, ArtflowError
 
 log = logging.getLogger(__name__)
+
+
+def shown(made: list[Made]) -> list[Made]:
+    """These pictures, for a work that has no use for one that must not be shown.
+
+    Raises:
+        ArtflowError: ``hidden``.
+    """
+    if any(one.recipe.get("hidden") for one in made):
+        raise ArtflowError("hidden", HIDDEN)
+    return made
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import gradio as gr
 
 from artflow.engine.job import Made, Progress
-from artflow.errors import ArtflowError
+from artflow.errors import HIDDEN, ArtflowError
 from artflow.images import Picture, encode_png
 from artflow.models.progress import Underway
 from artflow.watch import Watch
@@ -119,13 +119,15 @@ def _outcome(made: list[Made], cancelled: bool) -> str:
     if cancelled:
         return f"Cancelled; {len(made)} made before that are kept." if made else "Cancelled."
     words = "Made." if len(made) == 1 else f"Made {len(made)}."
-    return f"{words} {unknown_words(made[-1].recipe)}" if made else words
+    return f"{words} {remarks(made)}".strip()
 
 
-def unknown_words(recipe: dict[str, Any]) -> str:
-    """A sentence that names the words of the prompt which the model was never taught; empty where there are none."""
-    words = recipe.get("unknown_words")
-    return f"This model does not know: {', '.join(words)}." if words else ""
+def remarks(made: list[Made]) -> str:
+    """What to say of the pictures: that some are hidden, words of the prompt that the model was never taught."""
+    said = [HIDDEN] if any(one.recipe.get("hidden") for one in made) else []
+    if made and (words := made[-1].recipe.get("unknown_words")):
+        said.append(f"This model does not know: {', '.join(words)}.")
+    return " ".join(said)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import gradio as gr
 from artflow.engine.sampling import SAMPLERS
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import ParamControls, examples, model_choice, prompt_box, said, upscaler_choice
-from artflow.ui.jobs import Jobs, saved, unknown_words
+from artflow.ui.jobs import Jobs, remarks, saved
 from artflow.ui.send import from_gallery
 
 INPUTS = (
@@ -138,7 +138,7 @@ class TextTab:
         if changes["seed"] == -1:
             changes["seed"] = TYPING_SEED
         made = self._pipeline.generate(changes)
-        return made[0].picture, unknown_words(made[0].recipe)
+        return made[0].picture, remarks(made)
 
     def _changes(self, *values: Any) -> dict[str, Any]:
         """The values of the controls by parameter name, in the controls' order."""

@@ -1,0 +1,64 @@
+"""The safety check: a real checker, from a folder and from the Hub over real HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from artflow.errors import ArtflowError
+from artflow.images import Size, resized
+from artflow.models.safety import load_checker
+from tests.support.clip import build_tiny_clip
+from tests.support.hub_server import HubServer
+from tests.support.live import noisy
+from tests.support.safety import SIDE, build_checker, checker_against
+
+CPU = {"device": "cpu", "dtype": torch.float32}
+REFUSED = noisy(1, side=SIDE)
+
+
+def test_only_what_is_like_a_concept_is_flagged(tmp_path: Path) -> None:
+    checker = checker_against(tmp_path / "checker", REFUSED, noisy(7, side=SIDE))
+    pictures = [noisy(seed, side=SIDE) for seed in (0, 1, 2, 7)]
+    assert checker.flagged(pictures) == [False, True, False, True]
+
+
+def test_a_wide_picture_is_seen_whole(tmp_path: Path) -> None:
+    """CLIP's usual cut would leave out all but its middle."""
+    checker = checker_against(tmp_path / "checker", REFUSED)
+    stretched = resized(REFUSED, Size(3 * SIDE, SIDE))
+    in_the_middle = np.hstack([noisy(2, side=SIDE), REFUSED, noisy(3, side=SIDE)])
+    assert checker.flagged([stretched, in_the_middle]) == [True, False]
+
+
+def test_it_comes_from_the_hub_without_pickles(tmp_path: Path) -> None:
+    folder = build_checker(tmp_path / "checker", REFUSED)
+    (folder / "pytorch_model.bin").write_bytes(b"pickled")
+    said: list[str] = []
+    with HubServer({"owner/checker": folder}) as hub:
+        here = {"endpoint": hub.url, "cache_dir": tmp_path / "cache", **CPU}
+        checker = load_checker("owner/checker", on_progress=lambda message, _: said.append(message), **here)
+        assert not hub.fetched(".bin")
+        assert checker.flagged([REFUSED]) == [True]
+        before = len(hub.log)
+        load_checker("owner/checker", **here)
+        assert len(hub.log) == before, "what is here is not asked for again"
+    assert any("Downloading owner/checker" in message for message in said)
+
+
+def test_another_kind_of_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtflowError, match="it is a CLIPModel, and the safety check"):
+        load_checker(build_tiny_clip(tmp_path / "clip"), **CPU)
+
+
+def test_weights_that_are_missing_are_not_made_up(tmp_path: Path) -> None:
+    folder = build_checker(tmp_path / "checker")
+    weights = load_file(folder / "model.safetensors")
+    del weights["concept_embeds"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ArtflowError, match="1 of its weights are missing"):
+        load_checker(folder, **CPU)
