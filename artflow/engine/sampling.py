@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,14 +33,24 @@ SAMPLERS: dict[str, tuple[type[SchedulerMixin], dict[str, Any]]] = {
 }
 
 
+def check_sampler(name: str) -> None:
+    """Refuse what is no sampler.
+
+    Raises:
+        ArtflowError: ``unknown_sampler``, naming those there are.
+    """
+    if name not in SAMPLERS:
+        allowed = ", ".join(SAMPLERS)
+        raise ArtflowError("unknown_sampler", f"There is no sampler {name[:60]!r}; choose one of {allowed}.")
+
+
 def make_sampler(name: str, config: Mapping[str, Any]) -> SchedulerMixin:
     """A fresh sampler over the noise schedule of a model's scheduler config.
 
     Raises:
         ArtflowError: ``unknown_sampler``, naming those there are.
     """
-    if name not in SAMPLERS:
-        raise ArtflowError("unknown_sampler", f"There is no sampler {name!r}; choose one of {', '.join(SAMPLERS)}.")
+    check_sampler(name)
     kind, changes = SAMPLERS[name]
     sampler = kind.from_config(dict(config), **changes)
     if sampler.alphas_cumprod[-1] == 0:
@@ -47,6 +58,20 @@ def make_sampler(name: str, config: Mapping[str, Any]) -> SchedulerMixin:
         # samplers that divide by alpha stay finite.
         sampler.alphas_cumprod[-1] = 2**-24
     return sampler
+
+
+def most_steps(sampler: SchedulerMixin) -> int:
+    """How many steps a sampler can make: those of its training, or of the grid that it was distilled on."""
+    return getattr(sampler.config, "original_inference_steps", None) or sampler.config.num_train_timesteps
+
+
+def steps_from(sampler: SchedulerMixin, steps: int, strength: float) -> int:
+    """How long a schedule is of which ``steps`` are run at this ``strength``, above 0 (as far as there are so many).
+
+    diffusers' img2img leaves out the first part of the steps that are asked for. So that few-step models run all of
+    them, and begin where they should, the schedule is made that much longer.
+    """
+    return max(steps, min(math.ceil(steps / strength), most_steps(sampler)))
 
 
 class SamplerFlight:
@@ -60,6 +85,9 @@ class SamplerFlight:
 
     ``latent`` is float32 of shape (1, channels, height, width); ``preview`` is what the last step thinks the finished
     one will be, where its sampler says so.
+
+    Raises:
+        ArtflowError: ``bad_parameter`` for more steps than the sampler can make.
     """
 
     def __init__(
@@ -81,6 +109,10 @@ class SamplerFlight:
         masked: torch.Tensor | None = None,
         noise: torch.Tensor | None = None,
     ) -> None:
+        if steps > most_steps(sampler):
+            name = type(sampler).__name__.removesuffix("Scheduler")
+            sentence = f"steps cannot be {steps}: {name} makes at most {most_steps(sampler)}."
+            raise ArtflowError("bad_parameter", sentence)
         self._sampler = sampler
         self._positive, self._negative, self._size = positive, negative, size
         self._guidance = guidance

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from artflow.engine.job import Made, Order
 from artflow.engine.params import MAX_SEED
 from artflow.engine.runner import Runner
-from artflow.engine.sampling import SamplerFlight, make_sampler
+from artflow.engine.sampling import SamplerFlight, make_sampler, steps_from
 from artflow.images import Picture, Size, flattened, resized
 from artflow.modes.masks import (
     Bounds,
@@ -121,7 +121,7 @@ def make(picture: NDArray[np.uint8], mask: Mask, params: InpaintParams, run: Run
         ArtflowError: ``empty_mask``, ``bad_mask``, ``hidden``, or what went wrong on the way.
     """
     planned = plan(flattened(picture), mask, params, run.runner)
-    made = shown(run([order("inpaint", planned, params, run.runner)]))
+    made = painted("inpaint", planned, params, run)
     return [replace(m, picture=_as_clear(picture, planned, planned.finish(m.picture))) for m in made]
 
 
@@ -134,16 +134,32 @@ def _as_clear(picture: NDArray[np.uint8], work: Inpainting, finished: Picture) -
     return np.dstack([colours, composed(picture[..., 3:], np.full_like(picture[..., 3:], 255), opacity)])
 
 
+def painted(mode: str, work: Inpainting, params: PaintParams, run: Run, doing: str = "Step") -> list[Made]:
+    """What the hole of one inpainting or pass of outpaint is filled with; none when cancelled.
+
+    It goes through `Inpainting.finish`. At strength 0 that is what it begins with.
+
+    Raises:
+        ArtflowError: ``hidden``, or what went wrong on the way.
+    """
+    wanted = order(mode, work, params, run.runner)
+    if params.strength == 0:
+        return [Made(filled(work.shown, work.shown_mask, params.fill, wanted.recipe["seed"]), wanted.recipe)]
+    return shown(run([wanted], doing))
+
+
 def order(mode: str, work: Inpainting, params: PaintParams, runner: Runner) -> Order:
-    """The picture of one inpainting or pass of outpaint; it goes through `Inpainting.finish`."""
+    """The picture of one inpainting or pass of outpaint, at a strength above 0."""
     seed = secrets.randbelow(MAX_SEED + 1) if params.seed == -1 else params.seed
     shown = filled(work.shown, work.shown_mask, params.fill, seed)
 
     def begin(runner: Runner) -> SamplerFlight:
         masked = runner.encode([work.unseen])[0] if runner.model.inpaints else None
+        sampler = make_sampler(params.sampler, runner.model.scheduler_config)
+        about = params.for_sampler(runner, work.extent, seed)
         return SamplerFlight(
-            make_sampler(params.sampler, runner.model.scheduler_config),
-            **params.for_sampler(runner, work.extent, seed),
+            sampler,
+            **about | {"steps": steps_from(sampler, params.steps, params.strength)},
             source=runner.encode([shown])[0],
             strength=params.strength,
             mask=runner.latent_mask(work.shown_mask, work.extent),

@@ -15,9 +15,9 @@ from artflow.engine.job import Made
 from artflow.engine.runner import Runner
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, flattened
-from artflow.modes.inpaint import Inpainting, PaintParams, order
+from artflow.modes.inpaint import Inpainting, PaintParams, painted
 from artflow.modes.masks import around, composed, distance_inside, extent_for
-from artflow.modes.work import Run, shown
+from artflow.modes.work import Run
 
 Anchor = Literal["left", "centre", "right"]
 Unit = Literal["pixels", "percent"]
@@ -162,7 +162,7 @@ def make(picture: NDArray[np.uint8], params: OutpaintParams, run: Run) -> list[M
     for number, step in enumerate(passes, 1):
         planned = plan(result, step, run.runner)
         about = f"Pass {number} of {len(passes)}, step" if len(passes) > 1 else "Step"
-        made = shown(run([order("outpaint", planned, params, run.runner)], about))
+        made = painted("outpaint", planned, params, run, about)
         if not made:
             return []
         result = planned.finish(made[0].picture)

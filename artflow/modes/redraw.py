@@ -5,7 +5,6 @@ Low strength keeps what the picture shows and lets the model add what a larger p
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,7 +18,7 @@ from pydantic import Field
 from artflow.engine.job import Made, Order
 from artflow.engine.params import MAX_SEED
 from artflow.engine.runner import Runner
-from artflow.engine.sampling import SamplerFlight, make_sampler
+from artflow.engine.sampling import SamplerFlight, make_sampler, steps_from
 from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture, Size, resized
 from artflow.modes.text import JobParams, TextParams
@@ -138,8 +137,5 @@ def _flight(
     """A picture on its way through ``steps`` steps from ``strength``; on the engine's thread."""
     sampler = make_sampler(params.sampler, runner.model.scheduler_config)
     about: dict[str, Any] = params.for_sampler(runner, Size(picture.shape[1], picture.shape[0]), seed)
-    # Only the last part of the steps is run at low strength. So that few-step models run all that were asked for, and
-    # begin where they should, the schedule is made that much longer.
-    longest = getattr(sampler.config, "original_inference_steps", None) or sampler.config.num_train_timesteps
-    about["steps"] = min(math.ceil(steps / strength), longest)
+    about["steps"] = steps_from(sampler, steps, strength)
     return SamplerFlight(sampler, **about, source=runner.encode([picture])[0], strength=strength, noise=noise)

@@ -12,7 +12,6 @@ from artflow.engine.job import Order
 from artflow.engine.params import MAX_SEED
 from artflow.engine.runner import Runner
 from artflow.engine.sampling import SAMPLERS, SamplerFlight, make_sampler
-from artflow.errors import ArtflowError
 from artflow.images import Size, check_size
 from artflow.models.catalog import ModelSpec
 from artflow.modes.params import merged
@@ -87,12 +86,9 @@ def orders(params: TextParams, runner: Runner, max_size: int) -> list[Order]:
     """The pictures of one request; picture i has the seed plus i.
 
     Raises:
-        ArtflowError: ``bad_size`` (naming the nearest sizes), ``unknown_sampler``.
+        ArtflowError: ``bad_size`` (naming the nearest sizes).
     """
     size = check_size(params.width, params.height, multiple=runner.model.vae_scale, longest=max_size)
-    if params.sampler not in SAMPLERS:
-        allowed = ", ".join(SAMPLERS)
-        raise ArtflowError("unknown_sampler", f"There is no sampler {params.sampler!r}; choose one of {allowed}.")
     first = secrets.randbelow(MAX_SEED + 1) if params.seed == -1 else params.seed
     seeds = [(first + i) % (MAX_SEED + 1) for i in range(params.batch_count)]
     return [Order(params.recipe("text", runner, seed), _beginning(params, size, seed)) for seed in seeds]

@@ -65,6 +65,20 @@ def test_outside_mask_and_feather_not_a_byte_changes(pipeline: Pipeline, fill: s
     assert made.recipe["mode"] == "inpaint" and made.recipe["fill"] == fill
 
 
+def test_strength_is_how_much_changes(shipped: Pipeline) -> None:
+    """With a model of few steps too: 0 keeps all, and more changes more."""
+    picture, mask = scene(128, 128), np.zeros((128, 128), np.uint8)
+    mask[32:96, 32:96] = 255
+
+    def change(strength: float) -> float:
+        (made,) = shipped.inpaint(picture, mask, {"prompt": "a cat", "seed": 3, "strength": strength})
+        return float(np.abs(made.picture.astype(int) - picture)[mask > 0].mean())
+
+    changes = [change(strength) for strength in (0, 0.2, 0.5, 1)]
+    assert changes[0] == 0
+    assert changes[1] < changes[2] < changes[3], changes
+
+
 def test_the_fills_are_what_they_say() -> None:
     picture, mask = scene(), np.zeros((90, 130), np.uint8)
     mask[30:50, 60:90] = 255
