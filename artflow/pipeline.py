@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from artflow.errors import ArtflowError
-from artflow.images import Picture, Size
+from artflow.images import Picture, Size, check_size
 from artflow.interrogator import Answer, Interrogator
 from artflow.models.catalog import Catalog, ModelSpec, load_catalog
 from artflow.models.dtypes import pick_device
@@ -53,9 +53,30 @@ class Pipeline:
         chosen = settings.model.model_id
         self.spec = self.catalog.default(self.device == "cuda") if chosen == "auto" else self.catalog.find(chosen)
         self.interrogator = Interrogator(settings.interrogate, self.device, settings.model.dtype, lambda: self.engine)
-        for mode in self.modes.values():
-            self.live_defaults(mode.name)
-        self.text_defaults()
+        self._check_defaults()
+
+    def _check_defaults(self) -> None:
+        """Refuse settings that every session or picture would be refused for.
+
+        Raises:
+            ArtflowError: ``bad_settings``, ``bad_parameter``.
+        """
+        from artflow.engine.schedule import check_indices
+        from artflow.modes.filters.live import check_live
+
+        longest = self.settings.server.max_size
+        text = self.text_defaults()
+        at = "text"
+        try:
+            self._check_job(text)
+            check_size(text.width, text.height, multiple=8, longest=longest)
+            for at in self.modes:
+                live = self.live_defaults(at)
+                check_size(live.width, live.height, multiple=8, longest=longest)
+                check_live(live.filters, longest)
+                check_indices(live.t_index_list or (0,))
+        except ArtflowError as error:
+            raise ArtflowError("bad_settings", f"The defaults of `{at}` cannot be used: {error.message}") from None
 
     # -- parameters -------------------------------------------------------------------------------------------------
 
@@ -119,7 +140,7 @@ class Pipeline:
         Raises:
             ArtflowError: ``unknown_model``; ``busy`` where no more models fit.
         """
-        return self.shelf.load(self.spec if model_id in ("", self.spec.id) else self.catalog.get(model_id))
+        return self.shelf.load(self._spec(model_id))
 
     @property
     def loaded(self) -> list[str]:
@@ -165,7 +186,7 @@ class Pipeline:
 
         new = merged(type(params), params.model_dump(), changes, max_prompt=self.settings.server.max_prompt)
         if new.filters != params.filters:
-            check_live(new.filters)
+            check_live(new.filters, self.settings.server.max_size)
         if new.prompt != params.prompt and self.settings.logging.prompts:
             log.info("a new prompt", extra=self._prompt_for_log(new.prompt))
         return new
@@ -181,11 +202,11 @@ class Pipeline:
         Raises:
             ArtflowError: bad parameters, ``busy`` where too many wait, or what went wrong on the way.
         """
-        from artflow.modes import redraw, text, upscale
+        from artflow.modes import redraw, text
 
         params, watch = self.defaults(text.TextParams, changes), watch or Watch()
         longest = self.settings.server.max_size
-        upscale.check_upscaler(params.hires_upscaler)
+        self._check_job(params)
 
         def work(run: Run) -> list[Made]:
             if params.hires_scale == 1:
@@ -274,6 +295,17 @@ class Pipeline:
         defaults = {k: v for k, v in self.text_defaults().model_dump().items() if k in kind.model_fields}
         return merged(kind, defaults, changes or {}, max_prompt=self.settings.server.max_prompt)
 
+    def _check_job(self, params: TextParams) -> None:
+        from artflow.engine.sampling import check_sampler
+        from artflow.modes.upscale import check_upscaler
+
+        check_sampler(params.sampler)
+        check_upscaler(params.hires_upscaler)
+        self._spec(params.model)
+
+    def _spec(self, model_id: str) -> ModelSpec:
+        return self.spec if model_id in ("", self.spec.id) else self.catalog.get(model_id)
+
     def _job(self, params: JobParams, work: Callable[[Run], list[Made]], watch: Watch) -> list[Made]:
         """Load the model and do the work, if not too many wait already."""
         limits = self.settings.server
@@ -282,19 +314,20 @@ class Pipeline:
                 raise ArtflowError("busy", f"{limits.max_jobs} jobs wait already; try again in a moment.")
             self._jobs += 1
         try:
-            loading = self.load(params.model)
-            if not watch.wait_for(loading.runner, loading):
-                return []
             from artflow.modes.work import Run
 
-            about = {"model": loading.spec.id} | self._prompt_for_log(params.prompt)
-            return work(Run(self.engine, loading.runner.result(), watch.on_progress, watch.cancelled, about))
+            with self.shelf.held(self._spec(params.model)) as loading:
+                if not watch.wait_for(loading.runner, loading):
+                    return []
+                about = {"model": loading.spec.id} | self._prompt_for_log(params.prompt)
+                return work(Run(self.engine, loading.runner.result(), watch.on_progress, watch.cancelled, about))
         finally:
             with self._lock:
                 self._jobs -= 1
 
     def numbers(self) -> dict[str, Any]:
-        """How busy the app is: sessions, jobs, model calls, rows, and the GPU's memory in MB (None without one)."""
+        """How busy the app is: sessions, jobs (all, and those with a picture begun), model calls, rows, and the GPU's
+        memory in MB (None without one)."""
         engine = self.engine
         memory = None
         if self.device == "cuda":
@@ -304,10 +337,16 @@ class Pipeline:
         return {
             "sessions": engine.sessions,
             "jobs": self._jobs,
+            "active_jobs": engine.active_jobs,
             "model_calls": engine.calls,
             "rows": engine.rows,
             "gpu_memory_mb": memory,
         }
+
+    @property
+    def healthy(self) -> bool:
+        """Whether what is asked can be answered: the engine, once it has been started, runs."""
+        return self._shelf is None or self._shelf.engine.alive
 
     def close(self) -> None:
         """End the engine and let go of the models."""

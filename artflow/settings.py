@@ -11,11 +11,11 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, DirectoryPath, Field, ValidationError
 
 from artflow.errors import ArtflowError, validation_sentence
 
@@ -39,6 +39,18 @@ OLDER_KEYS = {
         )
     },
 }
+
+
+SLOWEST = 0.01  # frames a second
+
+
+def _cap(fps: float) -> float:
+    if 0 < fps < SLOWEST:
+        raise ValueError(f"0 is no cap; else it is at least {SLOWEST}")
+    return fps
+
+
+MaxFps = Annotated[float, Field(ge=0, le=240), AfterValidator(_cap)]
 
 
 class _Group(BaseModel):
@@ -66,7 +78,7 @@ class Performance(_Group):
     enable_similar_image_filter: bool
     similar_image_filter_threshold: float = Field(0.98, ge=0, le=1)
     similar_image_filter_max_skip_frame: int = Field(10, ge=0, le=10_000)
-    max_fps: float = Field(0, ge=0, le=240, description="0 = no cap")
+    max_fps: MaxFps = Field(0, description="0 = no cap")
     jpeg_quality: int = Field(85, ge=1, le=100)
 
 
@@ -93,7 +105,7 @@ class InterrogateSettings(_Group):
     """From pictures to prompts."""
 
     model_id: str = Field("auto", min_length=1, description="`auto`, `embedded`, a Hub id or folder of a CLIP model")
-    lists: Path = Field(PRESETS / "interrogate", description="folder of term lists; see its README.md")
+    lists: DirectoryPath = Field(PRESETS / "interrogate", description="folder of term lists; see its README.md")
     cache: Path | None = Field(None, description="folder for text features; null: beside the Hub's cache")
 
 
@@ -117,6 +129,7 @@ class ServerSettings(_Group):
     max_pixels: int = Field(16_000_000, ge=4_096, description="pixels of an uploaded picture")
     max_prompt: int = Field(1_000, ge=1, description="characters of a prompt")
     max_size: int = Field(1_024, ge=64, le=8_192, description="longest side of a made picture")
+    origins: tuple[str, ...] = Field((), description="pages elsewhere, https://host, that may use an app on localhost")
     max_jobs: int = Field(16, ge=1, description="jobs that wait or run at once")
 
 
@@ -177,8 +190,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _parsed(value: str) -> Any:
-    """Lists and mappings come as JSON; everything else is left to the field's type."""
-    if value[:1] in "[{":
+    """Lists, mappings and null come as JSON; everything else is left to the field's type."""
+    if value[:1] in "[{" or value == "null":
         try:
             return json.loads(value)
         except json.JSONDecodeError:

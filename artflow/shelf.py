@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +35,7 @@ class Loading(Underway):
         self.spec = spec
         self.runner: Future[Runner] = Future()
         self.acceleration: Acceleration | None = None
+        self.holders = 0  # jobs that come back to it
 
     @property
     def failed(self) -> bool:
@@ -63,12 +66,32 @@ class Shelf:
             ArtflowError: ``busy`` where no more models fit.
         """
         with self._lock:
-            loading = self._models.get(spec.id)
-            if loading is None or loading.failed:
-                self._make_room()
-                loading = self._models[spec.id] = Loading(spec)
-                threading.Thread(target=self._load, args=(loading,), name=f"load {spec.id}", daemon=True).start()
-            return loading
+            return self._found(spec)
+
+    @contextmanager
+    def held(self, spec: ModelSpec) -> Iterator[Loading]:
+        """The same for a work of several rounds: the model stays while the context lasts.
+
+        Raises:
+            ArtflowError: ``busy`` where no more models fit.
+        """
+        with self._lock:
+            loading = self._found(spec)
+            loading.holders += 1
+        try:
+            yield loading
+        finally:
+            with self._lock:
+                loading.holders -= 1
+
+    def _found(self, spec: ModelSpec) -> Loading:
+        """The lock is held."""
+        loading = self._models.get(spec.id)
+        if loading is None or loading.failed:
+            self._make_room()
+            loading = self._models[spec.id] = Loading(spec)
+            threading.Thread(target=self._load, args=(loading,), name=f"load {spec.id}", daemon=True).start()
+        return loading
 
     @property
     def loaded(self) -> list[str]:
@@ -98,8 +121,8 @@ class Shelf:
         for name in sorted(self._models, key=lambda name: name == self._own):  # the app's own goes last
             if len(self._models) < self._settings.max_loaded:
                 return
-            runner = self._models[name].runner
-            if runner.done() and not self.engine.uses(runner.result()):
+            loading = self._models[name]
+            if loading.holders == 0 and loading.runner.done() and not self.engine.uses(loading.runner.result()):
                 del self._models[name]
         if len(self._models) >= self._settings.max_loaded:
             raise ArtflowError("busy", f"{len(self._models)} models are in use already; try again in a moment.")

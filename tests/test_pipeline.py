@@ -66,6 +66,7 @@ def test_text_to_picture(pipeline: Pipeline) -> None:
         ({"sampler": "Foo"}, "unknown_sampler", "'Foo'.*Euler a"),
         ({"guidance_scale": float("nan")}, "bad_parameter", "guidance_scale"),
         ({"steps": 0}, "bad_parameter", "`steps` cannot be 0"),
+        ({"steps": 51, "sampler": "LCM"}, "bad_parameter", "steps cannot be 51: LCM makes at most 50"),
         ({"stepz": 3}, "bad_parameter", "`stepz` does not exist.*allowed are"),
         ({"prompt": "x" * 1001}, "prompt_too_long", "1001 characters; at most 1000"),
         ({"model": "../etc"}, "unknown_model", "tiny, other, third"),
@@ -121,6 +122,18 @@ def test_idle_models_make_room_and_used_ones_stay(pipeline: Pipeline) -> None:
     session.close()
 
 
+def test_a_model_that_a_job_comes_back_to_stays() -> None:
+    """Between two rounds of a job the engine has nothing of it."""
+    pipeline = Pipeline(tiny_settings(ARTFLOW_MODEL__MAX_LOADED="1"), three_models())
+    loaded(pipeline)
+    busy = pytest.raises(ArtflowError, match="1 models are in use already")
+    with pipeline.shelf.held(pipeline.spec) as loading, busy:
+        pipeline.load("other")
+    assert pipeline.load() is loading
+    assert loaded(pipeline, "other")
+    pipeline.close()
+
+
 def test_with_room_for_one_model_the_last_idle_one_goes() -> None:
     pipeline = Pipeline(tiny_settings(ARTFLOW_MODEL__MAX_LOADED="1"), three_models())
     for model in ("tiny", "other", "third", "tiny"):
@@ -160,6 +173,18 @@ def test_coalescing_is_the_operators_choice() -> None:
 def test_settings_that_do_not_fit_the_catalog_stop_the_start() -> None:
     with pytest.raises(ArtflowError, match="`stepz` does not exist"):
         Pipeline(tiny_settings(ARTFLOW_REALTIME__GENERATION__STEPZ="4"), tiny_catalog())
+    for name, value, words in [
+        ("REALTIME__GENERATION", '{"width": 500}', "of `realtime`.*the nearest are 496 and 504"),
+        ("CANVAS__GENERATION", '{"t_index_list": [40, 5]}', "of `canvas`.*rising whole numbers"),
+        ("REALTIME__GENERATION", '{"filters": [{"filter": "nope"}]}', "of `realtime`.*no filter 'nope'"),
+        ("TEXT__GENERATION", '{"sampler": "Foo"}', "of `text`.*no sampler 'Foo'"),
+        ("TEXT__GENERATION", '{"model": "nope"}', "of `text`.*no model 'nope'"),
+        ("TEXT__GENERATION", '{"hires_upscaler": "nope"}', "of `text`.*no upscaler 'nope'"),
+        ("REALTIME__GENERATION", '{"width": 2048}', "of `realtime`.*from 16 to 1024"),
+    ]:
+        with pytest.raises(ArtflowError, match=words) as caught:
+            Pipeline(tiny_settings(**{f"ARTFLOW_{name}": value}), tiny_catalog())
+        assert caught.value.code == "bad_settings"
     spec = ModelSpec(id="tiny", source={"folder": tiny_folder()}, defaults=Defaults(canvas={"colour": 1}))
     with pytest.raises(ArtflowError, match="`colour` does not exist"):
         Pipeline(tiny_settings(), Catalog(models=[spec]))

@@ -94,6 +94,8 @@ def test_groups_may_come_as_json_and_leave_the_rest_as_it_was(tmp_path: Path) ->
         ("REALTIME__PERFORMANCE__MAX_FPS", "fast", ["`realtime.performance.max_fps` cannot be 'fast'", "number"]),
         ("REALTIME__PERFORMANCE__JPEG_QUALITY", "101", ["jpeg_quality` cannot be '101'", "less than or equal to 100"]),
         ("REALTIME__PERFORMANCE__SIMILAR_IMAGE_FILTER_THRESHOLD", "nan", ["similar_image_filter_threshold"]),
+        ("REALTIME__PERFORMANCE__MAX_FPS", "1e-300", ["max_fps` cannot be '1e-300'", "0 is no cap", "at least 0.01"]),
+        ("INTERROGATE__LISTS", "/no/such/folder", ["`interrogate.lists` cannot be '/no/such/folder'", "directory"]),
         ("SERVER", "[1]", ["`server` cannot be [1]"]),
     ],
 )
@@ -104,6 +106,10 @@ def test_what_is_wrong_names_itself_its_value_and_what_is_allowed(
         message = refused(tmp_path, **{prefix + name: value})
         assert all(word in message for word in words), message
         assert "\n" not in message
+
+
+def test_null_is_none(tmp_path: Path) -> None:
+    assert load(tmp_path, ARTFLOW_LOGGING__FOLDER="null").logging.folder is None
 
 
 def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
@@ -54,11 +54,13 @@ async def older_queue(request: Request) -> dict[str, int]:
 
 
 @open_router.get("/api/health")
-async def health(request: Request) -> dict[str, Any]:
-    """Whether the app answers."""
+async def health(request: Request, response: Response) -> dict[str, Any]:
+    """Whether the app answers, also live frames: 503 where it does not."""
     api = api_of(request)
+    healthy = api.pipeline.healthy
+    response.status_code = 200 if healthy else 503
     return {
-        "status": "healthy",
+        "status": "healthy" if healthy else "unhealthy",
         "timestamp": datetime.now(UTC).isoformat(),
         "database": "none",
         "queue": {"sessions": api.count(), "jobs": api.pipeline.numbers()["jobs"]},
@@ -70,8 +72,9 @@ async def metrics(request: Request) -> dict[str, Any]:
     """How busy the engine is."""
     numbers = api_of(request).pipeline.numbers()
     busy = numbers["sessions"] or numbers["jobs"]
-    jobs = numbers["jobs"]
-    return {"queue_length": jobs, "worker_status": "busy" if busy else "idle", "active_jobs": jobs}
+    active = numbers["active_jobs"]
+    waiting = max(numbers["jobs"] - active, 0)
+    return {"queue_length": waiting, "worker_status": "busy" if busy else "idle", "active_jobs": active}
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
@@ -85,6 +88,7 @@ def _exposition(api: Api) -> bytes:
     words = {
         "sessions": "Live sessions being served",
         "jobs": "Jobs that wait or run",
+        "active_jobs": "Jobs with a picture that has been begun",
         "model_calls": "Calls of the denoiser so far",
         "rows": "Rows in those calls",
         "gpu_memory_mb": "GPU memory in use, MB",

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 ROUND_FAILED = 0.05  # seconds to wait then, so that an error that stays does not keep a core busy
+LONGEST_PAUSE = 60.0  # seconds: waits take no more than what a clock can count
 
 
 class Engine:
@@ -80,6 +81,16 @@ class Engine:
         """Jobs that wait or run."""
         return sum(not job.finished for job in self._jobs)
 
+    @property
+    def active_jobs(self) -> int:
+        """Jobs with a picture that has been begun."""
+        return sum(job.in_the_air for job in self._jobs)
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
     def uses(self, runner: Runner) -> bool:
         """Whether anything that is being served needs this model."""
         owners: list[LiveSession | Job] = [*self._sessions, *self._jobs]
@@ -106,7 +117,7 @@ class Engine:
             except Exception:
                 log.exception("a round of the engine failed")
                 pause = ROUND_FAILED
-            self._wait(pause)
+            self._wait(min(LONGEST_PAUSE, pause))
         error = ArtflowError("engine_closed", "The app is shutting down.")
         for _, future in self._errands:
             if future.set_running_or_notify_cancel():
@@ -144,7 +155,7 @@ class Engine:
     def _wait(self, pause: float) -> None:
         with self._changed:
             if pause > 0 and not self._news and not self._closing:
-                self._changed.wait(None if pause == float("inf") else pause)
+                self._changed.wait(pause)
 
     @torch.inference_mode()
     def _step(self, works: list[Work]) -> None:

@@ -7,11 +7,14 @@ from typing import Any
 
 import torch
 
+MOST = 16
+
 
 class CudaGraphs:
     """Wraps the denoiser; the first call of a shape records, later ones copy their inputs in and replay.
 
-    The graphs share one memory pool. See "CUDA graphs" in PyTorch's notes on CUDA semantics.
+    Only the first ``MOST`` shapes are recorded, since people choose the sizes. The graphs share one memory pool. See
+    "CUDA graphs" in PyTorch's notes on CUDA semantics.
     """
 
     def __init__(self, denoise: Callable[..., tuple[torch.Tensor]]) -> None:
@@ -26,6 +29,8 @@ class CudaGraphs:
         inputs |= {name: value for name, value in (kwargs | added).items() if isinstance(value, torch.Tensor)}
         key = tuple((name, tuple(value.shape)) for name, value in inputs.items())
         if key not in self._recorded:
+            if len(self._recorded) >= MOST:
+                return self._denoise(latents, times, **kwargs, **({"added_cond_kwargs": added} if added else {}))
             self._recorded[key] = self._record(inputs, set(added))
         graph, held, output = self._recorded[key]
         for name, value in inputs.items():

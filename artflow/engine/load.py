@@ -27,7 +27,7 @@ STAGES = (
 
 
 class LoadLadder:
-    """Moves one latency session along `STAGES` by the latencies of its own frames.
+    """Moves one latency session along `STAGES` by what its own frames cost.
 
     Down a stage when the median of the last ``window`` is over ``target`` seconds; up when it is under a third of it
     for ``patience`` windows in a row, which leaves room for what the next stage costs.
@@ -44,7 +44,7 @@ class LoadLadder:
         return STAGES[self._level]
 
     def observe(self, latency: float) -> None:
-        """Note a frame's seconds from arrival to answer."""
+        """Note the seconds that a frame took, its wait for the device included."""
         self._latencies.append(latency)
         if len(self._latencies) < (self._latencies.maxlen or 0):
             return

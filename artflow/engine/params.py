@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from artflow.engine.flight import CfgType
+from artflow.settings import MaxFps
 
 MAX_SEED = 2**32 - 1
 MAX_STEPS = 8
@@ -44,7 +45,7 @@ class LiveParams(BaseModel):
     filters: tuple[dict[str, Any], ...] | None = Field(
         None, title="Filters", description="a stack of filters over the picture that is shown"
     )
-    max_fps: float = Field(0, ge=0, le=240, title="Frames a second at most", description="0: no cap")
+    max_fps: MaxFps = Field(0, title="Frames a second at most", description="0: no cap")
     jpeg_quality: int = Field(85, ge=1, le=100, title="JPEG quality")
 
     def same_pictures(self, other: LiveParams) -> bool:

@@ -51,7 +51,8 @@ class Planner:
     def _replan(self, params: LiveParams, stage: Stage, wanted: Size, now: float) -> None:
         runner = self._runner
         steps = max(1, round(params.steps * stage.steps))
-        schedule = runner.schedules.make(steps, params.strength, params.t_index_list)
+        indices = params.t_index_list and params.t_index_list[:: round(1 / stage.steps)]
+        schedule = runner.schedules.make(steps, params.strength, indices)
         size = self._staged(wanted, stage)
         target = runner.prompts.encode(params.prompt)
         if params.prompt_b and params.blend > 0:
@@ -92,7 +93,8 @@ class Planner:
 
 
 def _recipe(params: LiveParams, plan: Plan, runner: Runner, stage: Stage) -> dict[str, Any]:
-    """Everything that is needed to make the picture again from the same frame."""
+    """What makes the picture again from the same frame; of a crossfade's middle, and of guidance over single steps
+    (which goes on from the frames before), something like it."""
     made_of = params.model_dump(exclude=set(FLOW_FIELDS), exclude_none=True)
     facts = {
         "model": runner.model.id,

@@ -112,7 +112,7 @@ class ScheduleMaker:
         """
         train = len(self._products)
         if t_index_list is not None:
-            _check_indices(t_index_list)
+            check_indices(t_index_list)
             whole = lcm_timesteps(LCM_GRID, 1.0, train)
             times = [whole[i] for i in t_index_list]
         elif self.kind == "turbo":
@@ -130,7 +130,12 @@ class ScheduleMaker:
         )
 
 
-def _check_indices(indices: Sequence[int]) -> None:
+def check_indices(indices: Sequence[int]) -> None:
+    """Refuse what is no list of steps.
+
+    Raises:
+        ArtflowError: ``bad_t_index_list``.
+    """
     rising = all(a < b for a, b in pairwise(indices))
     if not (1 <= len(indices) <= 8 and rising and indices[0] >= 0 and indices[-1] < LCM_GRID):
         raise ArtflowError(

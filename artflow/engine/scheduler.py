@@ -1,4 +1,4 @@
-"""Picks what shares the next model call. Decides only; computes nothing.
+"""Picks what shares the next model call. Runs none; only what is new to an owner (its prompts) is made ready for it.
 
 Rows can share a call when they are of one model, one latent shape and one prompt length. Live work goes before jobs,
 who waited longest goes first, and the row of a job whose turn it is is left out of one call at most.
@@ -140,4 +140,4 @@ def _refuse(owner: LiveSession | Job, now: float, error: ArtflowError) -> None:
         owner.fail(error)
     else:
         frame = owner.take(now)
-        owner.fail([frame] if frame else [], error)
+        owner.fail([*([frame] if frame else []), *(flight.frame for flight in owner.flights)], error)

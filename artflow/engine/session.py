@@ -65,6 +65,8 @@ class LiveSession:
         self._ladder = LoadLadder()
         self._planner = Planner(runner, flow.mode)
         self._paced = float("-inf")  # when the last frame should have begun under max_fps
+        self._waiting_since = self._begun = 0.0  # the frame that waits could begin; the last one was
+        self._waited = 0.0  # seconds that the last one was kept waiting, though it could begin
         self._params = self._checked(params)
         self._filter = self._new_filter()
 
@@ -127,9 +129,12 @@ class LiveSession:
                 )
             shown, hole = self.flow.look(picture, params, self.runner)
             # A fade changes the picture of a still scene, too, and the filter does not see what is a hole.
-            filtered = params.enable_similar_image_filter and not self._planner.fading and hole is None
+            filtered = params.enable_similar_image_filter and hole is None
+            if self._planner.fading:
+                self._filter.forget()
             skip = filtered and not self._filter.passes(shown)
             replaced = [] if skip else self._put_in(Frame(number, shown, received, hole))
+            self._filter.replaced(len(replaced))
             self._last_picture, self._next_number = shown if hole is None else picture, number + 1
         for old in replaced:
             self._dropped(old)
@@ -202,10 +207,13 @@ class LiveSession:
         """The frame that enters with this step; None for a later step of one that is in the air."""
         if self._flights and not self.flow.pipelined:
             return None
+        due = self.due
         with self._lock:
             if not self._inbox:
                 return None
             frame = self._inbox.popleft()
+            since = self._waiting_since if self.flow.latest_only else frame.received
+        self._begun, self._waited = now, max(now - max(since, due), 0.0)
         fps = self._params.max_fps
         # A frame that comes a little late must not slow the stream down, so up to one interval is made up for.
         self._paced = max(self._paced + 1 / fps, now - 1 / fps) if fps > 0 else now
@@ -239,10 +247,13 @@ class LiveSession:
 
     def deliver(self, flight: Flight, picture: Picture, flagged: bool = False) -> None:
         """Hand a finished picture to its person, or say that it is not shown."""
-        latency = time.monotonic() - flight.frame.received
+        now = time.monotonic()
+        latency = now - flight.frame.received
         self.numbers.answered(latency)
         if self._params.priority == "latency":
-            self._ladder.observe(latency)
+            # What each step of a stream costs, once for every step that it takes: that frames come slowly is no load.
+            steps = len(flight.plan.schedule) if self.flow.pipelined else 1
+            self._ladder.observe(steps * (self._waited + now - self._begun))
         if flagged:
             self._tell(Result(flight.frame.number, latency, error=ArtflowError("hidden", HIDDEN)))
         else:
@@ -295,6 +306,8 @@ class LiveSession:
             replaced = list(self._inbox) if self.flow.latest_only else []
             if replaced:
                 self._inbox.clear()
+            elif not self._inbox:
+                self._waiting_since = frame.received
             self._inbox.append(frame)
         return replaced
 

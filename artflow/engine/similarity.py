@@ -71,6 +71,10 @@ class SimilarityFilter:
         self._passed, self._skipped = current, 0
         return True
 
+    def replaced(self, frames: int) -> None:
+        """So many frames that passed were replaced by newer ones before they were begun: others must push instead."""
+        self._following = min(self._following + frames, self.depth - 1)
+
     def forget(self) -> None:
         """Take the next frame for a change: something else than the picture has changed."""
         self._passed, self._skipped = None, 0

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from tests.api.client import PAGE, Served, jpeg
+from tests.api.client import PAGE, Served, jpeg, serve
 
 
 @pytest.mark.parametrize("prefix", ["", PAGE])
@@ -91,3 +91,11 @@ def test_the_routes_are_documented(server: Served) -> None:
     for path in ("/api/{mode}/settings", "/api/inpaint/stream/{user_id}", "/api/health", "/metrics"):
         assert path in paths
     assert not any(path.startswith(PAGE) for path in paths)  # the same once more would only confuse
+
+
+def test_an_engine_that_has_ended_is_not_healthy() -> None:
+    with serve() as served:
+        assert served.http.get("/api/health").status_code == 200
+        served.pipeline.engine.close()
+        response = served.http.get("/api/health")
+        assert (response.status_code, response.json()["status"]) == (503, "unhealthy")

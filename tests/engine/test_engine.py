@@ -155,6 +155,41 @@ def test_an_error_belongs_to_the_row_that_caused_it(engine: Engine, runner: Runn
     wait_until(lambda: bad.pictures)
 
 
+def test_settings_that_cannot_be_prepared_cost_every_frame_in_the_air(
+    engine: Engine, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them holds a place, so each of them is answered."""
+    person = Person(engine, runner, STREAM, steps=4)
+    person.send(*FRAMES[:3])
+    settle(engine)
+    encode = runner.prompts.encode
+
+    def fussy(prompt: str, **options: Any) -> Any:
+        if prompt == "too much":
+            raise RuntimeError("out of memory")
+        return encode(prompt, **options)
+
+    monkeypatch.setattr(runner.prompts, "encode", fussy)
+    person.change(prompt="too much")
+    person.send(FRAMES[3])
+    assert sorted(result.frame for result in person.wait_for(4)) == [0, 1, 2, 3]
+    assert person.errors == ["engine_error"] * 4
+
+
+def test_a_cap_of_hardly_any_frames_holds_up_nobody_else(engine: Engine, runner: Runner) -> None:
+    slow = Person(engine, runner, STREAM, steps=1, max_fps=0.01)
+    slow.send(*FRAMES[:3])
+    slow.wait_for(2)
+    assert Person(engine, runner, STREAM, steps=1).answer(FRAMES[0]).picture is not None
+    assert engine.alive
+
+
+@pytest.mark.parametrize("fps", [1e-300, 5e-324, -1.0, float("nan"), 1e9])
+def test_a_cap_that_no_clock_can_keep_is_refused(fps: float) -> None:
+    with pytest.raises(ValueError, match="max_fps"):
+        LiveParams(max_fps=fps)
+
+
 def test_an_error_in_a_job_is_raised_to_who_asked(engine: Engine, runner: Runner) -> None:
     fussy = Fussy(runner.model)
     fussy.fails_in = "predict"

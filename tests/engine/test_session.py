@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from artflow.engine.engine import Engine
@@ -340,6 +342,26 @@ def test_a_latency_session_gives_up_steps_and_size_and_comes_back(engine: Engine
     person.session._ladder._target = float("inf")  # and now nothing is
     until("full")
     assert person.answer(FRAMES[0]).recipe["steps"] == 4
+
+
+def test_frames_that_come_slowly_are_no_load(engine: Engine, runner: Runner) -> None:
+    """The pipe of a stream of eight steps takes a second to pass then, and the device is idle all the while."""
+    person = Person(engine, runner, CAMERA, priority="latency", steps=8, strength=0.6)
+    person.session._ladder = LoadLadder(target=0.6, window=4)
+    for i in range(24):
+        person.send(FRAMES[i % 12])
+        time.sleep(0.1)
+    assert person.results[-1].latency > 0.6
+    assert person.session.stage == "full"
+
+
+def test_chosen_steps_are_halved_too(engine: Engine, runner: Runner) -> None:
+    person = Person(engine, runner, DRAWING, priority="latency", t_index_list=(0, 15, 30, 45))
+    person.session._ladder = LoadLadder(target=0.0, window=2)
+    whole = person.answer(FRAMES[0]).recipe["timesteps"]
+    while person.session.stage == "full":
+        person.answer(FRAMES[0])
+    assert person.answer(FRAMES[0]).recipe["timesteps"] == whole[::2]
 
 
 def test_a_quality_session_never_gives_anything_up(engine: Engine, runner: Runner) -> None:

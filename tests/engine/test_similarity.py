@@ -80,3 +80,13 @@ def test_a_pipelined_stream_gets_the_frames_that_push_a_change_out() -> None:
     assert decisions(filter_, *[other] * 6) == [True] * 4 + [False] * 2
     # A pass that only ends a long row of skips is no change.
     assert decisions(filter_, *[other] * 19).count(True) == 1
+
+
+def test_frames_that_were_replaced_push_nothing() -> None:
+    """A busy engine takes the newest frame only: the change still gets all that it takes to be seen."""
+    filter_ = SimilarityFilter(0.98, 10, depth=4)
+    assert decisions(filter_, *[SCENE] * 3) == [True] * 3
+    filter_.replaced(2)
+    assert decisions(filter_, *[SCENE] * 4) == [True] * 3 + [False]
+    filter_.replaced(100)
+    assert decisions(filter_, *[SCENE] * 5).count(True) <= 4
