@@ -43,6 +43,7 @@ class Channel:
         self.asked = 0  # messages that the client was asked for and has not sent
         self.outbox: asyncio.Queue[Result | Note] = asyncio.Queue()
         self._places = asyncio.Semaphore(places)
+        self.encoding = asyncio.Lock()  # whoever watches: one thread of those that all share
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
 
@@ -150,9 +151,14 @@ class Api:
         """Picture work off the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
 
-    async def jpeg(self, result: Result, quality: int) -> bytes:
-        """The whole picture of a result as JPEG, seen through the filters of its recipe."""
-        return await self.in_thread(_as_jpeg, result, quality)
+    async def jpeg(self, channel: Channel, result: Result, quality: int) -> bytes:
+        """The whole picture of a channel's result as JPEG, seen through the filters of its recipe.
+
+        Raises:
+            ArtflowError: where the filters cannot be applied to it.
+        """
+        async with channel.encoding:
+            return await self.in_thread(_as_jpeg, result, quality, self.pipeline.settings.server.max_size)
 
     def close(self) -> None:
         """End every channel and the threads."""
@@ -161,10 +167,10 @@ class Api:
         self._pool.shutdown(wait=False)
 
 
-def _as_jpeg(result: Result, quality: int) -> bytes:
+def _as_jpeg(result: Result, quality: int, longest: int) -> bytes:
     from artflow.modes.filters.live import filtered
 
-    return encode_jpeg(filtered(result.whole(), (result.recipe or {}).get("filters")), quality)
+    return encode_jpeg(filtered(result.whole(), (result.recipe or {}).get("filters"), longest), quality)
 
 
 def api_of(connection: HTTPConnection) -> Api:

@@ -14,7 +14,7 @@ from starlette.websockets import WebSocketState
 
 from artflow.api import framing
 from artflow.api.channel import Api, Channel, Note, api_of
-from artflow.api.security import may_connect, owner_of
+from artflow.api.security import foreign_page, may_connect, owner_of
 from artflow.errors import ArtflowError
 from artflow.images import decode
 
@@ -115,6 +115,10 @@ async def serve(
         return
     api = api_of(socket)
     limits = api.pipeline.settings.server
+    if (stranger := foreign_page(socket)) is not None and stranger not in limits.origins:
+        sentence = f"Pages of {stranger} may not connect; ARTFLOW_SERVER__ORIGINS lists those that may."
+        await _refuse(socket, ArtflowError("foreign_page", sentence))
+        return
     channel = Channel(owner_of(socket), 1 if one_by_one else limits.max_in_flight)
     try:
         api.claim(mode, user_id, channel)
@@ -258,10 +262,13 @@ async def _send(api: Api, socket: WebSocket, channel: Channel, results: bool, on
             if not item.frees:
                 continue
         else:
-            if item.error is not None:
-                await socket.send_json(item.error.as_json() | {"frame": item.frame})
-            elif results:
-                await socket.send_bytes(await _answer(api, channel, item))
+            try:
+                if item.error is not None:
+                    raise item.error
+                if results:
+                    await socket.send_bytes(await _answer(api, channel, item))
+            except ArtflowError as error:
+                await socket.send_json(error.as_json() | {"frame": item.frame})
             channel.under_way -= 1
         channel.free()
         if not one_by_one or channel.asked <= 0:
@@ -280,7 +287,7 @@ async def _answer(api: Api, channel: Channel, result: Result) -> bytes:
         return framing.pack(header)
     header |= {"seed": result.recipe["seed"], "recipe": result.recipe}
     assert channel.session is not None
-    return framing.pack(header, await api.jpeg(result, channel.session.params.jpeg_quality))
+    return framing.pack(header, await api.jpeg(channel, result, channel.session.params.jpeg_quality))
 
 
 async def _report(api: Api, channel: Channel) -> None:

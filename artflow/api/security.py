@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 from fastapi import HTTPException, Request
 from starlette.requests import HTTPConnection
 
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
 
 def signed_in_user(connection: HTTPConnection) -> str | None:
     """The name that Gradio's sign-in gave this browser; None where nobody is signed in."""
@@ -36,6 +38,18 @@ def may_connect(connection: HTTPConnection) -> bool:
     if not needs_sign_in(connection):
         return True
     return signed_in_user(connection) is not None and _same_host(connection)
+
+
+def foreign_page(connection: HTTPConnection) -> str | None:
+    """The origin of a page from elsewhere that asks an app on this very machine; None for all others.
+
+    Whoever runs the app at home visits other pages too, and those must not use it behind their back.
+    """
+    origin = connection.headers.get("origin")
+    if origin is None or _same_host(connection):
+        return None
+    strange = connection.url.hostname in LOOPBACK and urlsplit(origin).hostname not in LOOPBACK
+    return origin[:200] if strange else None
 
 
 def _same_host(connection: HTTPConnection) -> bool:

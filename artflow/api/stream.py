@@ -12,11 +12,13 @@ from fastapi.responses import StreamingResponse
 
 from artflow.api.channel import Api, Channel, api_of
 from artflow.api.security import owner_of, require_sign_in
+from artflow.errors import ArtflowError
+from artflow.settings import SLOWEST
 
 router = APIRouter(dependencies=[Depends(require_sign_in)])
 
 Quality = Annotated[int, Query(ge=1, le=100)]
-MaxFps = Annotated[float, Query(gt=0, le=240)]
+MaxFps = Annotated[float, Query(ge=SLOWEST, le=240)]
 
 
 @router.get("/api/stream/{user_id}")
@@ -62,6 +64,9 @@ async def _parts(api: Api, channel: Channel, quality: int, interval: float) -> A
             await asyncio.sleep(pause)
             result = channel.latest or result
         shown, due = result, max(due, time.monotonic()) + interval
-        jpeg = await api.jpeg(result, quality)
+        try:
+            jpeg = await api.jpeg(channel, result, quality)
+        except ArtflowError:  # the socket is told
+            continue
         part = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(jpeg), jpeg)
         yield part + part  # Chrome shows a part only when the next one begins

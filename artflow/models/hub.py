@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from artflow.errors import ArtflowError
 from artflow.models.progress import quiet
@@ -77,18 +77,25 @@ def download_file(
     repo: str,
     name: str,
     *,
+    largest: int,
     on_progress: OnProgress = quiet,
     endpoint: str | None = None,
     cache_dir: Path | None = None,
 ) -> Path:
-    """The local path of one file of a repository; otherwise as `download`."""
+    """The local path of one file, of ``largest`` bytes at most, of a public repository; otherwise as `download`.
+
+    The operator's token is not used: people who do not have it may name the file.
+    """
 
     def choose(names: Collection[str]) -> list[str]:
         if name not in names:
             raise ArtflowError("download_failed", f"{repo} has no file {name}.")
         return [name]
 
-    return _fetch(repo, None, choose, lambda names: name in names, on_progress, endpoint, cache_dir) / name
+    def complete(names: Collection[str]) -> bool:
+        return name in names
+
+    return _fetch(repo, None, choose, complete, on_progress, endpoint, cache_dir, token=False, largest=largest) / name
 
 
 def download_clip(
@@ -165,6 +172,9 @@ def _fetch(
     on_progress: OnProgress,
     endpoint: str | None,
     cache_dir: Path | None,
+    *,
+    token: Literal[False] | None = None,
+    largest: int | None = None,
 ) -> Path:
     from huggingface_hub import HfApi, constants, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -174,6 +184,7 @@ def _fetch(
         "revision": revision,
         "cache_dir": cache_dir,
         "endpoint": endpoint,
+        "token": token,
     }
     try:
         folder = Path(snapshot_download(**where, local_files_only=True, allow_patterns=[]))
@@ -184,10 +195,13 @@ def _fetch(
     on_progress(f"Looking for {repo}", 0.0)
     endpoint = endpoint or constants.ENDPOINT
     try:
-        info = HfApi(endpoint=endpoint).model_info(repo, revision=revision, timeout=TIMEOUT)
+        info = HfApi(endpoint=endpoint, token=token).model_info(repo, revision=revision, timeout=TIMEOUT)
         wanted = choose([s.rfilename for s in info.siblings or []])
         plan = snapshot_download(**where, allow_patterns=wanted, dry_run=True, tqdm_class=_bar(lambda _: None))
         total = sum(f.file_size or 0 for f in plan if f.will_download)
+        if largest is not None and total > largest:
+            sizes = f"{total / 1e6:.0f} MB; at most {largest / 1e6:.0f} MB are fetched"
+            raise ArtflowError("download_failed", f"{repo}/{', '.join(wanted)} has {sizes}.")
         bar = _bar(lambda done: on_progress(_message(repo, done, total), done / total if total else 1.0))
         folder = Path(snapshot_download(**where, allow_patterns=wanted, tqdm_class=bar))
     except ArtflowError:

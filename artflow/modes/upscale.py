@@ -39,6 +39,8 @@ BUILT_IN = {"span": "SPAN (ships with the app)", "lanczos": "Lanczos (no network
 LONGEST = 8192
 MOST_PIXELS = 36_000_000
 HUB_FILE = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)/((?:[\w-][\w.-]*/)*[\w-][\w.-]*\.safetensors)")
+LARGEST_FILE = 400_000_000  # bytes of a file of the Hub ...
+MOST_FILES = 16  # ... and how many of them are fetched before the next start: anybody may name one
 INSTALL = "pip install --no-deps spandrel einops"
 
 Run = Callable[[Callable[[], Floats]], Floats]
@@ -193,15 +195,23 @@ def check_upscaler(upscaler: Any) -> None:
         raise ArtflowError("unknown_upscaler", f"{sentence}, and files of the Hub: owner/name/file.safetensors.")
 
 
+_fetched: set[str] = set()
+
+
 def fetch(upscaler: str, on_progress: OnProgress = quiet) -> Path | None:
     """The file of an upscaler, downloaded where it is one of the Hub; None where it has none.
 
     Raises:
-        ArtflowError: ``unknown_upscaler``, ``download_failed``.
+        ArtflowError: ``unknown_upscaler``, ``download_failed``, ``too_many_downloads``.
     """
     check_upscaler(upscaler)
     if on_the_hub := HUB_FILE.fullmatch(upscaler):
-        return download_file(*on_the_hub.groups(), on_progress=on_progress)
+        if upscaler not in _fetched and len(_fetched) >= MOST_FILES:
+            sentence = f"{MOST_FILES} upscalers of the Hub have been fetched; no others are until the app starts anew."
+            raise ArtflowError("too_many_downloads", sentence)
+        path = download_file(*on_the_hub.groups(), largest=LARGEST_FILE, on_progress=on_progress)
+        _fetched.add(upscaler)
+        return path
     path = FOLDER / f"{upscaler}.safetensors"
     return path if upscaler not in BUILT_IN else None
 

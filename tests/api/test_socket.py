@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from tests.api.client import PAGE, PATIENCE, Served, jpeg, opened, packed
+from tests.api.client import PAGE, PATIENCE, Served, jpeg, opened, packed, serve
 from tests.support.live import difference, held
 
 RED, GREEN, BLUE = jpeg(200, 20, 20), jpeg(20, 200, 20), jpeg(20, 20, 200)
@@ -198,3 +198,16 @@ def test_a_message_in_one_piece_is_what_the_specification_says(server: Served) -
         length = int.from_bytes(answer[:4], "big")
         assert answer[4:5] == b"{" and answer[3 + length : 4 + length] == b"}"
         assert answer[4 + length :][:2] == b"\xff\xd8"
+
+
+def test_pages_from_elsewhere_may_not_use_an_app_on_this_machine() -> None:
+    """Whoever runs it at home visits other pages too. Programs and pages of this machine send no such origin."""
+    with serve(ARTFLOW_SERVER__ORIGINS='["https://friend.example"]') as served:
+        for origin in ("https://evil.example", "null"):
+            with served.person(origin=origin) as person:
+                header, _ = person.receive()
+                assert header["code"] == "foreign_page" and origin in header["message"]
+        for origin in (None, "http://localhost:3000", f"http://127.0.0.1:{served.port}", "https://friend.example"):
+            with served.person(origin=origin).greeted() as person:
+                assert person.answer(jpeg(1, 2, 3))[1]
+        served.wait_until_free()

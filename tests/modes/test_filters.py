@@ -278,18 +278,23 @@ def test_a_live_picture_is_sent_through_the_stack_of_its_recipe() -> None:
     picture = plain(200, 50, 50)
     inverted = [{"filter": "invert"}]
     for recipe, expected in (({"filters": inverted}, 55), ({}, 200), (None, 200)):
-        shown = decode(_as_jpeg(Result(0, 0.0, picture, recipe), 95), max_pixels=10_000)
+        shown = decode(_as_jpeg(Result(0, 0.0, picture, recipe), 95, 64), max_pixels=10_000)
         assert abs(int(shown[0, 0, 0]) - expected) < 4
-    assert np.array_equal(filtered(plain(1, 2, 3, side=8), [{"filter": "style"}]), plain(1, 2, 3, side=8))
+    with pytest.raises(ArtflowError, match="at least 32 pixels"):
+        filtered(plain(1, 2, 3, side=8), [{"filter": "style"}], 64)
+    grown = [{"filter": "rotate", "parameters": {"angle": 45}}] * 3
+    with pytest.raises(ArtflowError, match="too large"):
+        filtered(plain(1, 2, 3, side=60), grown, 64)
 
 
 def test_a_live_session_refuses_a_bad_stack_and_one_that_is_too_long() -> None:
-    check_live(None)
-    check_live(({"filter": "blur"},))
+    check_live(None, 64)
+    check_live(({"filter": "blur"},), 64)
     long = {"filter": "style_of_picture", "parameters": {"picture_of_style": "A" * 8000}}
-    for bad in ([{"filter": "swirl"}], [long]):
+    large = {"filter": "resize", "parameters": {"width": 65}}
+    for bad in ([{"filter": "swirl"}], [long], [large]):
         with pytest.raises(ArtflowError):
-            check_live(bad)
+            check_live(bad, 64)
     pipeline = Pipeline(load_settings(environ={}))
     before = pipeline.live_defaults("canvas")
     after = pipeline.changed(before, {"filters": [{"filter": "invert"}]})

@@ -24,7 +24,7 @@ from artflow.models.hub import download_file
 from artflow.models.span import Span, load_span
 from artflow.modes import upscale as upscale_module
 from artflow.modes.tiles import Tile, Tiling, seams, tiled
-from artflow.modes.upscale import FACTORS, Network, plan, upscale, upscalers
+from artflow.modes.upscale import FACTORS, Network, fetch, plan, upscale, upscalers
 from artflow.pipeline import Pipeline
 from tests.api.client import tiny_catalog, tiny_settings
 from tests.support.hub_server import HubServer
@@ -239,6 +239,20 @@ def test_an_esrgan_of_the_hub_is_downloaded_once(hub: HubServer, spandrel: None)
     assert np.array_equal(again.picture, made.picture)
     assert len(hub.fetched("4x.safetensors")) == 1
     pipeline.close()
+
+
+def test_what_anybody_may_download_has_limits(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "me/upscaler/4x.safetensors"
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    with monkeypatch.context() as patch, pytest.raises(ArtflowError, match="at most 0 MB are fetched"):
+        patch.setattr(upscale_module, "LARGEST_FILE", 1_000)
+        fetch(name)
+    monkeypatch.setattr(upscale_module, "_fetched", {f"me/upscaler/{i}.safetensors" for i in range(16)})
+    with pytest.raises(ArtflowError, match="16 upscalers of the Hub have been fetched") as caught:
+        fetch(name)
+    assert caught.value.code == "too_many_downloads"
+    assert not hub.fetched("4x.safetensors")
+    assert hub.tokens == {None}, "the operator's own token opens nothing to others"
 
 
 @pytest.mark.parametrize(

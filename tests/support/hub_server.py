@@ -29,6 +29,7 @@ class HubServer:
         self.cuts: dict[str, list[int]] = {}
         """File name (last part) to how many bytes its next answers send before the connection drops, one each."""
         self.gated: set[str] = set()
+        self.tokens: set[str | None] = set()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -62,6 +63,7 @@ class HubServer:
             def do_GET(self) -> None:
                 path = unquote(urlsplit(self.path).path)
                 hub.log.append((self.command, path, self.headers.get("Range")))
+                hub.tokens.add(self.headers.get("Authorization"))
                 if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+))?", path):
                     self._api(*match.groups())
                 elif match := re.fullmatch(r"/(cdn/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):

@@ -15,24 +15,27 @@ LONGEST = 4000  # characters: the stack is part of the recipe, which goes out wi
 Layers = Iterable[dict[str, Any]]
 
 
-def check_live(filters: Layers | None) -> None:
-    """Whether a live session can have this stack.
+def check_live(filters: Layers | None, longest: int) -> None:
+    """Whether a live session can have this stack, where pictures have ``longest`` pixels a side at most.
 
     Raises:
         ArtflowError: ``bad_stack``, ``bad_filter`` or ``bad_parameter``.
     """
     layers = list(filters or ())
-    read_stack(layers)
+    for layer in read_stack(layers):
+        if layer.filter == "resize" and max(layer.parameters["width"], layer.parameters["height"]) > longest:
+            raise ArtflowError("bad_parameter", f"Resize: live pictures have {longest} pixels a side at most.")
     length = len(json.dumps(layers))
     if length > LONGEST:
         raise ArtflowError("bad_stack", f"The stack has {length} characters as JSON; live pictures take {LONGEST}.")
 
 
-def filtered(picture: Picture, filters: Layers | None) -> Picture:
-    """A live picture through its stack; as it is where the stack cannot be applied to it (too small to paint ...)."""
+def filtered(picture: Picture, filters: Layers | None, longest: int) -> Picture:
+    """A live picture through its stack, which makes it ``longest`` x ``longest`` pixels at most.
+
+    Raises:
+        ArtflowError: where the stack cannot be applied to it (too small to paint, too large ...).
+    """
     if not filters:
         return picture
-    try:
-        return apply(read_stack(list(filters)), picture, draft=True)
-    except ArtflowError:
-        return picture
+    return apply(read_stack(list(filters)), picture, draft=True, max_pixels=longest**2)

@@ -94,6 +94,7 @@ def apply(
     *,
     scale: float = 1.0,
     draft: bool = False,
+    max_pixels: int = MAX_PIXELS,
     after_layer: Callable[[int], None] = lambda done: None,
 ) -> Picture:
     """The picture seen through the stack; ``picture`` itself is not changed.
@@ -103,6 +104,7 @@ def apply(
         picture: any size
         scale: size of ``picture`` over that of the full one, for parameters that count pixels
         draft: run neural filters on a small copy and enlarge what they make
+        max_pixels: how large any picture on the way may be
         after_layer: told how many layers are done; what it raises ends the work
 
     Raises:
@@ -112,7 +114,7 @@ def apply(
     for done, layer in enumerate(stack, 1):
         if layer.on:
             picture = _apply_one(layer, picture, scale, draft)
-            if picture.shape[0] * picture.shape[1] > MAX_PIXELS:
+            if picture.shape[0] * picture.shape[1] > max_pixels:
                 size = Size(picture.shape[1], picture.shape[0])
                 sentence = f"{FILTERS[layer.filter].title} would make the picture {size}, which is too large."
                 raise ArtflowError("picture_too_large", sentence)
