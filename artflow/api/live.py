@@ -21,6 +21,7 @@ from artflow.images import decode
 if TYPE_CHECKING:
     from artflow.engine.flow import Result
     from artflow.engine.runner import Runner
+    from artflow.engine.session import LiveSession
 
 log = logging.getLogger(__name__)
 router = APIRouter()
@@ -240,17 +241,26 @@ def _take(api: Api, channel: Channel, header: dict[str, Any], data: bytes) -> bo
     most = {"max_pixels": limits.max_pixels, "max_bytes": limits.max_frame_bytes}
     picture = decode(data, **most, keep_alpha=session.flow.holes) if data else None
     changes = {name: value for name, value in header.items() if name not in ENVELOPE}
-    changed = False
-    if changes:
-        params = api.pipeline.changed(session.params, changes)
-        changed = params != session.params
-        if changed:
-            session.update(params)
+    before = session.params
+    try:
+        _use(api, session, changes)
+    except ArtflowError:
+        for name, value in changes.items() if len(changes) > 1 else ():  # what is refused costs nothing else
+            with contextlib.suppress(ArtflowError):
+                _use(api, session, {name: value})
+        raise
+    changed = session.params != before
     if picture is not None:
         session.submit(picture, number)
         return True
     # Settings alone: the next frame of a camera shows them; a drawing stays as it is, so it is answered once more.
     return changed and not session.flow.pipelined and session.repeat()
+
+
+def _use(api: Api, session: LiveSession, changes: dict[str, Any]) -> None:
+    params = api.pipeline.changed(session.params, changes)
+    if params != session.params:
+        session.update(params)
 
 
 async def _send(api: Api, socket: WebSocket, channel: Channel, results: bool, one_by_one: bool) -> None:

@@ -100,7 +100,9 @@ def job_settings(pipeline: Pipeline, controls: ParamControls, *more: str) -> Non
 def send_to_view(mode: str, controls: dict[str, Any]) -> None:
     """Let each control set its parameter of a live view, in the browser, without asking the server."""
     for name, control in controls.items():
-        js = f"(value) => {{ window.artflow.set({json.dumps(mode)}, {{{json.dumps(name)}: value}}); }}"
+        # A number field is empty on the way to any other number.
+        told = f"window.artflow.set({json.dumps(mode)}, {{ {json.dumps(name)}: value }})"
+        js = f"(value) => {{ if (value !== null) {told}; }}"
         # `change` and not `input`: an example that is clicked changes the field without anybody typing.
         control.change(None, control, None, js=js, api_visibility="private")
 

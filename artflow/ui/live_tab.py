@@ -41,9 +41,10 @@ def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
             controls.add("only_masked")
             controls.add("padding", maximum=256)
     with gr.Accordion("More settings", open=False):
-        controls.add("negative_prompt", label="What to avoid")
+        longest = {"max_length": pipeline.settings.server.max_prompt}
+        controls.add("negative_prompt", label="What to avoid", **longest)
         with gr.Row():
-            controls.add("prompt_b")
+            controls.add("prompt_b", **longest)
             controls.add("blend")
             if mode != "inpaint":  # a still picture has no frames to fade over
                 controls.add("transition", maximum=10)

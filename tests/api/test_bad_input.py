@@ -163,3 +163,12 @@ def closed_with(person: Person) -> Any:
         while True:
             person.receive()
     return person.socket.close_code
+
+
+def test_a_refused_setting_costs_no_other(server: Served) -> None:
+    """A page sends all that it has after a reconnect: one field that is wrong must not lose the prompt."""
+    with server.person("canvas").greeted() as person:
+        header, _ = person.answer(jpeg(1, 2, 3), prompt="a red fox", seed=None, steps=3)
+        assert header["code"] == "bad_parameter" and "seed" in header["message"]
+        header, data = person.answer(jpeg(1, 2, 3))
+        assert data and (header["recipe"]["prompt"], header["recipe"]["steps"]) == ("a red fox", 3)

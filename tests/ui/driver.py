@@ -168,19 +168,21 @@ class Canvas(Drawn):
     mode = "canvas"
     tab = "Canvas"
 
-    def pen(self, kind: str, x: float, y: float, *, pressure: float = 0.5, pointer: str = "pen") -> None:
+    def pen(
+        self, kind: str, x: float, y: float, *, pressure: float = 0.5, pointer: str = "pen", number: int = 7
+    ) -> None:
         """One pointer event of a pen or a finger, which the mouse of the test driver cannot make."""
         self.page.evaluate(
-            """([kind, x, y, pressure, pointerType]) => {
+            """([kind, x, y, pressure, pointerType, pointerId]) => {
               const paper = document.querySelector(".af-paper"), box = paper.getBoundingClientRect();
               paper.setPointerCapture = () => {}; // knows only pointers that exist
               paper.dispatchEvent(new PointerEvent(kind, {
-                pointerId: 7, isPrimary: true, bubbles: true, cancelable: true, pointerType, pressure,
+                pointerId, isPrimary: true, bubbles: true, cancelable: true, pointerType, pressure,
                 button: kind === "pointermove" ? -1 : 0, buttons: 1,
                 clientX: box.left + x * box.width, clientY: box.top + y * box.height,
               }));
             }""",
-            [kind, x, y, pressure, pointer],
+            [kind, x, y, pressure, pointer, number],
         )
 
     def colour(self, colour: str) -> None:

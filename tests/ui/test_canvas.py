@@ -340,3 +340,14 @@ def test_the_drawing_is_sent_in_the_size_of_the_server_and_stays_sharp(page: Pag
     assert echo.frames[0].image().size == (128, 96)
     paper = page.evaluate("[document.querySelector('.af-paper').width, document.querySelector('.af-paper').height]")
     assert paper == [512, 384]
+
+
+def test_a_palm_on_the_screen_neither_draws_nor_ends_the_pens_stroke(canvas: Canvas) -> None:
+    canvas.pen("pointerdown", 0.2, 0.5)
+    canvas.pen("pointerdown", 0.8, 0.9, pointer="touch", number=9)
+    canvas.pen("pointermove", 0.8, 0.8, pointer="touch", number=9)
+    canvas.pen("pointerup", 0.8, 0.8, pointer="touch", number=9)
+    canvas.pen("pointermove", 0.6, 0.5)
+    canvas.pen("pointerup", 0.6, 0.5)
+    canvas.wait_paper(0.5, 0.5, BLACK)
+    assert near(canvas.paper_pixel(0.8, 0.85), WHITE)

@@ -6,10 +6,12 @@ import base64
 import io
 import re
 from itertools import pairwise
+from pathlib import Path
 
 from PIL import Image, ImageChops
 from playwright.sync_api import Browser, expect
 
+from artflow.modes.readback import read_back
 from tests.support.browser import watch_errors
 from tests.ui.driver import Webcam, near, wait_until
 from tests.ui.echo_server import Echo
@@ -161,6 +163,8 @@ def test_snapshot_is_the_picture_that_is_shown(webcam: Webcam) -> None:
     with webcam.page.expect_download() as download:
         webcam.click(".af-snapshot")
     assert re.fullmatch(r"artflow-7-\d{8}-\d{6}\.jpg", download.value.suggested_filename)
+    found = read_back(Path(download.value.path()).read_bytes())
+    assert found.source == "ArtFlow" and found.values["prompt"] == "first light"
 
 
 def test_full_screen_shows_the_result_alone(webcam: Webcam) -> None:

@@ -11,6 +11,7 @@ class DrawingView extends LiveView {
     this.ring = this.find(".af-ring");
     this.tools = tools;
     this.stroke = null;
+    this.pointer = null; // whose stroke it is: a palm on the screen is another one, and primary among touches
     this.outbox = this.newOutbox();
     this.newSheet();
     this.on(".af-undo", "click", () => this.undo());
@@ -103,7 +104,7 @@ class DrawingView extends LiveView {
     paper.addEventListener("pointerdown", (event) => this.beginStroke(event));
     paper.addEventListener("pointermove", (event) => this.moveStroke(event));
     for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
-      paper.addEventListener(end, (event) => event.isPrimary && this.endStroke());
+      paper.addEventListener(end, (event) => event.pointerId === this.pointer && this.endStroke());
     }
     paper.addEventListener("pointerleave", () => (this.ring.hidden = true));
     paper.addEventListener("contextmenu", (event) => event.preventDefault()); // long press with a pen
@@ -114,6 +115,7 @@ class DrawingView extends LiveView {
     if (!event.isPrimary || !pressed || this.stroke || !this.mayDraw()) return;
     event.preventDefault();
     this.paper.focus({ preventScroll: true });
+    this.pointer = event.pointerId;
     this.paper.setPointerCapture(event.pointerId);
     const erase = this.tools.tool === "eraser" || event.button === 5;
     const paint = { colour: this.tools.colour, erase };
@@ -126,8 +128,9 @@ class DrawingView extends LiveView {
   }
 
   moveStroke(event) {
+    if (this.stroke && event.pointerId !== this.pointer) return;
     this.showRing(event);
-    if (!this.stroke || !event.isPrimary) return;
+    if (!this.stroke) return;
     const events = event.getCoalescedEvents?.() ?? [];
     for (const part of events.length ? events : [event]) this.stroke.add(this.pointOf(part));
     this.redraw();
@@ -137,7 +140,7 @@ class DrawingView extends LiveView {
   endStroke() {
     if (!this.stroke) return;
     const patch = this.stroke.finish();
-    this.stroke = null;
+    this.stroke = this.pointer = null;
     if (patch) this.history.push(pixelStep([patch]));
     this.refresh();
     this.strokeEnded();

@@ -7,7 +7,7 @@ class PatchedResult extends Result {
   use(original) {
     this.original = original;
     this.last = null;
-    this.drawn = this.came; // what is still being decoded belongs to what was before
+    this.drawn = ++this.came; // what is still being decoded belongs to what was before
     fitTo(this.canvas, original).drawImage(original, 0, 0);
   }
 

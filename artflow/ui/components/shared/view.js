@@ -41,7 +41,7 @@ class Result {
   async download() {
     if (!this.last) return;
     const { info } = this.last;
-    const blob = await this.file();
+    const blob = await withRecipe(await this.file(), info.recipe);
     const time = new Date().toISOString().slice(0, 19).replace(/[-:]/g, "").replace("T", "-");
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
