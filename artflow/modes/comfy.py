@@ -160,8 +160,18 @@ def _search(nodes: Graph, link: Any, wanted: Callable[[Node], bool]) -> Node | N
         seen.add(str(link[0]))
         if wanted(node):
             return node
-        waiting += [value for value in node["inputs"].values() if isinstance(value, list)]
+        waiting += _behind(node, link[1])
     return None
+
+
+def _behind(node: Node, output: Any) -> list[Any]:
+    """The links that an output of a node may come from; a node of two conditionings (ControlNet, inpaint) has both."""
+    inputs = node["inputs"]
+    if not {"positive", "negative"} <= inputs.keys():
+        return [value for value in inputs.values() if isinstance(value, list)]
+    if output in (0, 1):
+        return [inputs["positive" if output == 0 else "negative"]]
+    return [value for name, value in inputs.items() if isinstance(value, list) and name not in ("positive", "negative")]
 
 
 def _passes(nodes: Graph, sampler: Node) -> int:

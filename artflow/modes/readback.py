@@ -144,7 +144,10 @@ def _ours(texts: Mapping[str, str]) -> ReadBack | None:
 
 def _comfy(texts: Mapping[str, str]) -> ReadBack | None:
     prompt, workflow = _object(texts.get("prompt", "")), _object(texts.get("workflow", ""))
-    values = (comfy.from_prompt(prompt) if prompt else {}) or (comfy.from_workflow(workflow) if workflow else {})
+    try:
+        values = (comfy.from_prompt(prompt) if prompt else {}) or (comfy.from_workflow(workflow) if workflow else {})
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError):  # JSON, but of no graph
+        return None
     return _named("ComfyUI", values, {}) if values else None
 
 

@@ -36,7 +36,7 @@ class Artflow(gr.Blocks):
     """The app's page; ``launch`` brings the routes with it, however it is called."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        super().__init__(title="ArtFlow", delete_cache=(600, 1800), analytics_enabled=False, fill_width=True)
+        super().__init__(title="ArtFlow", delete_cache=(600, 6 * 3600), analytics_enabled=False, fill_width=True)
         self._pipeline = pipeline
 
     def launch(self, *args: Any, **kwargs: Any) -> Any:
@@ -102,7 +102,7 @@ def build(pipeline: Pipeline) -> Artflow:
             Place("outpaint", OutpaintParams, outpaint.controls),
             Place("upscale", UpscaleParams, upscale.controls),
         ]
-        readback_place(pipeline, tabs, places)
+        readback_place(pipeline, tabs, places, {"inpaint": ("inpaint", ways)})
         # A fallback is known only once a model is loaded, which the first person who starts something waits for.
         gr.on(
             [demo.load, gr.Timer(10).tick], lambda: _notes(pipeline), None, notes, queue=False,

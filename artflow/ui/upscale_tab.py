@@ -104,7 +104,7 @@ class UpscaleTab:
             factor, upscaler, strength, prompt, negative_prompt, steps, guidance_scale, sampler, seed, model,
         )  # fmt: skip
         changes = dict(zip(INPUTS, values, strict=True))
-        about = {"upscale": {"factor": factor, "upscaler": upscaler, "strength": strength}}
+        about = {"factor": factor, "upscaler": upscaler, "strength": strength}
         original: Picture | None = None
 
         def work(watch: Watch) -> list[Made]:
@@ -112,7 +112,7 @@ class UpscaleTab:
             original = read_picture(picture, self._pipeline.settings.server)
             recipe = {"mode": "upscale"} | carried_recipe(read_bytes(picture))
             made = self._pipeline.upscale(original, changes, watch)
-            return [replace(m, recipe=recipe | m.recipe | about) for m in made]
+            return [replace(m, recipe=recipe | about | m.recipe) for m in made]
 
         for _, words, made in self._jobs.run(request, work):
             if not made or original is None:

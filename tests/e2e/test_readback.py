@@ -65,3 +65,38 @@ def test_the_endpoint(app_url: str, made: Path, tmp_path: Path) -> None:
     Image.new("RGB", (9, 9)).save(tmp_path / "plain.png")
     with pytest.raises(AppError, match="holds no settings"):
         client.predict(handle_file(tmp_path / "plain.png"), api_name="/read_back")
+
+
+def test_a_picture_of_one_pass_switches_the_second_off(tab, made: Path, tmp_path: Path) -> None:
+    """What its writer does not have is not left as it was where that would make another picture."""
+    page = tab("Text")
+    page.get_by_role("button", name="HiresFix: a larger picture, drawn in two passes").click()
+    enlarge = page.get_by_label("number input for Enlarge")
+    enlarge.fill("2")
+    enlarge.press("Tab")
+    page.get_by_role("button", name="Read a picture's settings").click()
+    page.set_input_files("#artflow-readback input[type=file]", made)
+    expect(page.locator("#artflow-text-prompt textarea")).to_have_value("a red apple")
+    expect(enlarge).to_have_value("1")
+
+
+def test_what_a_control_cannot_show_is_said_and_left_out(tab, tmp_path: Path) -> None:
+    path = tmp_path / "made.png"
+    path.write_bytes(encode_png(noisy(1), RECIPE | {"hires_scale": 2, "hires_upscaler": "Latent", "hires_steps": 60}))
+    page = tab("Webcam")
+    page.get_by_role("button", name="Read a picture's settings").click()
+    page.set_input_files("#artflow-readback input[type=file]", path)
+    words = page.locator("#artflow-readback-words")
+    for name in ("hires_upscaler", "hires_steps", "model nobody/knows"):
+        expect(words).to_contain_text(name)
+
+
+def test_an_inpaint_picture_opens_the_tab_that_it_fills(tab, tmp_path: Path) -> None:
+    path = tmp_path / "made.png"
+    path.write_bytes(encode_png(noisy(1), PAINTED))
+    page = tab("Inpaint")
+    page.get_by_role("tab", name="Live", exact=True).click()
+    page.get_by_role("button", name="Read a picture's settings").click()
+    page.set_input_files("#artflow-readback input[type=file]", path)
+    inner = page.get_by_role("tab", name="Paint, then make", exact=True)
+    expect(inner).to_have_attribute("aria-selected", "true")

@@ -174,6 +174,30 @@ def test_comfy_custom_sampler() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", ["ControlNetApplyAdvanced", "InpaintModelConditioning"])
+def test_comfy_nodes_of_two_conditionings_keep_them_apart(kind: str) -> None:
+    sampler = {"positive": ["12", 0], "negative": ["12", 1], "latent_image": ["12", 2]}
+    both = {"positive": ["6", 0], "negative": ["7", 0], "pixels": ["5", 0]}
+    graph = PROMPT | {
+        "3": {"class_type": "KSampler", "inputs": PROMPT["3"]["inputs"] | sampler},
+        "12": {"class_type": kind, "inputs": both},
+    }
+    values = read_back(png(prompt=json.dumps(graph))).values
+    assert (values["prompt"], values["negative_prompt"]) == ("a red fox", "ugly")
+    assert (values["width"], values["height"]) == (512, 768)
+
+
+@pytest.mark.parametrize("workflow", [
+    {"nodes": 5}, {"nodes": [{"id": 1, "type": "KSampler", "widgets_values": 5}]},
+    {"nodes": [{"id": 1, "type": "KSampler", "inputs": [{"name": "x", "link": {}}]}], "links": [[[], 1, 0, 1]]},
+])  # fmt: skip
+def test_comfy_without_a_graph_is_silent(workflow: dict) -> None:
+    data = png(workflow=json.dumps(workflow))
+    with pytest.raises(ArtflowError, match="holds no settings"):
+        read_back(data)
+    assert carried_recipe(data) == {}
+
+
 def test_comfy_in_circles_ends() -> None:
     graph = PROMPT | {
         "20": {"class_type": "A", "inputs": {"x": ["21", 0]}},
