@@ -63,12 +63,14 @@ class Pipeline:
         """
         from artflow.engine.schedule import check_indices
         from artflow.modes.filters.live import check_live
+        from artflow.modes.upscale import check_upscaler
 
         longest = self.settings.server.max_size
         text = self.text_defaults()
         at = "text"
         try:
             self._check_job(text)
+            check_upscaler(text.hires_upscaler)
             check_size(text.width, text.height, multiple=8, longest=longest)
             for at in self.modes:
                 live = self.live_defaults(at)
@@ -141,6 +143,15 @@ class Pipeline:
             ArtflowError: ``unknown_model``; ``busy`` where no more models fit.
         """
         return self.shelf.load(self._spec(model_id))
+
+    def is_here(self, model_id: str) -> bool:
+        """Whether a model (empty: the app's own) is loaded, or needs no download to be.
+
+        Raises:
+            ArtflowError: ``unknown_model``.
+        """
+        spec = self._spec(model_id)
+        return spec.source.hub is None or (self._shelf is not None and self._shelf.has(spec.id))
 
     @property
     def loaded(self) -> list[str]:
@@ -300,7 +311,8 @@ class Pipeline:
         from artflow.modes.upscale import check_upscaler
 
         check_sampler(params.sampler)
-        check_upscaler(params.hires_upscaler)
+        if params.hires_scale > 1:
+            check_upscaler(params.hires_upscaler)
         self._spec(params.model)
 
     def _spec(self, model_id: str) -> ModelSpec:

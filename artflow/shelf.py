@@ -99,6 +99,12 @@ class Shelf:
         with self._lock:
             return list(self._models)
 
+    def has(self, model_id: str) -> bool:
+        """Whether a model is in memory."""
+        with self._lock:
+            loading = self._models.get(model_id)
+        return loading is not None and loading.runner.done() and not loading.failed
+
     def close(self) -> None:
         """End the engine and let go of the models."""
         with self._lock:

@@ -41,6 +41,11 @@ class Vocabulary:
                 self._chinese.setdefault(name, entry["name"])
         longest_first = sorted(self._chinese, key=len, reverse=True)
         self._names = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+        self._english = {entry["name"]: entry["name"] for entry in (*table["scenery"], *table["concepts"])}
+        for thing in table["concepts"]:
+            self._english |= dict.fromkeys(thing["synonyms"], thing["name"])
+        words = "|".join(map(re.escape, sorted(self._english, key=len, reverse=True)))
+        self._mixed = re.compile(rf"{self._names.pattern}|(?<![a-z])(?:{words})(?![a-z])") if self._names else None
 
     def read(self, prompt: str) -> Reading:
         """The prompt in words that the model was taught; Chinese is rebuilt in the order of its captions."""
@@ -50,11 +55,12 @@ class Vocabulary:
         return Reading(prompt, tuple(dict.fromkeys(w for w in words if w not in self._words)))
 
     def _from_chinese(self, prompt: str) -> Reading:
-        assert self._names is not None
-        found = list(dict.fromkeys(self._chinese[name] for name in self._names.findall(prompt)))
-        rest = PARTICLES.sub("", self._names.sub(" ", prompt))
-        parts = re.findall(r"[\u3400-\u9fff]+|[A-Za-z]+", rest)
-        return Reading(self._caption(found), tuple(part for part in parts if part.lower() not in self._words))
+        assert self._mixed is not None
+        prompt = prompt.lower()
+        found = list(dict.fromkeys(self._chinese.get(n) or self._english[n] for n in self._mixed.findall(prompt)))
+        rest = PARTICLES.sub("", self._mixed.sub(" ", prompt))
+        parts = re.findall(r"[\u3400-\u9fff]+|[a-z]+", rest)
+        return Reading(self._caption(found), tuple(part for part in parts if part not in self._words))
 
     def _caption(self, names: list[str]) -> str:
         """``a cat on grass under a night sky, flat style``: things, then the scene, then the style."""
@@ -65,7 +71,7 @@ class Vocabulary:
         grounds = [n for n in names if n not in {*things, *colours, *styles, *skies, "background"}]
         caption = " and ".join(f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}" for thing in things)
         if grounds:
-            caption += f" on {grounds[0]}"
+            caption += f" {'in' if grounds[0] == 'space' else 'on'} {grounds[0]}"
         if skies:
             caption += f" under a {skies[0]}"
         if colours and not grounds and not skies:

@@ -27,6 +27,7 @@ from artflow.modes.filters import (
     read_stack,
 )
 from artflow.modes.filters.history import History
+from artflow.modes.filters.live import LONGEST
 from artflow.modes.filters.painting import as_sample
 from artflow.modes.readback import carried_recipe
 from artflow.pipeline import Pipeline
@@ -39,7 +40,11 @@ from artflow.watch import Watch
 PREVIEW = 768  # longest side of the picture that follows the sliders
 THUMBNAIL = 160
 ON_LIVE = """(on, stack) => {
-  for (const mode of ["realtime", "canvas"]) window.artflow.set(mode, { filters: on && stack?.length ? stack : null });
+  const tooLong = JSON.stringify(stack ?? []).length > %d;
+  for (const mode of ["realtime", "canvas"]) {
+    window.artflow.set(mode, { filters: on && !tooLong && stack?.length ? stack : null });
+  }
+  return on && tooLong ? "This stack is too long for live pictures, which are shown without it." : "";
 }"""
 
 
@@ -89,6 +94,7 @@ class FiltersTab:
                 result = result_place("artflow-filter-result")
                 self.send = SendTo("filters", result)
                 live = gr.Checkbox(label="Also on the webcam and canvas pictures", elem_id="artflow-filter-live")
+                live_words = gr.Markdown(elem_id="artflow-filter-live-words")
                 with gr.Accordion("The stack as JSON", open=False):
                     self._json = gr.JSON([], label="Stack", elem_id="artflow-filter-json")
         self._connect(add, undo, redo, clear, presets)
@@ -97,17 +103,22 @@ class FiltersTab:
             show_progress="hidden",
         )  # fmt: skip
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
-        gr.on([live.change, self._json.change], None, [live, self._json], js=ON_LIVE, api_visibility="private")
+        gr.on(
+            [live.change, self._json.change], None, [live, self._json], live_words, js=ON_LIVE % LONGEST,
+            api_visibility="private",
+        )  # fmt: skip
 
     def _connect(self, add: Any, undo: Any, redo: Any, clear: Any, presets: Any) -> None:
         steps: list[tuple[Any, Any, list[Any]]] = [
-            (add.select, History.add, [add]),  # its `input` comes twice, once more when the field is left
             (undo.click, History.undo, []),
             (redo.click, History.redo, []),
             (clear.click, lambda history: history.to(()), []),
         ]
         for event, function, more in steps:
             self._structural(event, function, more)
+        # `input` and not `select`, which the keyboard does not bring; it comes again, empty, when the field is left.
+        added = self._structural(add.input, lambda history, name: history.add(name) if name else history, [add])
+        added.then(lambda: None, None, add, queue=False, show_progress="hidden", api_visibility="private")
         presets.select(
             self._preset, [self._history, self._revision, self.picture], self._outputs, show_progress="hidden",
             concurrency_limit=None, api_visibility="private",
@@ -120,7 +131,7 @@ class FiltersTab:
     def _outputs(self) -> list[Any]:
         return [self._history, self._revision, self._preview, self._json]
 
-    def _structural(self, event: Any, function: Any, more: list[Any]) -> None:
+    def _structural(self, event: Any, function: Any, more: list[Any]) -> Any:
         """After this event the list of filters is drawn anew; ``function``: history and values to history.
 
         It goes through the queue: an event past it does not tell the page that the revision has changed.
@@ -131,7 +142,7 @@ class FiltersTab:
             new = function(history, *values)
             return new, revision + 1, self._seen(new, path), as_json(new.stack)
 
-        event(
+        return event(
             act, [self._history, self._revision, self.picture, *more], self._outputs, show_progress="hidden",
             concurrency_limit=None, api_visibility="private",
         )  # fmt: skip
@@ -217,6 +228,8 @@ class FiltersTab:
     def _changed(self, index: int, name: str, history: History, path: str | None, value: Any) -> tuple[Any, ...]:
         if isinstance(FILTERS[history.stack[index].filter].parameters[name], Sample):
             value = as_sample(read_picture(value, self._limits)) if value else ""
+        elif value is None:  # a number field on the way to another number
+            return gr.skip(), gr.skip(), gr.skip()
         new = history.change(index, {name: value})
         return new, self._seen(new, path), as_json(new.stack)
 

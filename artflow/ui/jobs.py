@@ -1,4 +1,4 @@
-"""Long actions of a tab: progress while they run, previews, cancel, and one at a time for each browser."""
+"""Long actions of a tab: progress while they run, previews, and cancel."""
 
 from __future__ import annotations
 
@@ -31,16 +31,17 @@ class Outcome(Generic[T]):
 
 
 class Jobs:
-    """The running jobs of one tab by browser; a new one ends the browser's last."""
+    """The running jobs of one tab by browser. A page has one at a time; a client of the API may have several."""
 
     def __init__(self) -> None:
-        self._running: dict[str, threading.Event] = {}
+        self._running: dict[str, set[threading.Event]] = {}
+        self._lock = threading.Lock()
 
     def stop(self, request: gr.Request) -> None:
-        """End this browser's job before its next step."""
-        running = self._running.get(request.session_hash or "")
-        if running is not None:
-            running.set()
+        """End this browser's jobs before their next step."""
+        with self._lock:
+            for running in self._running.get(request.session_hash or "", ()):
+                running.set()
 
     def run(
         self, request: gr.Request | None, work: Callable[[Watch], list[Made]]
@@ -66,7 +67,7 @@ class Jobs:
             gr.Error: what went wrong, in one sentence.
         """
         session = getattr(request, "session_hash", None) or ""
-        with self._alone(session) as cancelled:
+        with self._noted(session) as cancelled:
             for event in _events(work, cancelled):
                 if isinstance(event, ArtflowError):
                     raise gr.Error(event.message, title="That did not work", print_exception=False) from event
@@ -75,18 +76,18 @@ class Jobs:
                 yield event
 
     @contextmanager
-    def _alone(self, session: str) -> Iterator[threading.Event]:
+    def _noted(self, session: str) -> Iterator[threading.Event]:
         cancelled = threading.Event()
-        previous = self._running.get(session) if session else None
-        if previous is not None:
-            previous.set()
-        self._running[session] = cancelled
+        with self._lock:
+            self._running.setdefault(session, set()).add(cancelled)
         try:
             yield cancelled
         finally:
             cancelled.set()  # also when the browser went away in the middle
-            if self._running.get(session) is cancelled:
-                del self._running[session]
+            with self._lock:
+                self._running[session].discard(cancelled)
+                if not self._running[session]:
+                    del self._running[session]
 
 
 def _events(work: Callable[[Watch], Any], cancelled: threading.Event) -> Iterator[Any]:

@@ -18,6 +18,8 @@ from artflow.modes.masks import Mask
 from artflow.settings import ServerSettings
 from artflow.ui.files import read_with_alpha
 
+TINT = "#ff2e93"  # that of live inpaint's mask: seldom a colour of what is under it
+
 
 class Painted(NamedTuple):
     """The files of an editor: the picture, and what is painted over it."""
@@ -37,7 +39,7 @@ class MaskEditor(gr.ImageEditor):
     def __init__(self, label: str, elem_id: str) -> None:
         super().__init__(
             label=label, layers=False, transforms=(), sources=("upload", "clipboard"), elem_id=elem_id,
-            brush=gr.Brush(colors=["#ffffff"], color_mode="fixed"),
+            brush=gr.Brush(colors=[TINT], color_mode="fixed"),
         )  # fmt: skip
 
     def get_config(self, cls: type[Block] | None = None) -> dict[str, Any]:

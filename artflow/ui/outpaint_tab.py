@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from artflow.images import Size
+from artflow.images import Size, resized
 from artflow.modes import outpaint
 from artflow.modes.outpaint import OutpaintParams
 from artflow.pipeline import Pipeline
@@ -21,7 +21,7 @@ INPUTS = (
     "prompt", "negative_prompt", "left", "up", "right", "down", "unit", "strength", "fill", "steps", "guidance_scale",
     "sampler", "seed", "model",
 )  # fmt: skip
-PREVIEW = 768  # longest side of the picture in the preview
+PREVIEW = 768  # longest side of the preview
 RATIOS = {"1:1": 1.0, "4:3": 4 / 3, "16:9": 16 / 9, "3:4": 3 / 4, "9:16": 9 / 16}
 ANCHORS: dict[str, outpaint.Anchor] = {
     "In the middle": "centre",
@@ -54,7 +54,7 @@ class OutpaintTab:
                     stop = gr.Button("Cancel")
                 examples(self._pipeline, prompt)
                 with gr.Row():
-                    sides = [controls.add(side, maximum=1024) for side in ("left", "up", "right", "down")]
+                    sides = [controls.add(side) for side in ("left", "up", "right", "down")]
                 with gr.Row():
                     unit = controls.add("unit")
                     ratio = gr.Radio(list(RATIOS), label="Or an aspect")
@@ -75,7 +75,8 @@ class OutpaintTab:
         )  # fmt: skip
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
         gr.on(
-            [ratio.change, anchor.change], self._for_ratio, [self.picture, ratio, anchor], [*sides, unit],
+            [ratio.change, anchor.change, self.picture.change], self._for_ratio,
+            [self.picture, ratio, anchor], [*sides, unit],
             show_progress="hidden", api_visibility="private",
         )  # fmt: skip
         gr.on(
@@ -151,10 +152,14 @@ class OutpaintTab:
         """The new frame on a small copy, and how large it will be."""
         if not source:
             return None, ""
-        small, size, share = self._reduced(source)
+        picture, size, _ = self._reduced(source)
         names = ("left", "up", "right", "down", "unit")
         params = self._pipeline.defaults(OutpaintParams, dict(zip(names, amounts, strict=True)))
         borders = params.borders(size)
         grown = Size(size.width + borders.left + borders.right, size.height + borders.up + borders.down)
+        if any(borders):
+            outpaint.check_borders(size, borders, max_pixels=self._pipeline.settings.server.max_pixels)
+        share = min(1.0, PREVIEW / max(grown))
+        small = resized(picture, size.scaled(share, 1))
         shown = outpaint.preview(small, outpaint.Borders(*(round(border * share) for border in borders)))
         return shown, f"{size} becomes {grown} pixels."

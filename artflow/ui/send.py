@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -116,6 +117,8 @@ def _sending(to_open: Sequence[str], find: Find) -> Callable[..., Iterator[tuple
     def send(*values: Any) -> Iterator[tuple[Any, ...]]:
         picture, opened = found(*values), [gr.Tabs(selected=tab) for tab in to_open]
         if isinstance(picture, str):
+            if not Path(picture).is_file():
+                raise gr.Error("This picture is too old, its file is gone: make it again.", print_exception=False)
             yield picture, *opened
             return
         frame, recipe = picture
@@ -135,7 +138,7 @@ def _read(snapshot: dict[str, Any], limits: ServerSettings) -> tuple[Picture, di
         data = base64.b64decode(str(snapshot["image"]).partition(",")[2], validate=True)
     except (KeyError, binascii.Error):
         raise ArtflowError("bad_picture", "The frame that is shown could not be read.") from None
-    picture = decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_frame_bytes)
+    picture = decode(data, max_pixels=limits.max_pixels)
     recipe = snapshot.get("recipe")
     if not isinstance(recipe, dict) or len(json.dumps(recipe)) > MOST_RECIPE:
         recipe = {}

@@ -65,7 +65,7 @@ class TextTab:
                 status = gr.Markdown(elem_id="artflow-text-status")
                 gallery = gr.Gallery(
                     label="Made", format="png", columns=4, type="filepath", object_fit="contain", height=420,
-                    elem_id="artflow-text-gallery",
+                    interactive=False, elem_id="artflow-text-gallery",
                 )  # fmt: skip
                 self.send = from_gallery("text", gallery)
                 used_seed = gr.Number(label="Seed used", precision=0, interactive=False)
@@ -135,6 +135,8 @@ class TextTab:
         if not follow or not prompt.strip():
             return gr.skip(), gr.skip()
         changes = self._changes(prompt, *rest) | {"batch_count": 1, "hires_scale": 1}
+        if not self._pipeline.is_here(changes["model"]):
+            return gr.skip(), "Press Generate once to load this model; then the picture follows the typing."
         if changes["seed"] == -1:
             changes["seed"] = TYPING_SEED
         made = self._pipeline.generate(changes)

@@ -115,3 +115,26 @@ def test_the_stack_goes_to_the_live_views_while_the_switch_is_on(tab) -> None:
     page.wait_for_function(f"() => ({filters})()?.includes('invert')")
     page.locator("#artflow-filter-live input").uncheck()
     page.wait_for_function(f"() => ({filters})() === 'null'")
+
+
+def test_a_filter_is_added_with_the_keyboard(filters: Page) -> None:
+    page = filters
+    for count in (1, 2):  # the same one twice
+        page.locator("#artflow-filter-add input").focus()
+        page.keyboard.type("Invert")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+        expect(page.locator(LAYER)).to_have_count(count)
+        expect(page.locator("#artflow-filter-add input")).to_have_value("")
+    page.keyboard.press("Tab")
+    page.wait_for_timeout(500)
+    expect(page.locator(LAYER)).to_have_count(2)
+
+
+def test_a_stack_too_long_for_live_pictures_is_said_where_it_is_made(filters: Page, photo: Path) -> None:
+    page = filters
+    add(page, "Painting: Style of a picture", changes=False)
+    page.set_input_files(f"{LAYER} input[type=file]", photo)
+    page.locator("#artflow-filter-live input").check()
+    expect(page.locator("#artflow-filter-live-words")).to_contain_text("too long for live pictures", timeout=60_000)
+    assert page.evaluate("window[Symbol.for('artflow.hub')].settings.canvas.filters") is None

@@ -127,3 +127,11 @@ def test_hires_fix_makes_it_larger_in_two_passes(tab: Callable[[str], Page]) -> 
     page.wait_for_function(SAYS, arg="Made", timeout=LONG)
     page.wait_for_function("document.querySelector('#artflow-text-preview img')?.naturalWidth === 256", timeout=LONG)
     assert picture_of(page, "#artflow-text-preview img").shape == (256, 256, 3)
+
+
+def test_two_calls_of_one_client_do_not_end_each_other(app_url: str) -> None:
+    client = Client(app_url, verbose=False)
+    calls = [client.submit(prompt=f"a {thing}", batch_count=3, seed=1, api_name="/text") for thing in ("cat", "dog")]
+    for call in calls:
+        pictures, seed, _, words = call.result(timeout=60)
+        assert (len(pictures), seed) == (3, 1) and words.startswith("Made 3")

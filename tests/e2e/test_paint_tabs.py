@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 LONG = 120_000
 SAYS = "([id, words]) => document.querySelector(id)?.textContent.includes(words)"
@@ -81,3 +81,18 @@ def test_the_picture_goes_on_beyond_its_borders(tab: Callable[[str], Page], draw
     assert after.shape == (192, 256 + 64, 3)
     assert (after[:, :256] == before).all()
     assert after[:, 256:].std() > 0
+
+
+def test_an_aspect_waits_for_the_picture_and_too_much_is_said(tab: Callable[[str], Page], tmp_path: Path) -> None:
+    page = tab("Outpaint")
+    page.get_by_label("16:9").check()
+    Image.new("RGB", (600, 1600), "teal").save(tmp_path / "tall.png")
+    page.set_input_files("#artflow-outpaint-source input[type=file]", tmp_path / "tall.png")
+    expect(page.locator("#artflow-outpaint-size")).to_contain_text("600 x 1600 becomes 2844 x 1600 pixels.")
+    page.get_by_label("number input for Up").fill("4000")
+    page.get_by_label("number input for Up").press("Tab")
+    expect(page.locator("#artflow-outpaint-size")).to_contain_text("2844 x 5600 pixels.")
+    page.get_by_label("number input for Down").fill("4000")
+    page.get_by_label("number input for Down").press("Tab")
+    said = page.locator(".toast-body").first
+    expect(said).to_contain_text("The result would be 2844 x 9600; at most 16000000 pixels")

@@ -41,6 +41,8 @@ def test_words_it_was_never_taught_are_named_once(vocabulary: Vocabulary) -> Non
         ("一只猫在夜空下的草地上", "a cat on grass under a night sky"),
         ("蓝色背景上的狗", "a dog on a blue background"),
         ("貓", "a cat"),
+        ("一只Cat在草地上", "a cat on grass"),
+        ("space里的机器人", "a robot in space"),
     ],
 )
 def test_chinese_names_become_captions(vocabulary: Vocabulary, chinese: str, caption: str) -> None:
