@@ -145,7 +145,7 @@ class Pipeline:
         return self.shelf.load(self._spec(model_id))
 
     def is_here(self, model_id: str) -> bool:
-        """Whether a model (empty: the app's own) is loaded, or needs no download to be.
+        """Whether a model (empty: the app's own) is loaded, or comes with the app or from a folder.
 
         Raises:
             ArtflowError: ``unknown_model``.

@@ -34,8 +34,9 @@ class Note:
 class Channel:
     """One person's stream in one mode. Lives on the event loop; the engine reaches it through `arrived`."""
 
-    def __init__(self, owner: str | None, places: int) -> None:
+    def __init__(self, owner: str | None, places: int, results: bool) -> None:
         self.owner = owner
+        self.results = results  # whether the socket itself gets the pictures
         self.latest: Result | None = None
         self.closed = False
         self.session: LiveSession | None = None

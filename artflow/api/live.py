@@ -17,6 +17,7 @@ from artflow.api.channel import Api, Channel, Note, api_of
 from artflow.api.security import foreign_page, may_connect, owner_of
 from artflow.errors import ArtflowError
 from artflow.images import decode
+from artflow.modes.params import names
 
 if TYPE_CHECKING:
     from artflow.engine.flow import Result
@@ -120,7 +121,7 @@ async def serve(
         sentence = f"Pages of {stranger} may not connect; ARTFLOW_SERVER__ORIGINS lists those that may."
         await _refuse(socket, ArtflowError("foreign_page", sentence))
         return
-    channel = Channel(owner_of(socket), 1 if one_by_one else limits.max_in_flight)
+    channel = Channel(owner_of(socket), 1 if one_by_one else limits.max_in_flight, results)
     try:
         api.claim(mode, user_id, channel)
     except ArtflowError as error:
@@ -131,7 +132,7 @@ async def serve(
         async with asyncio.timeout(limits.timeout or None):
             runner = await _loaded(api, socket)
             channel.session = api.pipeline.open(mode, runner, {}, channel.arrived)
-            await _talk(api, socket, channel, read, results, one_by_one)
+            await _talk(api, socket, channel, read, one_by_one)
     except TimeoutError:
         await _say(socket, {"status": "timeout", "message": f"Your {limits.timeout:g} seconds are over."})
     except ArtflowError as error:
@@ -157,9 +158,7 @@ async def _loaded(api: Api, socket: WebSocket) -> Runner:
     return loading.runner.result()
 
 
-async def _talk(
-    api: Api, socket: WebSocket, channel: Channel, read: Reader, results: bool, one_by_one: bool
-) -> None:
+async def _talk(api: Api, socket: WebSocket, channel: Channel, read: Reader, one_by_one: bool) -> None:
     session = channel.session
     assert session is not None
     # A stream of n steps keeps n - 1 frames until others push them out: those must not take all the places there are.
@@ -170,8 +169,8 @@ async def _talk(
     channel.say({"status": "connected", "max_in_flight": places} | size)
     for _ in range(places):
         channel.ask()
-    parts = [_receive(api, socket, channel, read, one_by_one), _send(api, socket, channel, results, one_by_one)]
-    if results:
+    parts = [_receive(api, socket, channel, read, one_by_one), _send(api, socket, channel, one_by_one)]
+    if channel.results:
         parts.append(_report(api, channel))
     tasks = [asyncio.create_task(part) for part in parts]
     try:
@@ -231,7 +230,10 @@ def _is_number(number: Any) -> bool:
 
 
 def _take(api: Api, channel: Channel, header: dict[str, Any], data: bytes) -> bool:
-    """Hand a message to the session; whether a frame will answer it. Runs in a thread."""
+    """Hand a message to the session; whether a frame will answer it. Runs in a thread.
+
+    Settings that are refused are the answer to their message; they cost no other settings.
+    """
     limits, session = api.pipeline.settings.server, channel.session
     if session is None:
         raise ArtflowError("session_closed", "This session has ended; connect again.")
@@ -245,9 +247,9 @@ def _take(api: Api, channel: Channel, header: dict[str, Any], data: bytes) -> bo
     try:
         _use(api, session, changes)
     except ArtflowError:
-        for name, value in changes.items() if len(changes) > 1 else ():  # what is refused costs nothing else
+        for name in changes.keys() & names(type(before)):
             with contextlib.suppress(ArtflowError):
-                _use(api, session, {name: value})
+                _use(api, session, {name: changes[name]})
         raise
     changed = session.params != before
     if picture is not None:
@@ -263,7 +265,7 @@ def _use(api: Api, session: LiveSession, changes: dict[str, Any]) -> None:
         session.update(params)
 
 
-async def _send(api: Api, socket: WebSocket, channel: Channel, results: bool, one_by_one: bool) -> None:
+async def _send(api: Api, socket: WebSocket, channel: Channel, one_by_one: bool) -> None:
     while True:
         item = await channel.outbox.get()
         if isinstance(item, Note):
@@ -275,7 +277,7 @@ async def _send(api: Api, socket: WebSocket, channel: Channel, results: bool, on
             try:
                 if item.error is not None:
                     raise item.error
-                if results:
+                if channel.results:
                     await socket.send_bytes(await _answer(api, channel, item))
             except ArtflowError as error:
                 await socket.send_json(error.as_json() | {"frame": item.frame})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from fastapi import HTTPException, Request
 from starlette.requests import HTTPConnection
-
-LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 def signed_in_user(connection: HTTPConnection) -> str | None:
@@ -46,18 +46,32 @@ def foreign_page(connection: HTTPConnection) -> str | None:
     Whoever runs the app at home visits other pages too, and those must not use it behind their back.
     """
     origin = connection.headers.get("origin")
-    if origin is None or _same_host(connection):
+    if origin is None or _same_host(connection) or _is_loopback(urlsplit(origin).hostname):
         return None
-    strange = connection.url.hostname in LOOPBACK and urlsplit(origin).hostname not in LOOPBACK
-    return origin[:200] if strange else None
+    # The page chooses the name that it calls this machine by, so who knocks counts, too. Proxies say what they are.
+    forwarded = any(f"x-forwarded-{what}" in connection.headers for what in ("for", "host"))
+    nearby = connection.client is not None and _is_loopback(connection.client.host) and not forwarded
+    return origin[:200] if nearby or _is_loopback(connection.url.hostname) else None
+
+
+def _is_loopback(host: str | None) -> bool:
+    name = (host or "").rstrip(".").lower()
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
 
 
 def _same_host(connection: HTTPConnection) -> bool:
     origin = connection.headers.get("origin")
     if origin is None:  # not a browser
         return True
-    host = connection.headers.get("x-forwarded-host") or connection.headers.get("host")
-    return urlsplit(origin).netloc == host
+    page, public = urlsplit(origin), urlsplit(os.environ.get("GRADIO_ROOT_PATH", ""))
+    forwarded = connection.headers.get("x-forwarded-host", "").split(",")[0].strip()
+    if forwarded and ":" not in forwarded and page.hostname == forwarded:  # some proxies leave the port out
+        return True
+    return page.netloc in {forwarded or connection.headers.get("host"), public.netloc or None}
 
 
 async def require_sign_in(request: Request) -> None:

@@ -66,7 +66,9 @@ async def _parts(api: Api, channel: Channel, quality: int, interval: float) -> A
         shown, due = result, max(due, time.monotonic()) + interval
         try:
             jpeg = await api.jpeg(channel, result, quality)
-        except ArtflowError:  # the socket is told
+        except ArtflowError as error:
+            if not channel.results:  # else it is told with the answer
+                channel.say(error.as_json() | {"frame": result.frame})
             continue
         part = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(jpeg), jpeg)
         yield part + part  # Chrome shows a part only when the next one begins

@@ -65,7 +65,7 @@ class LiveSession:
         self._ladder = LoadLadder()
         self._planner = Planner(runner, flow.mode)
         self._paced = float("-inf")  # when the last frame should have begun under max_fps
-        self._waiting_since = self._begun = 0.0  # the frame that waits could begin; the last one was
+        self._waiting_since = self._begun = self._ended = 0.0  # of the frame that waits; of the last step
         self._waited = 0.0  # seconds that the last one was kept waiting, though it could begin
         self._params = self._checked(params)
         self._filter = self._new_filter()
@@ -212,7 +212,8 @@ class LiveSession:
             if not self._inbox:
                 return None
             frame = self._inbox.popleft()
-            since = self._waiting_since if self.flow.latest_only else frame.received
+            # A camera always has a frame waiting: that its own last step is not over is no wait for others.
+            since = max(self._waiting_since, self._ended) if self.flow.latest_only else frame.received
         self._begun, self._waited = now, max(now - max(since, due), 0.0)
         fps = self._params.max_fps
         # A frame that comes a little late must not slow the stream down, so up to one interval is made up for.
@@ -241,13 +242,14 @@ class LiveSession:
 
     def absorb(self, steps: list[Step]) -> None:
         """Take the step's outcome: flights that go on. Finished ones are delivered by `deliver`."""
+        self._ended = time.monotonic()
         self._flights = [s.flight for s in steps if s.finished is None]
         if steps and len(steps[0].flight.plan.schedule) == 1:
             self._stock = steps[0].flight.stock
 
     def deliver(self, flight: Flight, picture: Picture, flagged: bool = False) -> None:
         """Hand a finished picture to its person, or say that it is not shown."""
-        now = time.monotonic()
+        now = self._ended = time.monotonic()
         latency = now - flight.frame.received
         self.numbers.answered(latency)
         if self._params.priority == "latency":

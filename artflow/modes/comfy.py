@@ -125,7 +125,9 @@ def _setting(nodes: Graph, sampler: Node, names: tuple[str, ...]) -> Any:
 
 def _text(nodes: Graph, link: Any) -> str | None:
     """The text behind a conditioning, whatever stands between."""
-    node = _search(nodes, link, lambda node: node["class_type"] == NOTHING or not TEXTS.isdisjoint(node["inputs"]))
+    node = _search(
+        nodes, link, lambda node: node["class_type"] == NOTHING or not TEXTS.isdisjoint(node["inputs"]), _of_two
+    )
     if node is None:
         return None
     if node["class_type"] == NOTHING:
@@ -148,8 +150,25 @@ def _target(nodes: Graph, link: Any) -> Node | None:
     return nodes.get(str(link[0])) if isinstance(link, list) and len(link) == 2 else None
 
 
-def _search(nodes: Graph, link: Any, wanted: Callable[[Node], bool]) -> Node | None:
-    """The nearest node behind a link that is wanted."""
+def _all(node: Node, output: Any) -> list[Any]:
+    return [value for value in node["inputs"].values() if isinstance(value, list)]
+
+
+def _of_two(node: Node, output: Any) -> list[Any]:
+    """The same for conditionings: a node of two (ControlNet, inpaint) has the positive one first."""
+    inputs = node["inputs"]
+    if output in (0, 1) and {"positive", "negative"} <= inputs.keys():
+        return [inputs["positive" if output == 0 else "negative"]]
+    return _all(node, output)
+
+
+def _search(
+    nodes: Graph,
+    link: Any,
+    wanted: Callable[[Node], bool],
+    behind: Callable[[Node, Any], list[Any]] = _all,
+) -> Node | None:
+    """The nearest node behind a link that is wanted; ``behind`` has the links of a node that lead to an output."""
     waiting: list[Any] = [link]
     seen: set[str] = set()
     while waiting and len(seen) < LONGEST_WALK:
@@ -160,18 +179,8 @@ def _search(nodes: Graph, link: Any, wanted: Callable[[Node], bool]) -> Node | N
         seen.add(str(link[0]))
         if wanted(node):
             return node
-        waiting += _behind(node, link[1])
+        waiting += behind(node, link[1])
     return None
-
-
-def _behind(node: Node, output: Any) -> list[Any]:
-    """The links that an output of a node may come from; a node of two conditionings (ControlNet, inpaint) has both."""
-    inputs = node["inputs"]
-    if not {"positive", "negative"} <= inputs.keys():
-        return [value for value in inputs.values() if isinstance(value, list)]
-    if output in (0, 1):
-        return [inputs["positive" if output == 0 else "negative"]]
-    return [value for name, value in inputs.items() if isinstance(value, list) and name not in ("positive", "negative")]
 
 
 def _passes(nodes: Graph, sampler: Node) -> int:

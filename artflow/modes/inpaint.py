@@ -144,7 +144,8 @@ def painted(mode: str, work: Inpainting, params: PaintParams, run: Run, doing: s
     """
     wanted = order(mode, work, params, run.runner)
     if params.strength == 0:
-        return [Made(filled(work.shown, work.shown_mask, params.fill, wanted.recipe["seed"]), wanted.recipe)]
+        part, mask = work.area.cut(work.original), work.area.cut(work.mask)
+        return [Made(filled(part, mask, params.fill, wanted.recipe["seed"]), wanted.recipe)]
     return shown(run([wanted], doing))
 
 

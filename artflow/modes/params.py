@@ -32,6 +32,12 @@ def merged(kind: type[P], *layers: Mapping[str, Any], max_prompt: int = 1_000) -
         raise ArtflowError("bad_parameter", "; ".join(sentences[:3]) + ".") from None
 
 
+def names(kind: type[BaseModel]) -> set[str]:
+    """What the fields may be called: their own names and their older ones."""
+    aliases = (getattr(field.validation_alias, "choices", ()) for field in kind.model_fields.values())
+    return {*kind.model_fields, *(str(name) for some in aliases for name in some)}
+
+
 def _name(kind: type[BaseModel], key: str) -> str:
     """The field that a key stands for: its own name, or one of its older names."""
     for name, field in kind.model_fields.items():

@@ -14,6 +14,7 @@ from typing import Any
 
 CHINESE = re.compile(r"[\u3400-\u9fff]")
 WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
+PART = re.compile(rf"{CHINESE.pattern}+|{WORD.pattern}")
 # Chinese words that carry no picture of their own: on, of, one, with, and ...
 PARTICLES = re.compile(r"[的了在上下里裡中一只隻个個和与與有是座朵条條张張幅片画畫颗顆，。、！\s]")
 
@@ -58,8 +59,8 @@ class Vocabulary:
         assert self._mixed is not None
         prompt = prompt.lower()
         found = list(dict.fromkeys(self._chinese.get(n) or self._english[n] for n in self._mixed.findall(prompt)))
-        rest = PARTICLES.sub("", self._mixed.sub(" ", prompt))
-        parts = re.findall(r"[\u3400-\u9fff]+|[a-z]+", rest)
+        rest = PARTICLES.sub(" ", self._mixed.sub(" ", prompt))
+        parts = [part for part in PART.findall(rest) if part not in ("s", "'s")]
         return Reading(self._caption(found), tuple(part for part in parts if part not in self._words))
 
     def _caption(self, names: list[str]) -> str:

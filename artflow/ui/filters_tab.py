@@ -140,6 +140,8 @@ class FiltersTab:
         @said
         def act(history: History, revision: int, path: str | None, *values: Any) -> tuple[Any, ...]:
             new = function(history, *values)
+            if new is history:
+                return (gr.skip(),) * 4
             return new, revision + 1, self._seen(new, path), as_json(new.stack)
 
         return event(

@@ -31,7 +31,7 @@ def test_a_stack_that_makes_a_picture_too_large_is_an_error_of_its_frame(server:
     with server.person("canvas").greeted() as person:
         header, _ = person.answer(RED, filters=[{"filter": "resize", "parameters": {"width": 8192}}])
         assert header["code"] == "bad_parameter" and "1024 pixels a side at most" in header["message"]
-        grown = [{"filter": "resize"}, {"filter": "rotate", "parameters": {"angle": 45}}]
+        grown = [{"filter": "resize"}, *[{"filter": "rotate", "parameters": {"angle": 45}}] * 2]
         header, _ = person.answer(RED, filters=grown)
         assert header["code"] == "picture_too_large" and "Rotate" in header["message"]
         assert person.answer(RED, filters=None)[1]

@@ -355,6 +355,20 @@ def test_frames_that_come_slowly_are_no_load(engine: Engine, runner: Runner) -> 
     assert person.session.stage == "full"
 
 
+def test_a_frame_that_always_waits_is_no_load(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera is quicker than the model: what waits for the session's own last step does not wait for others."""
+    slow = tiny_runner(seed=4)
+    predict = slow.predict
+    monkeypatch.setattr(slow, "predict", lambda rows: (time.sleep(0.1), predict(rows))[1])
+    person = Person(engine, slow, CAMERA, priority="latency", steps=2)
+    person.session._ladder = LoadLadder(target=0.35, window=4)
+    for i in range(60):
+        person.send(FRAMES[i % 12])
+        time.sleep(0.03)
+    assert len(person.pictures) > 8
+    assert person.session.stage == "full"
+
+
 def test_chosen_steps_are_halved_too(engine: Engine, runner: Runner) -> None:
     person = Person(engine, runner, DRAWING, priority="latency", t_index_list=(0, 15, 30, 45))
     person.session._ladder = LoadLadder(target=0.0, window=2)

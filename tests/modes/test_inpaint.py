@@ -76,6 +76,11 @@ def test_strength_is_how_much_changes(shipped: Pipeline) -> None:
 
     changes = [change(strength) for strength in (0, 0.2, 0.5, 1)]
     assert changes[0] == 0
+    large, part = scene(300, 200), np.zeros((300, 200), np.uint8)
+    part[50:250, 50:150] = 255
+    for only_masked in (False, True):  # the model would be shown it smaller
+        (kept,) = shipped.inpaint(large, part, {"strength": 0, "only_masked": only_masked})
+        assert (kept.picture == large).all()
     assert changes[1] < changes[2] < changes[3], changes
 
 

@@ -187,6 +187,22 @@ def test_comfy_nodes_of_two_conditionings_keep_them_apart(kind: str) -> None:
     assert (values["width"], values["height"]) == (512, 768)
 
 
+def test_comfy_model_behind_a_guider_of_two_texts() -> None:
+    graph = {
+        "1": {"class_type": "SamplerCustomAdvanced", "inputs": {"guider": ["3", 0], "latent_image": ["6", 0]}},
+        "3": {"class_type": "CFGGuider", "inputs": {"model": ["7", 0], "positive": ["8", 0], "negative": ["9", 0]}},
+        "6": {"class_type": "Sampler of others", "inputs": {"positive": ["8", 0], "negative": ["9", 0],
+                                                            "latent_image": ["10", 0]}},
+        "7": {"class_type": "UNETLoader", "inputs": {"unet_name": "chroma.safetensors"}},
+        "8": {"class_type": "CLIPTextEncode", "inputs": {"text": "a cat"}},
+        "9": {"class_type": "CLIPTextEncode", "inputs": {"text": "a dog"}},
+        "10": {"class_type": "EmptyLatentImage", "inputs": {"width": 1024, "height": 768}},
+    }  # fmt: skip
+    assert dict(read_back(png(prompt=json.dumps(graph))).values) == {
+        "prompt": "a cat", "negative_prompt": "a dog", "width": 1024, "height": 768, "model": "chroma",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("workflow", [
     {"nodes": 5}, {"nodes": [{"id": 1, "type": "KSampler", "widgets_values": 5}]},
     {"nodes": [{"id": 1, "type": "KSampler", "inputs": [{"name": "x", "link": {}}]}], "links": [[[], 1, 0, 1]]},

@@ -43,6 +43,8 @@ def test_words_it_was_never_taught_are_named_once(vocabulary: Vocabulary) -> Non
         ("貓", "a cat"),
         ("一只Cat在草地上", "a cat on grass"),
         ("space里的机器人", "a robot in space"),
+        ("猫 on a blue background", "a cat on a blue background"),
+        ("a 猫 under a night sky", "a cat under a night sky"),
     ],
 )
 def test_chinese_names_become_captions(vocabulary: Vocabulary, chinese: str, caption: str) -> None:

@@ -31,11 +31,11 @@ def check_live(filters: Layers | None, longest: int) -> None:
 
 
 def filtered(picture: Picture, filters: Layers | None, longest: int) -> Picture:
-    """A live picture through its stack, which makes it ``longest`` x ``longest`` pixels at most.
+    """A live picture through its stack, whose pictures have 2 * ``longest`` ** 2 pixels at most: turning doubles them.
 
     Raises:
         ArtflowError: where the stack cannot be applied to it (too small to paint, too large ...).
     """
     if not filters:
         return picture
-    return apply(read_stack(list(filters)), picture, draft=True, max_pixels=longest**2)
+    return apply(read_stack(list(filters)), picture, draft=True, max_pixels=2 * longest**2)
