@@ -116,8 +116,8 @@ class FiltersTab:
         ]
         for event, function, more in steps:
             self._structural(event, function, more)
-        # `input` and not `select`, which the keyboard does not bring; it comes again, empty, when the field is left.
-        added = self._structural(add.input, lambda history, name: history.add(name) if name else history, [add])
+        # `blur` comes once for each choice: `input` comes twice for one by mouse, `select` never for one by keyboard.
+        added = self._structural(add.blur, lambda history, name: history.add(name) if name else history, [add])
         added.then(lambda: None, None, add, queue=False, show_progress="hidden", api_visibility="private")
         presets.select(
             self._preset, [self._history, self._revision, self.picture], self._outputs, show_progress="hidden",
