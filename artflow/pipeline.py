@@ -176,7 +176,7 @@ class Pipeline:
         from artflow.engine.session import LiveSession
 
         limits = self.settings.server
-        if self.engine.sessions >= limits.max_queue_size:
+        if 0 < limits.max_queue_size <= self.engine.sessions:
             raise ArtflowError(
                 "too_many_sessions", f"All {limits.max_queue_size} places are taken; try again in a moment."
             )

@@ -1,8 +1,8 @@
 """One tree of settings: ``presets/default.yaml``, then ``.env``, then the environment.
 
 Environment names are ``ARTFLOW_`` and the path joined by two underscores: ``ARTFLOW_MODEL__MODEL_ID``. The names of
-the earlier project (``STREAMDIFFUSION_...`` and its ``pipeline`` and ``performance`` groups) still work. A key
-that does not exist, or a value that is not allowed, stops the start with one sentence (`load_settings`).
+the earlier project still work (``older_settings.py``). A key that does not exist, or a value that is not allowed, stops
+the start with one sentence (`load_settings`).
 """
 
 from __future__ import annotations
@@ -18,28 +18,10 @@ from dotenv import dotenv_values
 from pydantic import AfterValidator, BaseModel, ConfigDict, DirectoryPath, Field, ValidationError
 
 from artflow.errors import ArtflowError, validation_sentence
+from artflow.older_settings import put, translate
 
 PRESETS = Path(__file__).resolve().parent.parent / "presets"
 PREFIXES = ("STREAMDIFFUSION_", "ARTFLOW_")  # the later one wins
-
-# Where the keys of the earlier project live now.
-OLDER_KEYS = {
-    "pipeline.width": "realtime.generation.width",
-    "pipeline.height": "realtime.generation.height",
-    "pipeline.use_tiny_vae": "model.use_tiny_vae",
-    "pipeline.warmup": "model.warmup",
-    **{
-        f"performance.{name}": f"realtime.performance.{name}"
-        for name in (
-            "enable_similar_image_filter",
-            "similar_image_filter_threshold",
-            "similar_image_filter_max_skip_frame",
-            "jpeg_quality",
-            "max_fps",
-        )
-    },
-}
-
 
 SLOWEST = 0.01  # frames a second
 
@@ -122,7 +104,7 @@ class ServerSettings(_Group):
     """Limits of what people may ask of this process."""
 
     timeout: float = Field(0, ge=0, description="seconds a live session may last; 0 = never ends")
-    max_queue_size: int = Field(64, ge=1, le=10_000, description="live sessions at once")
+    max_queue_size: int = Field(64, ge=0, le=10_000, description="live sessions at once; 0 = no limit")
     max_in_flight: int = Field(4, ge=1, le=16, description="frames a client may have under way")
     max_waiting: int = Field(64, ge=1, le=10_000, description="strokes that may wait in one canvas session")
     max_frame_bytes: int = Field(8_000_000, ge=1_000)
@@ -136,7 +118,7 @@ class ServerSettings(_Group):
 class LogSettings(_Group):
     """Rotating JSON-lines logs."""
 
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     folder: Path | None = Field(Path("logs"), description="null: console only")
     prompts: bool = Field(False, description="write prompt text at INFO")
 
@@ -166,13 +148,13 @@ def load_settings(
         ArtflowError: ``bad_settings``, naming every bad key, its value and what is allowed.
     """
     tree = _read_yaml(yaml_file)
-    _rename_older(tree)
+    translate(tree)
     for source in (dotenv_values(env_file) if env_file.is_file() else {}, environ):
         for prefix in PREFIXES:
             for name, value in source.items():
                 if name.startswith(prefix) and value is not None:
-                    _put(tree, name.removeprefix(prefix).lower().split("__"), _parsed(value))
-            _rename_older(tree)  # each time: an older name must not win over what comes later
+                    put(tree, name.removeprefix(prefix).lower().split("__"), _parsed(value))
+            translate(tree)  # each time: an older name must not win over what comes later
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
@@ -197,32 +179,6 @@ def _parsed(value: str) -> Any:
         except json.JSONDecodeError:
             return value
     return value
-
-
-def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:
-    for name in path[:-1]:
-        child = tree.get(name)
-        if not isinstance(child, dict):
-            child = tree[name] = {}
-        tree = child
-    if isinstance(value, dict) and isinstance(tree.get(path[-1]), dict):
-        for name, part in value.items():
-            _put(tree[path[-1]], [name], part)
-    else:
-        tree[path[-1]] = value
-
-
-def _rename_older(tree: dict[str, Any]) -> None:
-    for old, new in OLDER_KEYS.items():
-        _rename(tree, old.split("."), new.split("."))
-
-
-def _rename(tree: dict[str, Any], old: list[str], new: list[str]) -> None:
-    group = tree.get(old[0])
-    if isinstance(group, dict) and old[1] in group:
-        _put(tree, new, group.pop(old[1]))
-        if not group:
-            del tree[old[0]]
 
 
 def _sentence(error: Any) -> str:

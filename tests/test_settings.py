@@ -58,13 +58,53 @@ def test_older_names_still_work(tmp_path: Path) -> None:
         STREAMDIFFUSION_PERFORMANCE__JPEG_QUALITY="70",
         STREAMDIFFUSION_PIPELINE__WIDTH="640",
         ARTFLOW_PIPELINE__USE_TINY_VAE="false",
-        STREAMDIFFUSION_CANVAS__PERFORMANCE__MAX_FPS="5",
+        STREAMDIFFUSION_REALTIME__PERFORMANCE__MAX_FPS="5",
     )
     assert settings.model.model_id == "some/model"
-    assert settings.realtime.performance.jpeg_quality == 70
-    assert int(settings.realtime.generation["width"]) == 640
+    assert settings.canvas.performance.jpeg_quality == 70, "the earlier project's plain group was the canvas's"
+    assert int(settings.realtime.generation["width"]) == int(settings.canvas.generation["width"]) == 640
     assert not settings.model.use_tiny_vae
-    assert settings.canvas.performance.max_fps == 5
+    assert settings.realtime.performance.max_fps == 5
+
+
+def test_the_earlier_projects_whole_example_works(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its .env.example, key for key; what says nothing here is named, and what is so instead."""
+    settings = load(
+        tmp_path,
+        """
+        STREAMDIFFUSION_MODEL__MODEL_ID=stabilityai/sd-turbo
+        STREAMDIFFUSION_MODEL__ACCELERATION=xformers
+        STREAMDIFFUSION_MODEL__USE_TINY_VAE=true     # with a comment
+        STREAMDIFFUSION_MODEL__USE_LCM_LORA=true
+        STREAMDIFFUSION_SERVER__HOST=0.0.0.0
+        STREAMDIFFUSION_SERVER__PORT=8000
+        STREAMDIFFUSION_SERVER__MAX_QUEUE_SIZE=0
+        STREAMDIFFUSION_SERVER__TIMEOUT=0
+        STREAMDIFFUSION_SERVER__USE_SAFETY_CHECKER=true
+        STREAMDIFFUSION_LOG_LEVEL=CRITICAL
+        STREAMDIFFUSION_CANVAS_GENERATION__STEPS=3
+        STREAMDIFFUSION_CANVAS_GENERATION__CFG_SCALE=2.0
+        STREAMDIFFUSION_CANVAS_GENERATION__DENOISE=0.3
+        STREAMDIFFUSION_CANVAS_GENERATION__SEED=502923423887318
+        STREAMDIFFUSION_CANVAS_GENERATION__PROMPT=
+        STREAMDIFFUSION_CANVAS_PERFORMANCE__JPEG_QUALITY=90
+        STREAMDIFFUSION_CANVAS_PERFORMANCE__WARMUP=10
+        STREAMDIFFUSION_REALTIME_GENERATION__WIDTH=512
+        STREAMDIFFUSION_REALTIME_PERFORMANCE__MAX_FPS=30
+        STREAMDIFFUSION_TXT2IMG_GENERATION__GUIDANCE_SCALE=7.5
+        STREAMDIFFUSION_TXT2IMG_GENERATION__DENOISE=0.0
+        STREAMDIFFUSION_TXT2IMG_PERFORMANCE__JPEG_QUALITY=90
+        """,
+    )
+    assert settings.canvas.generation == {
+        "steps": "3", "guidance_scale": "2.0", "strength": "0.3", "seed": "502923423887318", "prompt": "",
+    }  # fmt: skip
+    assert (settings.canvas.performance.jpeg_quality, settings.model.warmup) == (90, 10)
+    assert settings.realtime.performance.max_fps == 30
+    assert settings.text.generation == {"guidance_scale": "7.5"}
+    assert settings.safety.check and settings.logging.level == "CRITICAL" and settings.server.max_queue_size == 0
+    assert "`server.port` (value '8000') is not used: GRADIO_SERVER_PORT says it" in caplog.text
+    assert len(caplog.records) == 5, "use_lcm_lora, host, port, txt2img's denoise and performance"
 
 
 def test_the_newer_name_wins_over_the_older_one_of_the_same_source(tmp_path: Path) -> None:
@@ -74,8 +114,8 @@ def test_the_newer_name_wins_over_the_older_one_of_the_same_source(tmp_path: Pat
 
 def test_an_older_name_does_not_win_over_a_later_source(tmp_path: Path) -> None:
     older = "STREAMDIFFUSION_PERFORMANCE__MAX_FPS=5"
-    settings = load(tmp_path, older, ARTFLOW_REALTIME__PERFORMANCE__MAX_FPS="15")
-    assert settings.realtime.performance.max_fps == 15
+    settings = load(tmp_path, older, ARTFLOW_CANVAS__PERFORMANCE__MAX_FPS="15")
+    assert settings.canvas.performance.max_fps == 15
 
 
 def test_groups_may_come_as_json_and_leave_the_rest_as_it_was(tmp_path: Path) -> None:

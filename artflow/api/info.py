@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from artflow.api.channel import Api, api_of
 from artflow.api.security import require_sign_in
-from artflow.modes.params import input_schema
+from artflow.modes.params import info_schema, input_schema
 
 router = APIRouter(dependencies=[Depends(require_sign_in)])
 open_router = APIRouter()  # for load balancers, which do not sign in
@@ -24,14 +24,18 @@ async def settings(request: Request, mode: Mode) -> dict[str, Any]:
     """A mode's parameters with their defaults and limits, its performance settings, and the places there are."""
     pipeline = api_of(request).pipeline
     about, defaults = pipeline.modes[mode], pipeline.live_defaults(mode)
-    schema = input_schema(defaults)
+    page = f"<h1>ArtFlow: {about.title}</h1><p>{about.description}</p>"
+    info = {
+        "name": about.name, "title": about.title, "description": about.description, "input_mode": "image",
+        "page_content": page,
+    }  # fmt: skip
     performance = type(pipeline.settings.realtime.performance).model_fields
     return {
-        "info": {"name": about.name, "title": about.title, "description": about.description, "input_mode": "image"},
-        "input_params": schema,
+        "info": info_schema(info),
+        "input_params": input_schema(defaults),
         "performance": {name: getattr(defaults, name) for name in performance},
         "max_queue_size": pipeline.settings.server.max_queue_size,
-        "page_content": f"<h1>ArtFlow: {about.title}</h1><p>{about.description}</p>",
+        "page_content": page,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
@@ -9,8 +10,13 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from artflow.engine.flight import CfgType
 from artflow.settings import MaxFps
 
-MAX_SEED = 2**32 - 1
+MAX_SEED = 2**53 - 1  # what JavaScript counts to
 MAX_STEPS = 8
+
+
+def random_seed() -> int:
+    """What -1 stands for: short enough to be copied by hand."""
+    return secrets.randbelow(2**32)
 
 
 class LiveParams(BaseModel):
@@ -25,7 +31,9 @@ class LiveParams(BaseModel):
     transition: float = Field(0.0, ge=0, le=30, title="Crossfade", description="seconds to blend into a new prompt")
     seed: int = Field(2, ge=-1, le=MAX_SEED, title="Seed", description="-1: a random one, shown in the recipe")
     seed_b: int | None = Field(None, ge=0, le=MAX_SEED, title="Second seed", description="blended in by `blend`")
-    steps: int = Field(2, ge=1, le=MAX_STEPS, title="Steps")
+    steps: int = Field(
+        2, ge=1, le=MAX_STEPS, title="Steps", validation_alias=AliasChoices("steps", "num_inference_steps")
+    )
     strength: float = Field(
         0.5, ge=0, le=1, title="Strength", description="how far from the picture",
         validation_alias=AliasChoices("strength", "denoise"),
@@ -34,7 +42,9 @@ class LiveParams(BaseModel):
         None, title="Step indices", description="of the 50-step grid; overrides steps and strength"
     )
     cfg_type: CfgType = Field("none", title="Guidance type")
-    guidance_scale: float = Field(1.0, ge=0, le=20, title="Guidance")
+    guidance_scale: float = Field(
+        1.0, ge=0, le=20, title="Guidance", validation_alias=AliasChoices("guidance_scale", "cfg_scale", "cfg")
+    )
     delta: float = Field(1.0, ge=0, le=2, title="Residual share")
     width: int = Field(512, ge=16, le=8192, title="Width")
     height: int = Field(512, ge=16, le=8192, title="Height")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from artflow.engine.job import Made, Order
-from artflow.engine.params import MAX_SEED
+from artflow.engine.params import random_seed
 from artflow.engine.runner import Runner
 from artflow.engine.sampling import SamplerFlight, make_sampler, steps_from
 from artflow.images import Picture, Size, flattened, resized
@@ -151,7 +150,7 @@ def painted(mode: str, work: Inpainting, params: PaintParams, run: Run, doing: s
 
 def order(mode: str, work: Inpainting, params: PaintParams, runner: Runner) -> Order:
     """The picture of one inpainting or pass of outpaint, at a strength above 0."""
-    seed = secrets.randbelow(MAX_SEED + 1) if params.seed == -1 else params.seed
+    seed = random_seed() if params.seed == -1 else params.seed
     shown = filled(work.shown, work.shown_mask, params.fill, seed)
 
     def begin(runner: Runner) -> SamplerFlight:

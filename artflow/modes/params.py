@@ -48,19 +48,25 @@ def _name(kind: type[BaseModel], key: str) -> str:
 
 
 def input_schema(defaults: BaseModel) -> dict[str, Any]:
-    """The parameters as the front ends of the earlier servers read them.
+    """The parameters as a JSON schema, with what the front ends of the earlier servers read beside it.
 
-    A mapping of names to ``{"title", "default", "field", "min", "max", ...}`` where ``field`` is ``range``,
-    ``checkbox``, ``select`` (with ``values``), ``textarea`` or ``hidden``.
+    Each of its ``properties`` has ``title``, ``default``, ``min``, ``max`` and ``field``: ``range``, ``checkbox``,
+    ``select`` (with ``values``), ``textarea`` or ``hidden``.
     """
     schema = type(defaults).model_json_schema(by_alias=False)
-    result = {}
+    result: dict[str, Any] = {}
     for name, about in schema["properties"].items():
         entry = {"id": name, "title": about.get("title", name), "default": getattr(defaults, name)}
         result[name] = entry | _field(about)
         if "description" in about:
             result[name]["description"] = about["description"]
-    return result
+    return {"title": "InputParams", "type": "object", "properties": result}
+
+
+def info_schema(facts: Mapping[str, str]) -> dict[str, Any]:
+    """Facts as the earlier servers gave them: a JSON schema whose defaults they are."""
+    properties = {name: {"title": name, "type": "string", "default": fact} for name, fact in facts.items()}
+    return {"title": "Info", "type": "object", "properties": properties}
 
 
 def _field(about: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ Low strength keeps what the picture shows and lets the model add what a larger p
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -16,7 +15,7 @@ import torch
 from pydantic import Field
 
 from artflow.engine.job import Made, Order
-from artflow.engine.params import MAX_SEED
+from artflow.engine.params import random_seed
 from artflow.engine.runner import Runner
 from artflow.engine.sampling import SamplerFlight, make_sampler, steps_from
 from artflow.errors import ArtflowError, Cancelled
@@ -86,7 +85,7 @@ def in_tiles(picture: Picture, params: UpscaleParams, run: Run) -> list[Made]:
     each other there.
     """
     runner = run.runner
-    seed = secrets.randbelow(MAX_SEED + 1) if params.seed == -1 else params.seed
+    seed = random_seed() if params.seed == -1 else params.seed
     scale = runner.model.vae_scale
     height, width = picture.shape[:2]
     padded = cv2.copyMakeBorder(picture, 0, -height % scale, 0, -width % scale, cv2.BORDER_REPLICATE)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from artflow.engine.job import Order
-from artflow.engine.params import MAX_SEED
+from artflow.engine.params import MAX_SEED, random_seed
 from artflow.engine.runner import Runner
 from artflow.engine.sampling import SAMPLERS, SamplerFlight, make_sampler
 from artflow.images import Size, check_size
@@ -89,7 +88,7 @@ def orders(params: TextParams, runner: Runner, max_size: int) -> list[Order]:
         ArtflowError: ``bad_size`` (naming the nearest sizes).
     """
     size = check_size(params.width, params.height, multiple=runner.model.vae_scale, longest=max_size)
-    first = secrets.randbelow(MAX_SEED + 1) if params.seed == -1 else params.seed
+    first = random_seed() if params.seed == -1 else params.seed
     seeds = [(first + i) % (MAX_SEED + 1) for i in range(params.batch_count)]
     return [Order(params.recipe("text", runner, seed), _beginning(params, size, seed)) for seed in seeds]
 

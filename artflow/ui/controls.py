@@ -52,7 +52,7 @@ class ParamControls:
     """Builds controls from a parameters model: title, limits, choices and default come from its fields."""
 
     def __init__(self, defaults: BaseModel) -> None:
-        self._schema = input_schema(defaults)
+        self._schema = input_schema(defaults)["properties"]
         self.built: dict[str, Any] = {}
 
     def add(self, name: str, **changes: Any) -> Any:
@@ -72,7 +72,7 @@ class ParamControls:
         return control
 
     def add_seed(self, name: str = "seed", label: str = "Seed") -> gr.Number:
-        """A seed, as a number field: a slider cannot be set to one value of four billion."""
+        """A seed, as a number field: a slider cannot be set to one value of so many."""
         about = self._schema[name]
         limits = {"minimum": -1, "maximum": about["max"], "precision": 0}
         control = gr.Number(about["default"], label=label, info="-1: random", **limits)

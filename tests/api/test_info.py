@@ -15,10 +15,10 @@ from tests.api.client import PAGE, Served, jpeg, serve
 def test_settings_describe_a_mode(server: Served, mode: str, prefix: str) -> None:
     settings = server.http.get(f"{prefix}/api/{mode}/settings").json()
     assert set(settings) == {"info", "input_params", "performance", "max_queue_size", "page_content"}
-    assert settings["info"]["name"] == mode
-    assert settings["info"]["input_mode"] == "image"
+    info = {name: about["default"] for name, about in settings["info"]["properties"].items()}
+    assert (info["name"], info["input_mode"]) == (mode, "image")
     assert settings["max_queue_size"] == 64
-    assert settings["page_content"].startswith("<h1>")
+    assert settings["page_content"].startswith("<h1>") and settings["page_content"] == info["page_content"]
     assert settings["performance"] == {
         "enable_similar_image_filter": False,
         "similar_image_filter_threshold": 0.98,
@@ -29,7 +29,7 @@ def test_settings_describe_a_mode(server: Served, mode: str, prefix: str) -> Non
 
 
 def test_input_params_are_what_front_ends_build_controls_from(server: Served) -> None:
-    params = server.http.get("/api/canvas/settings").json()["input_params"]
+    params = server.http.get("/api/canvas/settings").json()["input_params"]["properties"]
     assert params["steps"] | {"field": "range", "min": 1, "max": 8, "step": 1, "default": 2} == params["steps"]
     assert params["strength"] | {"field": "range", "min": 0, "max": 1, "default": 0.75} == params["strength"]
     assert params["prompt"]["field"] == "textarea"
@@ -42,7 +42,7 @@ def test_input_params_are_what_front_ends_build_controls_from(server: Served) ->
 def test_every_default_can_be_sent_back(server: Served) -> None:
     """The earlier front ends send all parameters with every frame."""
     for mode in ("realtime", "canvas"):
-        params = server.http.get(f"/api/{mode}/settings").json()["input_params"]
+        params = server.http.get(f"/api/{mode}/settings").json()["input_params"]["properties"]
         with server.person(mode).greeted() as person:
             header, data = person.answer(jpeg(9, 9, 9), **{name: about["default"] for name, about in params.items()})
             assert header.get("code") is None and data

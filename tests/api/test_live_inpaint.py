@@ -111,7 +111,7 @@ def test_a_picture_too_large_to_follow_is_one_sentence(server: Served) -> None:
 
 
 def test_every_default_can_be_sent_back(server: Served) -> None:
-    params = server.http.get("/api/inpaint/settings").json()["input_params"]
+    params = server.http.get("/api/inpaint/settings").json()["input_params"]["properties"]
     assert params["feather"] | {"field": "range", "min": 0, "max": 256} == params["feather"]
     assert params["only_masked"]["field"] == "checkbox"
     with server.person("inpaint").greeted() as person:
