@@ -11,19 +11,20 @@ SMALLEST_SIDE = 256  # below it, or below the model's own size where that is sma
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: the share of the steps and of the side lengths that is kept, and the words people see."""
+    """One stage: the share of the steps and of the side lengths that is kept."""
 
-    name: str
     steps: float
     side: float
 
+    def name(self, fewer: bool = True, smaller: bool = True) -> str:
+        """The words people see, where there are steps and size to give up; one step or the least size stay."""
+        parts = [STEPS[self.steps]] * fewer + [SIDES[self.side]] * smaller
+        return ", ".join(part for part in parts if part) or "full"
 
-STAGES = (
-    Stage("full", 1.0, 1.0),
-    Stage("half the steps", 0.5, 1.0),
-    Stage("half the steps, 3/4 size", 0.5, 0.75),
-    Stage("half the steps, half size", 0.5, 0.5),
-)
+
+STEPS = {1.0: "", 0.5: "half the steps"}
+SIDES = {1.0: "", 0.75: "3/4 size", 0.5: "half size"}
+STAGES = (Stage(1.0, 1.0), Stage(0.5, 1.0), Stage(0.5, 0.75), Stage(0.5, 0.5))
 
 
 class LoadLadder:

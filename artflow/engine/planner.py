@@ -9,7 +9,7 @@ import torch
 
 from artflow.engine.conditioning import Conditioning, slerp
 from artflow.engine.flight import Plan
-from artflow.engine.load import SMALLEST_SIDE, Stage
+from artflow.engine.load import SMALLEST_SIDE, STAGES, Stage
 from artflow.engine.params import FLOW_FIELDS, LiveParams
 from artflow.engine.runner import Runner
 from artflow.images import Size
@@ -21,6 +21,7 @@ class Planner:
     def __init__(self, runner: Runner, mode: str) -> None:
         self.plan: Plan | None = None
         self.recipe: dict[str, Any] = {}
+        self.stage = STAGES[0].name()  # what the plan gives up under load
         self._runner = runner
         self._mode = mode
         self._planned_for: tuple[LiveParams, Stage, Size] | None = None
@@ -54,6 +55,8 @@ class Planner:
         indices = params.t_index_list and params.t_index_list[:: round(1 / stage.steps)]
         schedule = runner.schedules.make(steps, params.strength, indices)
         size = self._staged(wanted, stage)
+        fewer = len(indices) < len(params.t_index_list) if indices and params.t_index_list else steps < params.steps
+        self.stage = stage.name(fewer=fewer, smaller=size != wanted)
         target = runner.prompts.encode(params.prompt)
         if params.prompt_b and params.blend > 0:
             target = target.blend(runner.prompts.encode(params.prompt_b), params.blend)
@@ -72,7 +75,7 @@ class Planner:
             delta=params.delta,
         )
         self._planned_for, self._target, self._wording = (params, stage, wanted), target, wording
-        self.recipe = {"mode": self._mode} | _recipe(params, self.plan, runner, stage)
+        self.recipe = {"mode": self._mode} | _recipe(params, self.plan, runner, self.stage)
 
     def _staged(self, size: Size, stage: Stage) -> Size:
         spec = self._runner.model.spec
@@ -92,7 +95,7 @@ class Planner:
         return noise.to(self._runner.model.device)
 
 
-def _recipe(params: LiveParams, plan: Plan, runner: Runner, stage: Stage) -> dict[str, Any]:
+def _recipe(params: LiveParams, plan: Plan, runner: Runner, stage: str) -> dict[str, Any]:
     """What makes the picture again from the same frame; of a crossfade's middle, and of guidance over single steps
     (which goes on from the frames before), something like it."""
     made_of = params.model_dump(exclude=set(FLOW_FIELDS), exclude_none=True)
@@ -102,6 +105,6 @@ def _recipe(params: LiveParams, plan: Plan, runner: Runner, stage: Stage) -> dic
         "height": plan.size.height,
         "steps": len(plan.schedule),
         "timesteps": list(plan.schedule.timesteps),
-        "stage": stage.name,
+        "stage": stage,
     }
     return made_of | facts | runner.reading(params.prompt)

@@ -19,7 +19,7 @@ from artflow.engine.flow import Flow, Result
 from artflow.engine.frame import Frame
 from artflow.engine.load import LoadLadder
 from artflow.engine.numbers import Numbers
-from artflow.engine.params import MAX_SEED, MAX_STEPS, LiveParams
+from artflow.engine.params import MAX_STEPS, LiveParams, random_seed
 from artflow.engine.planner import Planner
 from artflow.engine.runner import Runner
 from artflow.engine.similarity import SimilarityFilter
@@ -80,7 +80,7 @@ class LiveSession:
     @property
     def stage(self) -> str:
         """What the session gives up under load just now; ``full``: nothing."""
-        return self._ladder.stage.name
+        return self._planner.stage
 
     @property
     def waiting(self) -> int:
@@ -281,7 +281,7 @@ class LiveSession:
         check_size(params.width, params.height, multiple=self.runner.model.vae_scale, longest=self._max_size)
         self.runner.schedules.make(params.steps, params.strength, params.t_index_list)
         if params.seed == -1:
-            return params.model_copy(update={"seed": secrets.randbelow(MAX_SEED + 1)})
+            return params.model_copy(update={"seed": random_seed()})
         return params
 
     def _new_filter(self) -> SimilarityFilter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from artflow.engine.load import STAGES, LoadLadder
 
-NAMES = [stage.name for stage in STAGES]
+NAMES = [stage.name() for stage in STAGES]
 WINDOW, TARGET, PATIENCE = 8, 0.4, 3
 
 
@@ -14,7 +14,7 @@ def walk(ladder: LoadLadder, latency: float, windows: int) -> list[str]:
     for _ in range(windows):
         for _ in range(WINDOW):
             ladder.observe(latency)
-        stages.append(ladder.stage.name)
+        stages.append(ladder.stage.name())
     return stages
 
 
@@ -40,7 +40,7 @@ def test_one_slow_frame_is_no_load() -> None:
     ladder = LoadLadder(TARGET)
     for i in range(100):
         ladder.observe(5.0 if i % 8 == 0 else 0.01)
-    assert ladder.stage.name == NAMES[0]
+    assert ladder.stage.name() == NAMES[0]
 
 
 def test_each_stage_costs_less_than_the_one_before() -> None:

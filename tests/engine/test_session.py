@@ -330,9 +330,9 @@ def test_a_latency_session_gives_up_steps_and_size_and_comes_back(engine: Engine
             stages[result.recipe["stage"]] = (result.recipe["steps"], result.picture.shape[:2])
 
     person.session._ladder = LoadLadder(target=0.0, window=2, patience=1)  # whatever a frame takes is too long
-    until(STAGES[-1].name)
+    until(STAGES[-1].name())
     person.answer(FRAMES[0])
-    stages[STAGES[-1].name] = (person.results[-1].recipe["steps"], person.results[-1].picture.shape[:2])
+    stages[STAGES[-1].name()] = (person.results[-1].recipe["steps"], person.results[-1].picture.shape[:2])
     assert stages == {
         "full": (4, (128, 128)),
         "half the steps": (2, (128, 128)),
@@ -376,6 +376,17 @@ def test_chosen_steps_are_halved_too(engine: Engine, runner: Runner) -> None:
     while person.session.stage == "full":
         person.answer(FRAMES[0])
     assert person.answer(FRAMES[0]).recipe["timesteps"] == whole[::2]
+
+
+@pytest.mark.parametrize(("side", "told"), [(64, "full"), (128, "half size")])
+def test_what_is_not_given_up_is_not_told(engine: Engine, runner: Runner, side: int, told: str) -> None:
+    """One step cannot be halved, and the model's own size is the least."""
+    person = Person(engine, runner, DRAWING, priority="latency", steps=1, width=side, height=side)
+    person.session._ladder = LoadLadder(target=0.0, window=2)
+    results = [person.answer(FRAMES[0]) for _ in range(10)]
+    assert person.session._ladder.stage == STAGES[-1]
+    assert person.session.stage == results[-1].recipe["stage"] == told
+    assert (results[-1].recipe["steps"], results[-1].picture.shape) == (1, (64, 64, 3))
 
 
 def test_a_quality_session_never_gives_anything_up(engine: Engine, runner: Runner) -> None:
