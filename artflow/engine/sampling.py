@@ -166,10 +166,17 @@ class SamplerFlight:
             output = answer[1:] + self._guidance * (answer[:1] - answer[1:])
         result = self._sampler.step(output, self._times[self.step], self.latent, **self._extra)
         self.latent = result.prev_sample
-        self.preview = getattr(result, "pred_original_sample", None)
+        self.preview = self._expected(result)
         self.step += 1
         if self._mask is not None and self._masked is None:
             self.latent = torch.lerp(self._known(), self.latent, self._mask)
+
+    def _expected(self, result: Any) -> torch.Tensor:
+        """The picture that the sampler is up to, as a latent: each of `SAMPLERS` keeps it under another name."""
+        for name in ("pred_original_sample", "denoised"):
+            if (latent := getattr(result, name, None)) is not None:
+                return latent
+        return self._sampler.model_outputs[-1]  # of the multistep samplers, which predict the picture itself
 
     def _known(self) -> torch.Tensor:
         """The source at the noise of the coming step; clean after the last."""
