@@ -113,7 +113,7 @@ async def serve(
 ) -> None:
     """One connection from its first byte to its last; whatever it held is free when this returns."""
     if not may_connect(socket):
-        await socket.close(POLICY)
+        await _refuse(socket, ArtflowError("sign_in", "Sign in first, on this app's own page."))
         return
     api = api_of(socket)
     limits = api.pipeline.settings.server
@@ -129,8 +129,8 @@ async def serve(
         return
     try:
         await socket.accept()
+        runner = await _loaded(api, socket)
         async with asyncio.timeout(limits.timeout or None):
-            runner = await _loaded(api, socket)
             channel.session = api.pipeline.open(mode, runner, {}, channel.arrived)
             await _talk(api, socket, channel, read, one_by_one)
     except TimeoutError:

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from artflow.api import info, live, stream
+from artflow.api import docs, info, live, stream
 from artflow.api.channel import Api
 from artflow.errors import ArtflowError
 from artflow.pipeline import Pipeline
@@ -26,14 +26,15 @@ def app_kwargs(pipeline: Pipeline) -> dict[str, Any]:
         "routes": list(_router().routes),
         "lifespan": _lifespan(pipeline),
         "exception_handlers": {ArtflowError: _as_json},
-        "docs_url": "/docs",
         "title": "ArtFlow",
+        "docs_url": None,  # ours want a sign-in where the page does
+        "openapi_url": None,
     }
 
 
 def _router() -> APIRouter:
     both = APIRouter()
-    for part in (live.router, stream.router, info.router, info.open_router):
+    for part in (docs.router, live.router, stream.router, info.router, info.open_router):
         both.include_router(part)
         both.include_router(part, prefix=PAGE_PREFIX, include_in_schema=False)
     return both

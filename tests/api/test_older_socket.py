@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 
+from artflow.shelf import Shelf
 from tests.api.client import PAGE, Person, Served, jpeg, opened, serve
 from tests.api.test_stream import Watcher
 
@@ -35,6 +37,15 @@ def test_a_stream_of_many_steps_goes_on(server: Served, steps: int) -> None:
                 person.send(RED, steps=steps, strength=1.0)
                 sent += 1
         assert sent >= steps + 2
+
+
+def test_parameters_may_have_the_names_and_seeds_of_the_earlier_front_ends(server: Served) -> None:
+    older: dict[str, Any] = {"prompt": "x", "num_inference_steps": 1, "seed": 502923423887318, "denoise": 0.6}
+    with OlderPerson(server) as person, Watcher(server, f"/api/stream/{person.user_id}") as watcher:
+        for guidance in ({"guidance_scale": 7.5}, {"cfg_scale": 2.0}):
+            person.until("send_frame")
+            person.send(RED, **older, **guidance)
+            assert watcher.picture().shape == (64, 64, 3)
 
 
 @pytest.mark.parametrize("prefix", ["", PAGE])
@@ -107,6 +118,13 @@ def test_after_the_servers_timeout_it_says_so_and_closes() -> None:
             assert older.until("timeout")["message"] == "Your 0.5 seconds are over."
             assert person.until("timeout")
         server.wait_until_free()
+
+
+def test_the_time_does_not_begin_before_the_model_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Shelf._runner
+    monkeypatch.setattr(Shelf, "_runner", lambda shelf, loading: (time.sleep(1), made(shelf, loading))[1])
+    with serve(ARTFLOW_SERVER__TIMEOUT="0.5") as server, OlderPerson(server) as person:
+        assert person.receive()[0]["status"] == "connected"
 
 
 def test_settings_and_queue_are_where_the_earlier_servers_had_them(server: Served) -> None:

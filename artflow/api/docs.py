@@ -1,0 +1,26 @@
+"""The description of the routes, for people (/docs) and for tools (/openapi.json), to those who may use them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse
+
+from artflow.api.security import require_sign_in
+
+router = APIRouter(dependencies=[Depends(require_sign_in)], include_in_schema=False)
+
+
+@router.get("/docs")
+async def docs(request: Request) -> HTMLResponse:
+    """Swagger UI; the browser loads it from its makers' server."""
+    root = request.scope.get("root_path", "").rstrip("/")
+    return get_swagger_ui_html(openapi_url=f"{root}/openapi.json", title="ArtFlow")
+
+
+@router.get("/openapi.json")
+async def openapi(request: Request) -> dict[str, Any]:
+    """The OpenAPI schema."""
+    return request.app.openapi()
