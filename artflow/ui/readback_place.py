@@ -10,7 +10,8 @@ from gradio.components import Component
 from pydantic import BaseModel
 
 from artflow.errors import ArtflowError
-from artflow.modes.readback import fitting, read_back
+from artflow.modes import readback
+from artflow.modes.readback import fitting
 from artflow.modes.upscale import check_upscaler
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import said
@@ -51,7 +52,7 @@ def readback_place(
         within = [gr.Tabs(selected=name) if tab == chosen.tab else gr.skip() for tab, (name, _) in inner.items()]
         return [*updates, gr.Tabs(selected=chosen.tab), *within, f"From {about['source']}. {sentence}"]
 
-    read = picture.upload(_read, picture, said_by_it, api_name="read_back", concurrency_limit=4)
+    read = picture.upload(read_back, picture, said_by_it, api_name="read_back", concurrency_limit=4)
     read.success(
         fill, said_by_it,
         [*(c for place in places for c in place.controls.values()), tabs, *(t for _, t in inner.values()), words],
@@ -60,13 +61,13 @@ def readback_place(
 
 
 @said
-def _read(picture: str | None) -> dict[str, Any]:
+def read_back(picture: str | None) -> dict[str, Any]:
     """Read the settings that a picture was made with, from its metadata.
 
     Args:
         picture: a PNG, JPEG or WebP file by ArtFlow, A1111 or ComfyUI
     """
-    found = read_back(read_bytes(picture))
+    found = readback.read_back(read_bytes(picture))
     return {"source": found.source, "mode": found.mode, "values": dict(found.values), "unknown": dict(found.unknown)}
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import gradio as gr
 
-from artflow.engine.sampling import SAMPLERS
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import ParamControls, examples, model_choice, prompt_box, said, upscaler_choice
 from artflow.ui.jobs import Jobs, remarks, saved
@@ -51,7 +50,7 @@ class TextTab:
                     width = controls.add("width", minimum=64, maximum=longest)
                     height = controls.add("height", minimum=64, maximum=longest)
                 with gr.Row():
-                    sampler = gr.Dropdown(list(SAMPLERS), value=defaults.sampler, label="Sampler")
+                    sampler = controls.add("sampler")
                     seed, count = controls.add_seed(), controls.add("batch_count")
                 model = model_choice(self._pipeline)
                 with gr.Accordion("HiresFix: a larger picture, drawn in two passes", open=False):

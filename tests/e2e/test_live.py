@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from gradio_client import Client
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
 from playwright.sync_api import Page
 
-from tests.support.shown import picture_of
+from tests.support.shown import file_of, picture_of
 
 # The mean colour of the result's upper left corner, where icons on a plain background leave the background free.
 CORNER = """(mode) => {
@@ -41,13 +46,15 @@ def describe(page: Page, mode: str, words: str) -> None:
     page.locator(f"#artflow-{mode}-prompt textarea").fill(words)
 
 
-def set_slider(page: Page, mode: str, name: str, value: float) -> None:
-    """Set a parameter as its slider does."""
-    page.evaluate("([mode, name, value]) => window.artflow.set(mode, {[name]: value})", [mode, name, value])
+def set_number(page: Page, label: str, value: float) -> None:
+    """Type a number beside its slider, in the tab that is open."""
+    field = page.get_by_label(f"number input for {label}").filter(visible=True)
+    field.fill(f"{value:g}")
+    field.press("Tab")
 
 
 def test_the_picture_follows_the_prompt(webcam: Page) -> None:
-    set_slider(webcam, "realtime", "strength", 1.0)
+    set_number(webcam, "Change", 1)
     describe(webcam, "realtime", "a cat on a blue background")
     webcam.wait_for_function(BLUER, timeout=LONG)
     describe(webcam, "realtime", "a cat on a green background")
@@ -55,7 +62,7 @@ def test_the_picture_follows_the_prompt(webcam: Page) -> None:
 
 
 def test_the_picture_follows_the_camera(webcam: Page) -> None:
-    set_slider(webcam, "realtime", "strength", 0.3)
+    set_number(webcam, "Change", 0.3)
     webcam.wait_for_function(f"(n) => ({SHOWN})('webcam') > n + 5", arg=webcam.evaluate(SHOWN, "webcam"), timeout=LONG)
     before = webcam.evaluate(CORNER, "webcam")
     difference = f"Math.max(...({CORNER})('webcam').map((v, i) => Math.abs(v - old[i])))"
@@ -71,7 +78,7 @@ def test_the_numbers_are_live(webcam: Page) -> None:
 def test_the_colour_of_a_stroke_shows_up(tab: Callable[[str], Page]) -> None:
     page = tab("Canvas")
     page.wait_for_selector(".af-canvas[data-state=open]", timeout=LONG)
-    set_slider(page, "canvas", "strength", 0.1)
+    set_number(page, "Change", 0.1)
     describe(page, "canvas", "a red heart on a white background")
     page.locator(".af-canvas [data-colour='#e5484d']").click()
     page.locator(".af-canvas .af-size").fill("96")
@@ -92,7 +99,42 @@ def test_text_is_made_and_its_seed_is_shown(tab: Callable[[str], Page]) -> None:
     page.locator("#artflow-text-prompt textarea").fill("a red apple on a blue background")
     page.locator("#artflow-generate").click()
     page.wait_for_function(SAYS, arg="Made", timeout=LONG)
-    assert page.locator("#artflow-text-gallery img").count() >= 1
+    page.wait_for_selector("#artflow-text-gallery img")
+    recipe = json.loads(file_of(page, "#artflow-text-gallery img").info["artflow"])
+    assert int(page.get_by_label("Seed used").input_value()) == recipe["seed"]
+
+
+def test_the_picture_follows_the_typing(tab: Callable[[str], Page]) -> None:
+    page = tab("Text")
+    prompt, picture = page.locator("#artflow-text-prompt textarea"), "#artflow-text-preview img"
+    prompt.fill("")
+    prompt.press_sequentially("a heart on a blue background")
+    page.wait_for_selector(picture, timeout=LONG)
+    until_corner(page, picture, lambda red, green, blue: blue > red + 40)
+    for _ in range(len("blue background")):
+        prompt.press("Backspace")
+    prompt.press_sequentially("red background")
+    until_corner(page, picture, lambda red, green, blue: red > blue + 40)
+
+
+def until_corner(page: Page, picture: str, wanted: Callable[[float, float, float], bool]) -> None:
+    """Wait for a picture whose upper left corner has such a mean colour."""
+    for _ in range(100):
+        if wanted(*picture_of(page, picture)[:16, :16].reshape(-1, 3).mean(0)):
+            return
+        page.wait_for_timeout(300)
+    raise AssertionError("the picture did not follow")
+
+
+def test_cancel_ends_it_and_keeps_what_is_made(tab: Callable[[str], Page]) -> None:
+    page = tab("Text")
+    set_number(page, "Pictures", 16)
+    set_number(page, "Steps", 50)
+    page.locator("#artflow-generate").click()
+    page.wait_for_function(SAYS, arg="picture 2 of 16", timeout=LONG)
+    page.locator("#artflow-cancel").click()
+    page.wait_for_function(SAYS, arg="Cancelled; ", timeout=LONG)
+    assert 1 <= page.locator("#artflow-text-gallery .thumbnail-item img").count() < 16
 
 
 def test_unknown_words_are_named(tab: Callable[[str], Page]) -> None:
@@ -109,12 +151,28 @@ def test_a_wrong_size_is_said_in_one_sentence(tab: Callable[[str], Page]) -> Non
     page.get_by_text("width 130 is not a multiple of 8: the nearest are 128 and 136.").wait_for(timeout=LONG)
 
 
-def test_the_client_and_the_tools_can_call_text(app_url: str) -> None:
+def test_the_client_can_call_text(app_url: str) -> None:
     client = Client(app_url, verbose=False)
     gallery, seed, *_ = client.predict(prompt="a red apple on a blue background", seed=7, api_name="/text")
     assert seed == 7 and len(gallery) == 1
     schema = client.view_api(return_format="dict")
     assert "/text" in schema["named_endpoints"]
+
+
+def test_every_tab_is_a_tool_of_language_models(app_url: str) -> None:
+    async def ask() -> tuple[set[str], str]:
+        address = f"{app_url}gradio_api/mcp/"
+        async with streamable_http_client(address) as (read, write, *_), ClientSession(read, write) as session:
+            await session.initialize()
+            names = {tool.name for tool in (await session.list_tools()).tools}
+            answer = await session.call_tool("text", {"prompt": "a red apple", "seed": 7})
+            assert not answer.isError
+            return names, " ".join(getattr(part, "text", "") for part in answer.content)
+
+    with ThreadPoolExecutor(1) as other:  # Playwright's own loop runs in this thread
+        names, answer = other.submit(asyncio.run, ask()).result(120)
+    assert names == {"text", "inpaint", "outpaint", "upscale", "filter", "interrogate", "read_back"}
+    assert "artflow-text-7-0.png" in answer
 
 
 def test_hires_fix_makes_it_larger_in_two_passes(tab: Callable[[str], Page]) -> None:

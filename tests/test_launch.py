@@ -1,0 +1,62 @@
+"""The ways to start the app, each in a process of its own, as people start it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("ARTFLOW_", "STREAMDIFFUSION_", "GRADIO_"))}
+    return kept | {"ARTFLOW_LOGGING__FOLDER": "null", "PYTHONPATH": str(ROOT)} | more
+
+
+def test_python_app_py_listens_where_gradios_variables_say(tmp_path: Path) -> None:
+    port = free_port()
+    variables = {"GRADIO_SERVER_PORT": str(port), "GRADIO_ROOT_PATH": "/art"}
+    process = subprocess.Popen([sys.executable, str(ROOT / "app.py")], cwd=tmp_path, env=environment(**variables))
+    try:
+        end = time.monotonic() + 120
+        while True:
+            try:
+                config = httpx.get(f"http://127.0.0.1:{port}/config").json()
+                break
+            except httpx.TransportError:
+                assert process.poll() is None and time.monotonic() < end
+                time.sleep(0.2)
+        assert config["root"].endswith("/art")
+        assert httpx.get(f"http://127.0.0.1:{port}/api/health").json()["status"] == "healthy"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_a_notebook_shows_the_app_and_goes_on(tmp_path: Path) -> None:
+    code = """
+import httpx, json, artflow
+demo = artflow.notebook(quiet=True)
+print(json.dumps([demo.local_url, httpx.get(demo.local_url + "api/health").json()["status"]]))
+demo.close()
+"""
+    port = free_port()
+    command, variables = [sys.executable, "-c", code], environment(GRADIO_SERVER_PORT=str(port))
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    (told,) = [line for line in done.stdout.splitlines() if line.startswith('["')]
+    url, status = json.loads(told)
+    assert url == f"http://127.0.0.1:{port}/" and status == "healthy"
