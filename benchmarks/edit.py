@@ -29,7 +29,6 @@ from artflow.modes.upscale import Network
 from artflow.pipeline import Pipeline
 from artflow.settings import load_settings
 from artflow.ui.inpaint_tab import InpaintTab
-from artflow.ui.mask_editor import Painted
 from artflow.ui.outpaint_tab import OutpaintTab
 from artflow.ui.text_tab import TextTab
 from artflow.ui.upscale_tab import UpscaleTab
@@ -76,7 +75,7 @@ def actions(pipeline: Pipeline, folder: Path, always: dict[str, Any]) -> dict[st
     Image.fromarray(photo).save(path)
     mask = np.zeros((512, 512, 3), np.uint8)
     mask[150:350, 150:350] = 255
-    painted = Painted(path.read_bytes(), (encode_png(mask, {}),))
+    (mask_path := folder / "mask.png").write_bytes(encode_png(mask, {}))
     with gr.Blocks():
         text, inpaint = TextTab(pipeline), InpaintTab(pipeline)
         outpaint, upscale = OutpaintTab(pipeline), UpscaleTab(pipeline)
@@ -89,7 +88,7 @@ def actions(pipeline: Pipeline, folder: Path, always: dict[str, Any]) -> dict[st
     return {
         "text": lambda: text.text(**asked(text)),
         "text, HiresFix 2x": lambda: text.text(**asked(text, hires_scale=2)),
-        "inpaint": lambda: inpaint.inpaint(painted, **asked(inpaint)),
+        "inpaint": lambda: inpaint.inpaint(str(path), str(mask_path), **asked(inpaint)),
         "outpaint, 128 px at the right": lambda: outpaint.outpaint(str(path), **asked(outpaint, right=128)),
         "upscale 2x": lambda: upscale.upscale(str(path), **asked(upscale)),
         "upscale 2x, redrawn": lambda: upscale.upscale(str(path), **asked(upscale, strength=0.3)),

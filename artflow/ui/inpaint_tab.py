@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
 
 from artflow.engine.job import Made
-from artflow.images import Picture, flattened
+from artflow.images import Picture, Size, flattened
 from artflow.modes.inpaint import InpaintParams
 from artflow.modes.masks import Mask, tint
 from artflow.pipeline import Pipeline
-from artflow.ui.controls import ParamControls, examples, job_settings, prompt_box
-from artflow.ui.files import result_place
+from artflow.ui.controls import ParamControls, examples, job_settings, prompt_box, said
+from artflow.ui.files import PictureUpload, read_bytes, read_with_alpha, reducer, result_place
 from artflow.ui.jobs import Jobs, saved
-from artflow.ui.mask_editor import MaskEditor, Painted, picture_and_mask
+from artflow.ui.mask_editor import SHOWN, MaskEditor, painted_mask, shown_in_editor
 from artflow.ui.send import SendTo
 from artflow.watch import Watch
 
@@ -35,13 +35,15 @@ class InpaintTab:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._jobs = Jobs()
+        self._reduced = reducer(pipeline.settings.server, SHOWN)
         self._build()
 
     def _build(self) -> None:
         controls = ParamControls(self._pipeline.defaults(InpaintParams))
         with gr.Row():
             with gr.Column():
-                self.picture = MaskEditor("Paint over what should be made anew", "artflow-inpaint-editor")
+                self.picture = PictureUpload(elem_id="artflow-inpaint-picture", height=160)
+                self._editor = MaskEditor("Paint over what should be made anew", "artflow-inpaint-editor")
                 prompt = controls.built["prompt"] = prompt_box(self._pipeline, "", elem_id="artflow-inpaint-prompt")
                 with gr.Row():
                     run = gr.Button("Paint it", variant="primary", elem_id="artflow-inpaint-run")
@@ -70,15 +72,43 @@ class InpaintTab:
                 result = result_place("artflow-inpaint-result")
                 self.send = SendTo("inpaint", result)
         self.controls = controls.built
+        settings, results = [controls.built[name] for name in INPUTS], [result, slider, tinted, status]
         run.click(
-            self.inpaint, [self.picture, *(controls.built[name] for name in INPUTS)], [result, slider, tinted, status],
-            api_name="inpaint", concurrency_limit=None, show_progress="hidden",
+            self._painted, [self.picture, self._editor, *settings], results, api_visibility="private",
+            concurrency_limit=None, show_progress="hidden",
         )  # fmt: skip
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
+        # Also when its bin is pressed, which takes the picture away with the strokes.
+        gr.on(
+            [self.picture.change, self._editor.clear], self._opened, self.picture, self._editor,
+            show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
+        # Programs hand in a mask of their own, as a second picture.
+        mask = PictureUpload("Mask", visible=False)
+        gr.Button(visible=False).click(
+            self.inpaint, [self.picture, mask, *settings], results, api_name="inpaint", concurrency_limit=None
+        )
+
+    @said
+    def _opened(self, path: str | None) -> dict[str, Any] | None:
+        return shown_in_editor(self._reduced(path).picture if path else None)
+
+    def _painted(
+        self, request: gr.Request, path: str | None, layers: tuple[bytes, ...], *values: Any
+    ) -> Iterator[tuple[Any, ...]]:
+        """Make what is painted over in the editor anew."""
+
+        def masked(size: Size) -> Mask:
+            shown = self._reduced(path).picture if path else None
+            assert shown is not None
+            return painted_mask(layers, size, Size(shown.shape[1], shown.shape[0]), self._pipeline.settings.server)
+
+        yield from self._run(path, masked, values, request)
 
     def inpaint(
         self,
-        editor: Painted | None,
+        picture: str | None,
+        mask: str | None,
         prompt: str,
         negative_prompt: str,
         strength: float,
@@ -96,8 +126,8 @@ class InpaintTab:
         """Make a painted part of a picture anew.
 
         Args:
-            editor: the picture (background) and as layers what is painted over: where a layer is not transparent,
-                or where it is white
+            picture: a JPEG, PNG or WebP file
+            mask: a picture of the same size: what is to be made anew is white, or all that is not transparent
             prompt: what the painted part shows
             negative_prompt: what to avoid
             strength: 0 keeps what is there, 1 starts anew
@@ -115,13 +145,24 @@ class InpaintTab:
             prompt, negative_prompt, strength, fill, feather, only_masked, padding, steps, guidance_scale, sampler,
             seed, model,
         )  # fmt: skip
+
+        def masked(size: Size) -> Mask:
+            limits = self._pipeline.settings.server
+            return painted_mask((read_bytes(mask, "a mask"),), size, size, limits)
+
+        yield from self._run(picture, masked, values, request)
+
+    def _run(
+        self, path: str | None, masked: Callable[[Size], Mask], values: tuple[Any, ...], request: gr.Request
+    ) -> Iterator[tuple[Any, ...]]:
         changes = dict(zip(INPUTS, values, strict=True))
         original: Picture | None = None
         mask: Mask | None = None
 
         def work(watch: Watch) -> list[Made]:
             nonlocal original, mask
-            original, mask = picture_and_mask(editor, self._pipeline.settings.server)
+            original = read_with_alpha(read_bytes(path), self._pipeline.settings.server)
+            mask = masked(Size(original.shape[1], original.shape[0]))
             return self._pipeline.inpaint(original, mask, changes, watch)
 
         for picture, words, made in self._jobs.run(request, work):

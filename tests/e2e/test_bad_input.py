@@ -48,17 +48,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return paths
 
 
-def editor(picture: Path | None, mask: Path | None) -> dict[str, Any]:
-    return {
-        "background": handle_file(picture) if picture else None,
-        "layers": [handle_file(mask)] if mask else [],
-        "composite": None,
-    }
-
-
 Call = Callable[[Client, dict[str, Path], str], Any]
 CALLS: dict[str, Call] = {
-    "inpaint": lambda c, f, n: c.predict(editor(f[n], f["mask"]), **PAINT, api_name="/inpaint"),
+    "inpaint": lambda c, f, n: c.predict(handle_file(f[n]), handle_file(f["mask"]), **PAINT, api_name="/inpaint"),
     "outpaint": lambda c, f, n: c.predict(handle_file(f[n]), right=8, **PAINT, api_name="/outpaint"),
     "upscale": lambda c, f, n: c.predict(handle_file(f[n]), upscaler="lanczos", api_name="/upscale"),
     "filter": lambda c, f, n: c.predict(handle_file(f[n]), [{"filter": "invert"}], api_name="/filter"),
@@ -95,16 +87,20 @@ def test_a_single_pixel_is_a_picture(client: Client, files: dict[str, Path], tab
 
 ASKED: dict[str, tuple[str, Callable[[Client, dict[str, Path]], Any]]] = {
     "no picture to inpaint": (
-        "no picture yet",
-        lambda c, f: c.predict(editor(None, None), **PAINT, api_name="/inpaint"),
+        "Choose a picture first",
+        lambda c, f: c.predict(None, None, **PAINT, api_name="/inpaint"),
+    ),
+    "no mask": (
+        "Choose a mask first",
+        lambda c, f: c.predict(handle_file(f["good"]), None, **PAINT, api_name="/inpaint"),
     ),
     "nothing painted": (
         "Nothing is painted over",
-        lambda c, f: c.predict(editor(f["good"], f["no mask"]), **PAINT, api_name="/inpaint"),
+        lambda c, f: c.predict(handle_file(f["good"]), handle_file(f["no mask"]), **PAINT, api_name="/inpaint"),
     ),
     "a mask of another size": (
         "The mask is 64 x 48 and the picture 1 x 1",
-        lambda c, f: c.predict(editor(f["1x1"], f["mask"]), **PAINT, api_name="/inpaint"),
+        lambda c, f: c.predict(handle_file(f["1x1"]), handle_file(f["mask"]), **PAINT, api_name="/inpaint"),
     ),
     "a negative border": (
         "(-8|left).*(0|minimum)",
@@ -124,7 +120,7 @@ ASKED: dict[str, tuple[str, Callable[[Client, dict[str, Path]], Any]]] = {
     "an unknown model": ("model|list", lambda c, f: c.predict(prompt="x", model="nobody/knows", api_name="/text")),
     "a long prompt to inpaint": (
         "1001 characters",
-        lambda c, f: c.predict(editor(f["good"], f["mask"]), prompt="x" * 1001, api_name="/inpaint"),
+        lambda c, f: c.predict(handle_file(f["good"]), handle_file(f["mask"]), prompt="x" * 1001, api_name="/inpaint"),
     ),
 }
 
@@ -138,5 +134,5 @@ def test_what_cannot_be_asked_is_said(client: Client, files: dict[str, Path], wh
 
 
 def test_a_full_mask_is_no_mistake_and_the_app_goes_on(client: Client, files: dict[str, Path]) -> None:
-    path, *_ = client.predict(editor(files["good"], files["mask"]), **PAINT, api_name="/inpaint")
+    path, *_ = client.predict(handle_file(files["good"]), handle_file(files["mask"]), **PAINT, api_name="/inpaint")
     assert Image.open(path).size == (64, 48)

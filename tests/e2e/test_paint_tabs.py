@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from tests.support.shown import file_of
+
 LONG = 120_000
 SAYS = "([id, words]) => document.querySelector(id)?.textContent.includes(words)"
 
@@ -34,19 +36,8 @@ def shown(page: Page, selector: str) -> np.ndarray:
 
 def test_only_what_is_painted_over_changes(tab: Callable[[str], Page], drawing: Path) -> None:
     page = tab("Inpaint")
-    page.wait_for_selector("#artflow-inpaint-editor canvas")
-    page.wait_for_timeout(1500)  # a file that comes before the editor has set itself up is lost, and nothing tells when
-    page.locator("#artflow-inpaint-editor input[type=file]").first.set_input_files(drawing)
-    canvas = page.locator("#artflow-inpaint-editor canvas").first
-    page.locator("#artflow-inpaint-editor [aria-label='Brush'], [aria-label='Draw button']").first.click()
-    page.wait_for_timeout(1500)  # the editor fits the picture to its pane with an animation that ends without a sign
-    box = canvas.bounding_box()
-    assert box is not None
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x - 15, y)
-    page.mouse.down()
-    page.mouse.move(x + 15, y, steps=6)
-    page.mouse.up()
+    open_to_paint(page, drawing)
+    stroke(page)
     page.locator("#artflow-inpaint-prompt textarea").fill("a red apple on a blue background")
     page.locator("#artflow-inpaint-run").click()
     page.wait_for_function(SAYS, arg=["#artflow-inpaint-status", "Made"], timeout=LONG)
@@ -63,10 +54,77 @@ def test_only_what_is_painted_over_changes(tab: Callable[[str], Page], drawing: 
     assert (tint > 30).any() and not (tint[border] > 30).any(), "the tint lies on the mask, and only there"
 
 
-def test_nothing_painted_is_said(tab: Callable[[str], Page], drawing: Path) -> None:
+def open_to_paint(page: Page, file: Path) -> None:
+    """Hand a picture in to the inpaint tab, and take the brush."""
+    page.wait_for_selector("#artflow-inpaint-editor canvas")
+    page.wait_for_timeout(1500)  # a picture that comes before the editor has set itself up is lost, and nothing tells
+    page.set_input_files("#artflow-inpaint-picture input[type=file]", file)
+    page.wait_for_selector("#artflow-inpaint-picture img")
+    page.wait_for_timeout(1500)  # the editor fits the picture to its pane with an animation that ends without a sign
+    page.locator("#artflow-inpaint-editor [aria-label='Brush'], [aria-label='Draw button']").first.click()
+    page.wait_for_timeout(500)
+
+
+def stroke(page: Page) -> None:
+    """Paint a short stroke in the middle of the editor."""
+    box = page.locator("#artflow-inpaint-editor canvas").first.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x - 15, y)
+    page.mouse.down()
+    page.mouse.move(x + 15, y, steps=6)
+    page.mouse.up()
+
+
+def test_see_through_and_huge_pictures_change_only_where_they_are_painted_over(
+    tab: Callable[[str], Page], tmp_path: Path
+) -> None:
+    """Browsers would hand them back with other colours, or not show them at all."""
+    x = np.mgrid[0:192, 0:256][1]
+    rng = np.random.default_rng(3)
+    ghost = np.dstack([rng.integers(0, 256, (192, 256, 3)), x]).astype(np.uint8)
+    wide = np.dstack([np.linspace(0, 255, 20_000).astype(np.uint8)[None].repeat(700, 0)] * 3)
+    for name, before in (("ghost", ghost), ("wide", wide)):
+        Image.fromarray(before).save(tmp_path / f"{name}.png")
+        page = tab("Inpaint")
+        open_to_paint(page, tmp_path / f"{name}.png")
+        stroke(page)
+        page.locator("#artflow-inpaint-run").click()
+        page.wait_for_function(SAYS, arg=["#artflow-inpaint-status", "Made"], timeout=LONG)
+        after = np.asarray(file_of(page, "#artflow-inpaint-result img"))
+        assert after.shape == before.shape
+        changed = (after != before).any(-1)
+        assert 0 < changed.mean() < 0.3
+        assert not changed[:, : before.shape[1] // 4].any()
+
+
+def test_bad_files_and_nothing_painted_are_said(tab: Callable[[str], Page], drawing: Path, tmp_path: Path) -> None:
     page = tab("Inpaint")
+    open_to_paint(page, drawing)
     page.locator("#artflow-inpaint-run").click()
-    page.get_by_text("There is no picture yet; drop one on the left.").wait_for(timeout=LONG)
+    page.get_by_text("Nothing is painted over; paint what should be made anew.").wait_for(timeout=LONG)
+    bad = {"The picture cannot be read": drawing.read_bytes()[:300], "are no JPEG, PNG, WEBP picture": b"some words"}
+    for sentence, data in bad.items():
+        page = tab("Inpaint")
+        stroke(page)
+        page.locator("#artflow-inpaint-run").click()
+        page.get_by_text("Choose a picture first.").wait_for(timeout=LONG)
+        (tmp_path / "bad.png").write_bytes(data)
+        page.set_input_files("#artflow-inpaint-picture input[type=file]", tmp_path / "bad.png")
+        page.get_by_text(sentence).first.wait_for()
+        page.locator("#artflow-inpaint-run").click()
+        page.get_by_text(sentence).nth(1).wait_for()
+        assert not page.locator("#artflow-inpaint-result img").count()
+
+
+def test_the_bin_takes_away_the_strokes_and_not_the_picture(tab: Callable[[str], Page], drawing: Path) -> None:
+    page = tab("Inpaint")
+    open_to_paint(page, drawing)
+    stroke(page)
+    page.locator("#artflow-inpaint-editor").get_by_label("Clear canvas").click()
+    page.wait_for_timeout(1500)
+    page.locator("#artflow-inpaint-run").click()
+    page.get_by_text("Nothing is painted over; paint what should be made anew.").wait_for(timeout=LONG)
 
 
 def test_the_picture_goes_on_beyond_its_borders(tab: Callable[[str], Page], drawing: Path) -> None:
