@@ -108,7 +108,7 @@ class ServerSettings(_Group):
     max_in_flight: int = Field(4, ge=1, le=16, description="frames a client may have under way")
     max_waiting: int = Field(64, ge=1, le=10_000, description="strokes that may wait in one canvas session")
     max_frame_bytes: int = Field(8_000_000, ge=1_000)
-    max_pixels: int = Field(16_000_000, ge=4_096, description="pixels of an uploaded picture")
+    max_pixels: int = Field(4096 * 4096, ge=4_096, description="pixels of an uploaded picture")
     max_prompt: int = Field(1_000, ge=1, description="characters of a prompt")
     max_size: int = Field(1_024, ge=64, le=8_192, description="longest side of a made picture")
     origins: tuple[str, ...] = Field((), description="pages elsewhere, https://host, that may use an app on localhost")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
+from gradio.components import Component
 from pydantic import BaseModel
 
 from artflow.errors import ArtflowError
@@ -95,6 +96,18 @@ def job_settings(pipeline: Pipeline, controls: ParamControls, *more: str) -> Non
             controls.add("sampler")
             controls.add_seed()
         controls.built["model"] = model_choice(pipeline)
+
+
+C = TypeVar("C", bound=Component)
+
+
+def described(component: C, schema: dict[str, Any]) -> C:
+    """Tell programs what a component takes, where Gradio's own description is no JSON schema or that of something else.
+
+    Language models' clients check what they send against it.
+    """
+    component.api_info = lambda: schema  # type: ignore[method-assign]
+    return component
 
 
 def send_to_view(mode: str, controls: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ from artflow.modes.filters.live import LONGEST
 from artflow.modes.filters.painting import as_sample
 from artflow.modes.readback import carried_recipe
 from artflow.pipeline import Pipeline
-from artflow.ui.controls import said
+from artflow.ui.controls import described, said
 from artflow.ui.files import PictureUpload, read_bytes, read_picture, reducer, result_place, saved_png
 from artflow.ui.jobs import Jobs
 from artflow.ui.send import SendTo
@@ -56,7 +56,7 @@ class FiltersTab:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._limits = pipeline.settings.server
-        self._jobs = Jobs()
+        self._jobs = Jobs(at_once=2)
         self._reduced = reducer(self._limits, PREVIEW)
         self._build()
 
@@ -96,10 +96,11 @@ class FiltersTab:
                 live = gr.Checkbox(label="Also on the webcam and canvas pictures", elem_id="artflow-filter-live")
                 live_words = gr.Markdown(elem_id="artflow-filter-live-words")
                 with gr.Accordion("The stack as JSON", open=False):
-                    self._json = gr.JSON([], label="Stack", elem_id="artflow-filter-json")
+                    shown = gr.JSON([], label="Stack", elem_id="artflow-filter-json")
+                    self._json = described(shown, {"type": "array", "items": {"type": "object"}})
         self._connect(add, undo, redo, clear, presets)
         make.click(
-            self.filter, [self.picture, self._json], [result, status], api_name="filter", concurrency_limit=2,
+            self.filter, [self.picture, self._json], [result, status], api_name="filter", concurrency_limit=None,
             show_progress="hidden",
         )  # fmt: skip
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")

@@ -30,7 +30,7 @@ class InterrogateTab:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self._jobs = Jobs()
+        self._jobs = Jobs(at_once=2)
         self._build()
 
     def _build(self) -> None:
@@ -64,15 +64,18 @@ class InterrogateTab:
         scores = gr.JSON(visible=False)
         self._found_in = gr.State("best")  # the mode that the prompt comes from
         found = run.click(
-            self.interrogate, [self.picture, mode, model], [self.prompt, status, scores, self._found_in],
-            api_name="interrogate", concurrency_limit=2, show_progress="hidden",
+            self.interrogate, [self.picture, mode, model], [self.prompt, status, scores],
+            api_name="interrogate", concurrency_limit=None, show_progress="hidden",
         )  # fmt: skip
-        found.success(_labels, scores, labels, show_progress="hidden", api_visibility="private")
+        found.success(
+            lambda mode, found: [mode, *_labels(found)], [mode, scores], [self._found_in, *labels],
+            show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
 
     def interrogate(
         self, picture: str | None, mode: str, model: str, request: gr.Request
-    ) -> Iterator[tuple[Any, str, Any, Any]]:
+    ) -> Iterator[tuple[Any, str, Any]]:
         """Find a prompt that describes a picture, and the terms that fit it best.
 
         Args:
@@ -90,12 +93,12 @@ class InterrogateTab:
 
         for event in self._jobs.follow(request, work):
             if not isinstance(event, Outcome):
-                yield gr.skip(), event[1], gr.skip(), gr.skip()
+                yield gr.skip(), event[1], gr.skip()
             elif event.value is None:
-                yield gr.skip(), "Cancelled.", gr.skip(), gr.skip()
+                yield gr.skip(), "Cancelled.", gr.skip()
             else:
                 found = event.value.found
-                yield found.prompt, _words(event.value), found.groups, mode
+                yield found.prompt, _words(event.value), found.groups
 
     def connect(self, takers: Mapping[str, Mapping[str, Component]], tabs: gr.Tabs) -> None:
         """Let the buttons fill the prompt of other tabs, or what to avoid where that was asked for.

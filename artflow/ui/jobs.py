@@ -20,6 +20,7 @@ from artflow.models.progress import Underway
 from artflow.watch import Watch
 
 T = TypeVar("T")
+MOST_WAITING = 8  # each keeps one of the server's threads
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,16 @@ class Outcome(Generic[T]):
 
 
 class Jobs:
-    """The running jobs of one tab by browser. A page has one at a time; a client of the API may have several."""
+    """The running jobs of one tab by browser. A page has one at a time; a client of the API may have several.
 
-    def __init__(self) -> None:
+    ``at_once`` of them run at a time, of all browsers together; `MOST_WAITING` more wait, and can be cancelled as well,
+    which they cannot in Gradio's own queue. 0: all run, where the engine has them wait.
+    """
+
+    def __init__(self, at_once: int = 0) -> None:
         self._running: dict[str, set[threading.Event]] = {}
+        self._places = threading.Semaphore(at_once) if at_once else None
+        self._waiting = threading.Semaphore(MOST_WAITING)
         self._lock = threading.Lock()
 
     def stop(self, request: gr.Request) -> None:
@@ -68,12 +75,62 @@ class Jobs:
         """
         session = getattr(request, "session_hash", None) or ""
         with self._noted(session) as cancelled:
-            for event in _events(work, cancelled):
+            for event in self._events(work, cancelled):
                 if isinstance(event, ArtflowError):
                     raise gr.Error(event.message, title="That did not work", print_exception=False) from event
                 if isinstance(event, Exception):
                     raise event
                 yield event
+
+    def _events(self, work: Callable[[Watch], Any], cancelled: threading.Event) -> Iterator[Any]:
+        """(picture or None, words) while the work runs in a thread of its own; then its outcome, or its exception."""
+        events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        def loading(state: Underway) -> None:
+            share = "" if state.fraction is None else f" ({state.fraction:.0%})"
+            events.put((None, f"{state.message}{share}"))
+
+        def progress(p: Progress) -> None:
+            number = f", picture {p.picture + 1} of {p.pictures}" if p.pictures > 1 else ""
+            events.put((p.preview, f"{p.doing} {p.step} of {p.steps}{number}"))
+
+        def run() -> None:
+            try:
+                with self._place(cancelled, lambda: events.put((None, "Waiting for others to be done"))):
+                    events.put(Outcome(work(Watch(progress, loading, cancelled)), cancelled.is_set()))
+            except Exception as error:  # noqa: BLE001 - raised again where the person is
+                events.put(error)
+
+        threading.Thread(target=run, name="tab job", daemon=True).start()
+        while True:
+            event = events.get()
+            yield event
+            if isinstance(event, Outcome | Exception):
+                return
+
+    @contextmanager
+    def _place(self, cancelled: threading.Event, on_wait: Callable[[], None]) -> Iterator[None]:
+        """One of the places, once there is one; a cancelled work goes on without, to end at its first look.
+
+        Raises:
+            ArtflowError: ``busy`` where too many wait already.
+        """
+        places = self._places
+        if places is None:
+            yield
+            return
+        if not (mine := places.acquire(blocking=False)):
+            if not self._waiting.acquire(blocking=False):
+                raise ArtflowError("busy", f"{MOST_WAITING} others wait for this already; try again in a moment.")
+            on_wait()
+            while not (mine := places.acquire(timeout=0.1)) and not cancelled.is_set():
+                pass
+            self._waiting.release()
+        try:
+            yield
+        finally:
+            if mine:
+                places.release()
 
     @contextmanager
     def _noted(self, session: str) -> Iterator[threading.Event]:
@@ -88,32 +145,6 @@ class Jobs:
                 self._running[session].discard(cancelled)
                 if not self._running[session]:
                     del self._running[session]
-
-
-def _events(work: Callable[[Watch], Any], cancelled: threading.Event) -> Iterator[Any]:
-    """(picture or None, words) while the work runs in a thread of its own; then its outcome, or its exception."""
-    events: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-    def loading(state: Underway) -> None:
-        share = "" if state.fraction is None else f" ({state.fraction:.0%})"
-        events.put((None, f"{state.message}{share}"))
-
-    def progress(p: Progress) -> None:
-        number = f", picture {p.picture + 1} of {p.pictures}" if p.pictures > 1 else ""
-        events.put((p.preview, f"{p.doing} {p.step} of {p.steps}{number}"))
-
-    def run() -> None:
-        try:
-            events.put(Outcome(work(Watch(progress, loading, cancelled)), cancelled.is_set()))
-        except Exception as error:  # noqa: BLE001 - raised again where the person is
-            events.put(error)
-
-    threading.Thread(target=run, name="tab job", daemon=True).start()
-    while True:
-        event = events.get()
-        yield event
-        if isinstance(event, Outcome | Exception):
-            return
 
 
 def _outcome(made: list[Made], cancelled: bool) -> str:

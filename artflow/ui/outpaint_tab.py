@@ -69,8 +69,11 @@ class OutpaintTab:
                 )
                 new_size = gr.Markdown(elem_id="artflow-outpaint-size")
         self.controls = controls.built
+        # For programs; the page turns an aspect into borders at once, to show them.
+        aspect = gr.Number(0, label="Aspect", visible=False)
+        stays = gr.Dropdown(list(ANCHORS.values()), label="Stays", visible=False)
         run.click(
-            self.outpaint, [self.picture, *(controls.built[name] for name in INPUTS)], [result, status],
+            self.outpaint, [self.picture, *(controls.built[name] for name in INPUTS), aspect, stays], [result, status],
             api_name="outpaint", concurrency_limit=None, show_progress="hidden",
         )  # fmt: skip
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
@@ -102,6 +105,8 @@ class OutpaintTab:
         sampler: str,
         seed: int,
         model: str,
+        ratio: float,
+        anchor: outpaint.Anchor,
         request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
         """Carry a picture on beyond its borders.
@@ -122,6 +127,8 @@ class OutpaintTab:
             sampler: Euler, Euler a, DPM++ 2M Karras, UniPC, DDIM or LCM
             seed: -1 for a random one
             model: an id of the catalog; empty for the app's own
+            ratio: width over height of the result, 0.25 to 4, instead of the four sides; 0: as they say
+            anchor: where the picture stays then: centre, left (or top), right (or bottom)
         """
         values = (
             prompt, negative_prompt, left, up, right, down, unit, strength, fill, steps, guidance_scale, sampler, seed,
@@ -131,6 +138,9 @@ class OutpaintTab:
 
         def work(watch: Watch) -> Any:
             picture = read_with_alpha(read_bytes(source), self._pipeline.settings.server)
+            if ratio:
+                borders = outpaint.borders_for_ratio(Size(picture.shape[1], picture.shape[0]), ratio, anchor)
+                changes.update(borders._asdict(), unit="pixels")
             return self._pipeline.outpaint(picture, changes, watch)
 
         for _, words, made in self._jobs.run(request, work):

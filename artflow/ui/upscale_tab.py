@@ -16,7 +16,7 @@ from artflow.modes.readback import carried_recipe
 from artflow.modes.redraw import UpscaleParams
 from artflow.modes.upscale import FACTORS
 from artflow.pipeline import Pipeline
-from artflow.ui.controls import ParamControls, examples, job_settings, prompt_box, upscaler_choice
+from artflow.ui.controls import ParamControls, described, examples, job_settings, prompt_box, upscaler_choice
 from artflow.ui.files import PictureUpload, read_bytes, read_picture, result_place, saved_png
 from artflow.ui.jobs import Jobs
 from artflow.ui.send import SendTo
@@ -38,7 +38,7 @@ class UpscaleTab:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self._jobs = Jobs()
+        self._jobs = Jobs(at_once=2)
         self._build()
 
     def _build(self) -> None:
@@ -46,7 +46,8 @@ class UpscaleTab:
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 self.picture = PictureUpload(elem_id="artflow-upscale-picture", height=320)
-                controls.built["factor"] = gr.Radio([(f"{f}x", f) for f in FACTORS], value=2, label="How much larger")
+                factor = gr.Radio([(f"{f}x", f) for f in FACTORS], value=2, label="How much larger")
+                controls.built["factor"] = described(factor, {"type": "integer", "enum": list(FACTORS)})
                 controls.built["upscaler"] = upscaler_choice("Upscaler")
                 controls.add("strength", elem_id="artflow-upscale-strength")
                 prompt = controls.built["prompt"] = prompt_box(self._pipeline, "", placeholder="for what is redrawn")
@@ -66,7 +67,7 @@ class UpscaleTab:
         self.controls = controls.built
         run.click(
             self.upscale, [self.picture, *(controls.built[name] for name in INPUTS)], [result, compared, status],
-            api_name="upscale", concurrency_limit=2, show_progress="hidden",
+            api_name="upscale", concurrency_limit=None, show_progress="hidden",
         )  # fmt: skip
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
 

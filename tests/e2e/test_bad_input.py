@@ -70,7 +70,7 @@ def sentence(error: pytest.ExceptionInfo[AppError]) -> str:
 def test_what_is_no_picture_is_said(client: Client, files: dict[str, Path], tab: str, name: str) -> None:
     with pytest.raises(AppError) as raised:
         CALLS[tab](client, files, name)
-    wanted = "at most 16000000 pixels" if name == "huge" else "picture"
+    wanted = "at most 16777216 pixels" if name == "huge" else "picture"
     assert wanted in sentence(raised)
 
 

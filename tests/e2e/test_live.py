@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from gradio_client import Client
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from playwright.sync_api import Page
 
+from artflow.images import encode_png
 from tests.support.shown import file_of, picture_of
 
 # The mean colour of the result's upper left corner, where icons on a plain background leave the background free.
@@ -159,20 +164,39 @@ def test_the_client_can_call_text(app_url: str) -> None:
     assert "/text" in schema["named_endpoints"]
 
 
-def test_every_tab_is_a_tool_of_language_models(app_url: str) -> None:
-    async def ask() -> tuple[set[str], str]:
+def test_every_tab_is_a_tool_of_language_models(app_url: str, photo: Path) -> None:
+    """Each is called as a language model's client calls it, which checks what it sends against the tool's schema."""
+
+    def sent(data: bytes) -> str:
+        return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+
+    here = {"picture": sent(photo.read_bytes())}
+    asked: dict[str, dict[str, Any]] = {
+        "text": {"prompt": "a red apple", "seed": 7},
+        "inpaint": here | {"mask": here["picture"], "prompt": "a red apple"},
+        "outpaint": {"source": here["picture"], "ratio": 2.0, "anchor": "left"},
+        "upscale": here | {"factor": 3, "upscaler": "lanczos"},
+        "filter": here | {"stack": [{"filter": "invert"}]},
+        "interrogate": here | {"mode": "fast", "model": "embedded"},
+        "read_back": {"picture": sent(encode_png(np.zeros((8, 8, 3), np.uint8), {"mode": "text", "prompt": "x"}))},
+    }
+
+    async def ask() -> dict[str, str]:
         address = f"{app_url}gradio_api/mcp/"
         async with streamable_http_client(address) as (read, write, *_), ClientSession(read, write) as session:
             await session.initialize()
-            names = {tool.name for tool in (await session.list_tools()).tools}
-            answer = await session.call_tool("text", {"prompt": "a red apple", "seed": 7})
-            assert not answer.isError
-            return names, " ".join(getattr(part, "text", "") for part in answer.content)
+            answers = {}
+            for tool in (await session.list_tools()).tools:
+                answer = await session.call_tool(tool.name, asked[tool.name])
+                answers[tool.name] = " ".join(getattr(part, "text", "") for part in answer.content)
+                assert not answer.isError, (tool.name, answers[tool.name])
+            return answers
 
     with ThreadPoolExecutor(1) as other:  # Playwright's own loop runs in this thread
-        names, answer = other.submit(asyncio.run, ask()).result(120)
-    assert names == {"text", "inpaint", "outpaint", "upscale", "filter", "interrogate", "read_back"}
-    assert "artflow-text-7-0.png" in answer
+        answers = other.submit(asyncio.run, ask()).result(120)
+    assert answers.keys() == asked.keys()
+    assert "artflow-text-7-0.png" in answers["text"]
+    assert "artflow-3x.png" in answers["upscale"]
 
 
 def test_hires_fix_makes_it_larger_in_two_passes(tab: Callable[[str], Page]) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -153,4 +155,13 @@ def test_an_aspect_waits_for_the_picture_and_too_much_is_said(tab: Callable[[str
     page.get_by_label("number input for Down").fill("4000")
     page.get_by_label("number input for Down").press("Tab")
     said = page.locator(".toast-body").first
-    expect(said).to_contain_text("The result would be 2844 x 9600; at most 16000000 pixels")
+    expect(said).to_contain_text("The result would be 2844 x 9600; at most 16777216 pixels")
+
+
+def test_programs_may_ask_for_an_aspect(app_url: str, drawing: Path) -> None:
+    client = Client(app_url, verbose=False)
+    path, words = client.predict(handle_file(drawing), ratio=2, anchor="left", api_name="/outpaint")
+    before, after = np.array(Image.open(drawing)), np.array(Image.open(path))
+    assert words.startswith("Made") and after.shape == (192, 384, 3) and (after[:, :256] == before).all()
+    with pytest.raises(AppError, match=r"The aspect 9 is not allowed: from 0\.25 \(1:4\) to 4 \(4:1\)"):
+        client.predict(handle_file(drawing), ratio=9, api_name="/outpaint")

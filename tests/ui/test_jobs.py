@@ -1,0 +1,88 @@
+"""Long actions of a tab: a few at once, the others wait their turn and can be cancelled meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from artflow.ui import jobs as jobs_module
+from artflow.ui.jobs import Jobs
+from artflow.watch import Watch
+
+PATIENCE = 20
+
+
+class Person:
+    """Somebody whose browser asks for one thing after the other."""
+
+    def __init__(self, jobs: Jobs, name: str) -> None:
+        self.request: Any = SimpleNamespace(session_hash=name)
+        self.words: list[str] = []
+        self.waits = threading.Event()
+        self._jobs = jobs
+
+    def ask(self, work: Callable[[Watch], list]) -> list | None:
+        made = None
+        for _, words, made in self._jobs.run(self.request, work):  # noqa: B007 - the last one counts
+            self.words.append(words)
+            if words.startswith("Waiting"):
+                self.waits.set()
+        return made
+
+    def cancel(self) -> None:
+        self._jobs.stop(self.request)
+
+
+def test_more_than_a_few_wait_and_run_in_the_end() -> None:
+    jobs, go_on, running = Jobs(at_once=2), threading.Event(), []
+
+    def work(watch: Watch) -> list:
+        running.append(watch)
+        assert go_on.wait(PATIENCE)
+        return []
+
+    people = [Person(jobs, name) for name in "abc"]
+    with ThreadPoolExecutor(3) as pool:
+        asked: list[Future] = []
+        for person in people[:2]:
+            asked.append(pool.submit(person.ask, work))
+        while len(running) < 2:
+            pass
+        asked.append(pool.submit(people[2].ask, work))
+        assert people[2].waits.wait(PATIENCE) and len(running) == 2
+        go_on.set()
+        assert all(one.result(PATIENCE) == [] for one in asked)
+    assert len(running) == 3 and people[2].words == ["Waiting for others to be done", "Made 0."]
+
+
+def test_who_waits_can_cancel_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs_module, "MOST_WAITING", 1)
+    jobs, go_on, begun = Jobs(at_once=1), threading.Event(), threading.Event()
+
+    def long(watch: Watch) -> list:
+        begun.set()
+        assert go_on.wait(PATIENCE)
+        return []
+
+    def seen(watch: Watch) -> list:
+        return [] if watch.cancelled.is_set() else pytest.fail("it was to end before it began")
+
+    first, second, third = (Person(jobs, name) for name in "abc")
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(first.ask, long)
+        assert begun.wait(PATIENCE)
+        two = pool.submit(second.ask, seen)
+        assert second.waits.wait(PATIENCE)
+        with pytest.raises(gr.Error, match="1 others wait for this already"):
+            third.ask(seen)
+        second.cancel()
+        assert two.result(PATIENCE) == [] and second.words[-1] == "Cancelled."
+        go_on.set()
+        one.result(PATIENCE)
+    assert first.ask(lambda watch: []) == [], "the place is free again"
