@@ -71,7 +71,7 @@ def decode(
     if max_bytes is not None and len(data) > max_bytes:
         raise ArtflowError("picture_too_large", f"The picture has {len(data)} bytes; at most {max_bytes} are allowed.")
     try:
-        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = opened(data)
         if image.width * image.height > max_pixels:
             raise ArtflowError(
                 "picture_too_large",
@@ -83,10 +83,20 @@ def decode(
         raise
     except Image.DecompressionBombError:
         raise ArtflowError("picture_too_large", f"The picture has over {max_pixels} pixels.") from None
-    except UnidentifiedImageError:
-        raise ArtflowError("bad_picture", f"These {len(data)} bytes are no {', '.join(FORMATS)} picture.") from None
     except Exception as error:  # noqa: BLE001 - broken files make Pillow raise nearly anything
         raise ArtflowError("bad_picture", f"The picture cannot be read: {error}.") from None
+
+
+def opened(data: bytes) -> Image.Image:
+    """A JPEG, PNG or WebP file of which the header is read, no pixel yet; broken ones raise nearly anything.
+
+    Raises:
+        ArtflowError: ``bad_picture`` if it is none of these.
+    """
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:  # whose own words name the Python object that was read from
+        raise ArtflowError("bad_picture", f"These {len(data)} bytes are no {', '.join(FORMATS)} picture.") from None
 
 
 def to_rgb(image: Image.Image) -> Picture:
