@@ -152,19 +152,24 @@ def encode_png(picture: Picture, recipe: dict[str, Any]) -> bytes:
     info = PngImagePlugin.PngInfo()
     text = parameters_text(recipe)
     if text.strip():
-        info.add_itxt("parameters", text)
-    info.add_itxt("artflow", json.dumps(recipe, ensure_ascii=False))
+        info.add_itxt("parameters", _utf8(text))
+    info.add_itxt("artflow", _utf8(json.dumps(recipe, ensure_ascii=False)))
     out = io.BytesIO()
     # A fifth of the default level's time for a file a tenth larger.
     Image.fromarray(picture).save(out, "PNG", pnginfo=info, compress_level=1)
     return out.getvalue()
 
 
+def _utf8(text: str) -> bytes:
+    """A text that may have come in as JSON, where half an emoji can be written, which no file can hold."""
+    return text.encode("utf-8", "replace")
+
+
 def parameters_text(recipe: dict[str, Any]) -> str:
-    """The recipe as the A1111 web UI writes it, which other programs read."""
-    lines = [recipe.get("prompt", "")]
-    if recipe.get("negative_prompt"):
-        lines.append(f"Negative prompt: {recipe['negative_prompt']}")
+    """The recipe as the A1111 web UI writes it, which other programs read. It may be anybody's: any JSON object."""
+    lines = [str(recipe.get("prompt") or "")]
+    if negative := str(recipe.get("negative_prompt") or ""):
+        lines.append(f"Negative prompt: {negative}")
     facts = {
         "Steps": recipe.get("steps"),
         "Sampler": recipe.get("sampler"),

@@ -183,6 +183,15 @@ def test_the_recipe_reads_as_the_a1111_web_ui_writes_it() -> None:
     assert parameters_text({"prompt": "a fox", "seed": 0}) == "a fox\nSeed: 0"
 
 
+@pytest.mark.parametrize(
+    ("prompt", "line"), [(None, ""), (["a", 5], "['a', 5]"), (7, "7"), ("half an emoji \ud83e", "half an emoji ?")]
+)
+def test_a_recipe_of_somebody_else_is_carried_whatever_its_prompt_is(prompt: object, line: str) -> None:
+    data = encode_png(np.zeros((8, 8, 3), np.uint8), {"prompt": prompt, "negative_prompt": prompt, "seed": 3})
+    text = Image.open(io.BytesIO(data)).info["parameters"]
+    assert text.splitlines() == [line, *([f"Negative prompt: {line}"] if line else []), "Seed: 3"]
+
+
 def test_jpeg_keeps_all_colour_at_high_quality() -> None:
     picture = np.zeros((16, 16, 3), np.uint8)
     picture[:, ::2] = (255, 0, 0)
