@@ -101,8 +101,7 @@ def opened(data: bytes) -> Image.Image:
 
 def to_rgb(image: Image.Image) -> Picture:
     """Any Pillow image as a picture; transparency becomes white, 16 bits become 8."""
-    if image.mode.startswith("I;16"):
-        return to_rgb(Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)))  # Pillow itself would cut off at 255
+    image = _of_bytes(image)
     if _see_through(image):
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
@@ -111,6 +110,7 @@ def to_rgb(image: Image.Image) -> Picture:
 
 def to_rgba(image: Image.Image) -> NDArray[np.uint8]:
     """Any Pillow image as ``uint8`` of shape (height, width, 4), opaque where it says nothing of transparency."""
+    image = _of_bytes(image)
     if _see_through(image):
         return np.array(image.convert("RGBA"))
     colours = to_rgb(image)
@@ -120,6 +120,18 @@ def to_rgba(image: Image.Image) -> NDArray[np.uint8]:
 def flattened(picture: NDArray[np.uint8]) -> Picture:
     """A picture of shape (height, width, 4) on white; one of 3 channels as it is."""
     return to_rgb(Image.fromarray(picture)) if picture.shape[-1] == 4 else picture
+
+
+def _of_bytes(image: Image.Image) -> Image.Image:
+    """The image with 16 bits of grey made 8, which Pillow itself would cut off at 255; any other as it is."""
+    if not image.mode.startswith("I;16"):
+        return image
+    values = np.asarray(image)
+    grey = (values >> 8).astype(np.uint8)
+    unseen = image.info.get("transparency")  # one grey of the 65536
+    if unseen is None:
+        return Image.fromarray(grey)
+    return Image.fromarray(np.dstack([grey, np.where(values == unseen, 0, 255).astype(np.uint8)]))
 
 
 def _see_through(image: Image.Image) -> bool:

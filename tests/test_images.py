@@ -83,6 +83,15 @@ def test_transparency_is_white_paper() -> None:
     assert decode(saved(image, "PNG"), max_pixels=LIMIT).tolist() == [[[255, 255, 255], [127, 127, 255]]]
 
 
+def test_one_grey_of_65536_is_transparent() -> None:
+    """A PNG of 16 bits names the grey that is not there; its neighbours are, though their 8 bits are the same."""
+    data = saved(Image.fromarray(np.array([[0x8040, 0x8041, 0x20FF]], np.uint16)), "PNG", transparency=0x8041)
+    assert decode(data, max_pixels=LIMIT, keep_alpha=True).tolist() == [
+        [[128, 128, 128, 255], [128, 128, 128, 0], [32, 32, 32, 255]]
+    ]
+    assert decode(data, max_pixels=LIMIT).tolist() == [[[128] * 3, [255] * 3, [32] * 3]]
+
+
 def png_header(width: int, height: int) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
