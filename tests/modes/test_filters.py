@@ -162,6 +162,21 @@ def test_a_draft_paints_a_small_copy() -> None:
     assert apply(layer, picture, draft=True).shape == picture.shape
 
 
+@pytest.mark.parametrize("full", [(3000, 200), (200, 3000), (3000, 50)])
+def test_a_preview_of_a_narrow_picture_is_painted_where_the_picture_can_be(full: tuple[int, int]) -> None:
+    small = Image.fromarray(gradient()).resize(full)
+    small.thumbnail((768, 768))
+    picture, layer = np.asarray(small), (new_layer("style"),)
+    painted = apply(layer, picture, scale=768 / 3000, draft=True)
+    assert painted.shape == picture.shape and difference(painted, picture) > 10
+
+
+def test_a_picture_too_narrow_to_be_painted_is_named_by_its_own_size() -> None:
+    for draft in (True, False):
+        with pytest.raises(ArtflowError, match="at least 32 pixels a side, not 700 x 20"):
+            apply((new_layer("style"),), np.asarray(Image.fromarray(gradient()).resize((700, 20))), draft=draft)
+
+
 # -- stacks -------------------------------------------------------------------------------------------------------
 
 

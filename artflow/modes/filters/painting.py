@@ -75,7 +75,7 @@ def _painted(picture: Picture, key: tuple[Any, ...], paint: Callable[[Image.Imag
 
 
 @filter_entry(
-    "Painting style", GROUP, slow=True,
+    "Painting style", GROUP, slow=True, least=LEAST,
     style=Choice("Style", STYLES, "starry blue"), strength=Slider("Strength", 0, 1, 1),
     keep_colours=Switch("Keep the picture's colours"),
 )  # fmt: skip
@@ -90,7 +90,7 @@ def style(picture: Picture, style: str, strength: float, keep_colours: bool) -> 
 
 
 @filter_entry(
-    "Style of a picture", GROUP, slow=True,
+    "Style of a picture", GROUP, slow=True, least=LEAST,
     picture_of_style=Sample("A picture in that style"), strength=Slider("Strength", 0, 1, 1),
     keep_colours=Switch("Keep the picture's colours"),
 )  # fmt: skip
