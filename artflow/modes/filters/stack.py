@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from artflow.errors import ArtflowError
-from artflow.images import Picture, Size, resized
+from artflow.images import Picture, Size
 from artflow.modes.filters.registry import FILTERS, Slider
 
 MAX_LAYERS = 32
 MAX_PIXELS = 68_000_000  # of any picture on the way: a rotation that grows the picture can be stacked
-DRAFT_PIXELS = 384 * 384  # of a slow filter's picture in a draft
+DRAFT_PIXELS = 200 * 200  # of a slow filter's picture in a draft
 PRESETS = Path(__file__).parents[3] / "presets" / "filters.yaml"
 
 
@@ -130,8 +130,10 @@ def _apply_one(layer: Layer, picture: Picture, scale: float, draft: bool) -> Pic
     size = Size(picture.shape[1], picture.shape[0])
     if not (draft and entry.slow):
         return entry.function(picture, **values)
-    small = resized(picture, _draft_size(size, entry.least, scale))
-    return resized(entry.function(small, **values), size)
+    import cv2  # a tenth of the time of `resized`, which would be a third of a draft's
+
+    small = cv2.resize(picture, _draft_size(size, entry.least, scale), interpolation=cv2.INTER_AREA)
+    return cv2.resize(entry.function(small, **values), size, interpolation=cv2.INTER_CUBIC)
 
 
 def _draft_size(size: Size, least: int, scale: float) -> Size:
