@@ -71,7 +71,7 @@ def decode(
     if max_bytes is not None and len(data) > max_bytes:
         raise ArtflowError("picture_too_large", f"The picture has {len(data)} bytes; at most {max_bytes} are allowed.")
     try:
-        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = opened(data)
         if image.width * image.height > max_pixels:
             raise ArtflowError(
                 "picture_too_large",
@@ -83,16 +83,25 @@ def decode(
         raise
     except Image.DecompressionBombError:
         raise ArtflowError("picture_too_large", f"The picture has over {max_pixels} pixels.") from None
-    except UnidentifiedImageError:
-        raise ArtflowError("bad_picture", f"These {len(data)} bytes are no {', '.join(FORMATS)} picture.") from None
     except Exception as error:  # noqa: BLE001 - broken files make Pillow raise nearly anything
         raise ArtflowError("bad_picture", f"The picture cannot be read: {error}.") from None
 
 
+def opened(data: bytes) -> Image.Image:
+    """A JPEG, PNG or WebP file of which the header is read, no pixel yet; broken ones raise nearly anything.
+
+    Raises:
+        ArtflowError: ``bad_picture`` if it is none of these.
+    """
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:  # whose own words name the Python object that was read from
+        raise ArtflowError("bad_picture", f"These {len(data)} bytes are no {', '.join(FORMATS)} picture.") from None
+
+
 def to_rgb(image: Image.Image) -> Picture:
     """Any Pillow image as a picture; transparency becomes white, 16 bits become 8."""
-    if image.mode.startswith("I;16"):
-        return to_rgb(Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)))  # Pillow itself would cut off at 255
+    image = _of_bytes(image)
     if _see_through(image):
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
@@ -101,6 +110,7 @@ def to_rgb(image: Image.Image) -> Picture:
 
 def to_rgba(image: Image.Image) -> NDArray[np.uint8]:
     """Any Pillow image as ``uint8`` of shape (height, width, 4), opaque where it says nothing of transparency."""
+    image = _of_bytes(image)
     if _see_through(image):
         return np.array(image.convert("RGBA"))
     colours = to_rgb(image)
@@ -110,6 +120,18 @@ def to_rgba(image: Image.Image) -> NDArray[np.uint8]:
 def flattened(picture: NDArray[np.uint8]) -> Picture:
     """A picture of shape (height, width, 4) on white; one of 3 channels as it is."""
     return to_rgb(Image.fromarray(picture)) if picture.shape[-1] == 4 else picture
+
+
+def _of_bytes(image: Image.Image) -> Image.Image:
+    """The image with 16 bits of grey made 8, which Pillow itself would cut off at 255; any other as it is."""
+    if not image.mode.startswith("I;16"):
+        return image
+    values = np.asarray(image)
+    grey = (values >> 8).astype(np.uint8)
+    unseen = image.info.get("transparency")  # one grey of the 65536
+    if unseen is None:
+        return Image.fromarray(grey)
+    return Image.fromarray(np.dstack([grey, np.where(values == unseen, 0, 255).astype(np.uint8)]))
 
 
 def _see_through(image: Image.Image) -> bool:
@@ -142,19 +164,24 @@ def encode_png(picture: Picture, recipe: dict[str, Any]) -> bytes:
     info = PngImagePlugin.PngInfo()
     text = parameters_text(recipe)
     if text.strip():
-        info.add_itxt("parameters", text)
-    info.add_itxt("artflow", json.dumps(recipe, ensure_ascii=False))
+        info.add_itxt("parameters", _utf8(text))
+    info.add_itxt("artflow", _utf8(json.dumps(recipe, ensure_ascii=False)))
     out = io.BytesIO()
     # A fifth of the default level's time for a file a tenth larger.
     Image.fromarray(picture).save(out, "PNG", pnginfo=info, compress_level=1)
     return out.getvalue()
 
 
+def _utf8(text: str) -> bytes:
+    """A text that may have come in as JSON, where half an emoji can be written, which no file can hold."""
+    return text.encode("utf-8", "replace")
+
+
 def parameters_text(recipe: dict[str, Any]) -> str:
-    """The recipe as the A1111 web UI writes it, which other programs read."""
-    lines = [recipe.get("prompt", "")]
-    if recipe.get("negative_prompt"):
-        lines.append(f"Negative prompt: {recipe['negative_prompt']}")
+    """The recipe as the A1111 web UI writes it, which other programs read. It may be anybody's: any JSON object."""
+    lines = [str(recipe.get("prompt") or "")]
+    if negative := str(recipe.get("negative_prompt") or ""):
+        lines.append(f"Negative prompt: {negative}")
     facts = {
         "Steps": recipe.get("steps"),
         "Sampler": recipe.get("sampler"),

@@ -83,6 +83,15 @@ def test_transparency_is_white_paper() -> None:
     assert decode(saved(image, "PNG"), max_pixels=LIMIT).tolist() == [[[255, 255, 255], [127, 127, 255]]]
 
 
+def test_one_grey_of_65536_is_transparent() -> None:
+    """A PNG of 16 bits names the grey that is not there; its neighbours are, though their 8 bits are the same."""
+    data = saved(Image.fromarray(np.array([[0x8040, 0x8041, 0x20FF]], np.uint16)), "PNG", transparency=0x8041)
+    assert decode(data, max_pixels=LIMIT, keep_alpha=True).tolist() == [
+        [[128, 128, 128, 255], [128, 128, 128, 0], [32, 32, 32, 255]]
+    ]
+    assert decode(data, max_pixels=LIMIT).tolist() == [[[128] * 3, [255] * 3, [32] * 3]]
+
+
 def png_header(width: int, height: int) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -181,6 +190,15 @@ def test_the_recipe_reads_as_the_a1111_web_ui_writes_it() -> None:
         "a fox\nNegative prompt: bad\nSteps: 4, Sampler: Euler, Seed: 7, Denoising strength: 0.5"
     )
     assert parameters_text({"prompt": "a fox", "seed": 0}) == "a fox\nSeed: 0"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "line"), [(None, ""), (["a", 5], "['a', 5]"), (7, "7"), ("half an emoji \ud83e", "half an emoji ?")]
+)
+def test_a_recipe_of_somebody_else_is_carried_whatever_its_prompt_is(prompt: object, line: str) -> None:
+    data = encode_png(np.zeros((8, 8, 3), np.uint8), {"prompt": prompt, "negative_prompt": prompt, "seed": 3})
+    text = Image.open(io.BytesIO(data)).info["parameters"]
+    assert text.splitlines() == [line, *([f"Negative prompt: {line}"] if line else []), "Seed: 3"]
 
 
 def test_jpeg_keeps_all_colour_at_high_quality() -> None:

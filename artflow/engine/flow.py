@@ -50,7 +50,7 @@ def centred(picture: NDArray[np.uint8], params: LiveParams, runner: Runner) -> t
 class Flow:
     """How a mode treats the frames of its sessions.
 
-    ``mode`` is the mode's name, for the recipes.
+    ``mode`` is what the recipes call the mode.
     ``pipelined``: n steps of n frames share one call (webcam); else a frame runs all its steps before the next.
     ``latest_only``: one frame waits at most, newer ones replace it; else up to ``max_waiting`` wait, in order.
     ``look``: what the model is shown of a picture; raises `ArtflowError` for one that cannot be worked with.

@@ -7,7 +7,6 @@ WebP EXIF fields that hold ``prompt:{...}``). What they say is handed on in ArtF
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -18,7 +17,7 @@ from PIL import ExifTags, Image
 from pydantic import BaseModel, ValidationError
 
 from artflow.errors import ArtflowError
-from artflow.images import FORMATS
+from artflow.images import opened
 from artflow.modes import comfy
 
 MAX_TEXT = 2_000_000  # characters of one text; workflows are long, anything longer is none
@@ -97,13 +96,14 @@ def fitting(values: Mapping[str, Any], kind: type[BaseModel]) -> tuple[dict[str,
 def _texts(data: bytes) -> dict[str, str]:
     """Every text in the file by its name in a PNG; texts in EXIF get the name of what they look like."""
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with opened(data) as image:
             texts = {str(key): value for key, value in image.info.items() if isinstance(value, str)}
             texts |= getattr(image, "text", {}) if image.format == "PNG" else {}  # also those after the pixels
             exif = [text for value in _exif(image) if (text := _exif_text(value))]
+    except ArtflowError:
+        raise
     except Exception as error:  # noqa: BLE001 - broken files make Pillow raise nearly anything
-        sentence = f"This is no {', '.join(FORMATS)} picture that can be read: {error}."
-        raise ArtflowError("bad_picture", sentence) from None
+        raise ArtflowError("bad_picture", f"The picture cannot be read: {error}.") from None
     for text in exif:
         name, _, rest = text.partition(":")
         if name.lower() in ("prompt", "workflow", "artflow") and rest.lstrip().startswith("{"):

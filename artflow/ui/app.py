@@ -7,13 +7,11 @@ from typing import Any
 import gradio as gr
 
 from artflow.api.routes import app_kwargs
-from artflow.engine.params import LiveParams
 from artflow.modes.inpaint import InpaintParams
 from artflow.modes.outpaint import OutpaintParams
 from artflow.modes.redraw import UpscaleParams
-from artflow.modes.text import TextParams
 from artflow.pipeline import Pipeline
-from artflow.ui.filters_tab import FiltersTab
+from artflow.ui.filters_tab import MODE, FilterParams, FiltersTab
 from artflow.ui.inpaint_tab import InpaintTab
 from artflow.ui.interrogate_tab import InterrogateTab
 from artflow.ui.live_tab import live_tab
@@ -85,24 +83,28 @@ def build(pipeline: Pipeline) -> Artflow:
                 filters = FiltersTab(pipeline)
             with gr.Tab("Interrogate", id="interrogate"):
                 interrogate = InterrogateTab(pipeline)
+        inner = {"inpaint": ("inpaint", ways), "live-inpaint": ("inpaint", ways)}
         connect(
             [realtime.send, canvas.send, text.send, inpaint.send, live_inpaint.send, outpaint.send, upscale.send,
              filters.send],
             {"inpaint": inpaint.picture, "outpaint": outpaint.picture, "upscale": upscale.picture,
              "filters": filters.picture, "interrogate": interrogate.picture},
-            tabs,
-            {"inpaint": ("inpaint", ways), "live-inpaint": ("inpaint", ways)},
+            tabs, inner,
         )  # fmt: skip
         interrogate.connect({"realtime": realtime.controls, "canvas": canvas.controls, "text": text.controls}, tabs)
-        places = [
-            Place("text", TextParams, text.controls),
-            Place("realtime", LiveParams, realtime.controls),
-            Place("canvas", LiveParams, canvas.controls),
-            Place("inpaint", InpaintParams, inpaint.controls),
-            Place("outpaint", OutpaintParams, outpaint.controls),
-            Place("upscale", UpscaleParams, upscale.controls),
-        ]
-        readback_place(pipeline, tabs, places, {"inpaint": ("inpaint", ways)})
+        live, job = pipeline.live_defaults, pipeline.defaults
+        size = frozenset({"width", "height"})
+        places = {
+            "text": Place("text", pipeline.text_defaults(), text.controls),
+            "realtime": Place("realtime", live("realtime"), realtime.controls),
+            "canvas": Place("canvas", live("canvas"), canvas.controls),
+            "live-inpaint": Place("live-inpaint", live("inpaint"), live_inpaint.controls, follows=size),
+            "inpaint": Place("inpaint", job(InpaintParams), inpaint.controls),
+            "outpaint": Place("outpaint", job(OutpaintParams), outpaint.controls),
+            "upscale": Place("upscale", job(UpscaleParams), upscale.controls),
+            MODE: Place("filters", FilterParams(), {"filters": filters.shown}),
+        }
+        filters.take_over(*readback_place(pipeline, tabs, places, inner))
         # A fallback is known only once a model is loaded, which the first person who starts something waits for.
         gr.on(
             [demo.load, gr.Timer(10).tick], lambda: _notes(pipeline), None, notes, queue=False,

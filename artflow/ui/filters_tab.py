@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import gradio as gr
 import numpy as np
+from gradio.components import Component
 from PIL import Image
+from pydantic import BaseModel
 
 from artflow.engine.job import Made, Progress
 from artflow.errors import ArtflowError, Cancelled
@@ -37,6 +39,7 @@ from artflow.ui.jobs import Jobs
 from artflow.ui.send import SendTo
 from artflow.watch import Watch
 
+MODE = "filter"  # of the recipe of a picture that was made here alone
 PREVIEW = 768  # longest side of the picture that follows the sliders
 THUMBNAIL = 160
 ON_LIVE = """(on, stack) => {
@@ -48,10 +51,14 @@ ON_LIVE = """(on, stack) => {
 }"""
 
 
+class FilterParams(BaseModel):
+    """What else can be set here: the stack is all, and not one of the controls that are filled by name."""
+
+
 class FiltersTab:
     """The tab; ``filter`` is also the API endpoint and MCP tool of that name.
 
-    ``picture`` takes pictures of other tabs, ``send`` has the buttons to them.
+    ``picture`` takes pictures of other tabs, ``send`` has the buttons to them; ``shown`` is the stack as JSON.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -59,6 +66,14 @@ class FiltersTab:
         self._jobs = Jobs(at_once=2)
         self._reduced = reducer(self._limits, PREVIEW)
         self._build()
+
+    def take_over(self, event: Callable[..., Any], about: Component) -> None:
+        """Let the stack be that of a picture of this tab, once the event says that ``about`` tells its settings."""
+
+        def stack_of(history: History, about: dict[str, Any]) -> History:
+            return history.to(read_stack(about["values"].get("filters"))) if about["mode"] == MODE else history
+
+        self._structural(event, stack_of, [about])
 
     # -- the page -----------------------------------------------------------------------------------------------------
 
@@ -97,15 +112,15 @@ class FiltersTab:
                 live_words = gr.Markdown(elem_id="artflow-filter-live-words")
                 with gr.Accordion("The stack as JSON", open=False):
                     shown = gr.JSON([], label="Stack", elem_id="artflow-filter-json")
-                    self._json = described(shown, {"type": "array", "items": {"type": "object"}})
+                    self.shown = described(shown, {"type": "array", "items": {"type": "object"}})
         self._connect(add, undo, redo, clear, presets)
         make.click(
-            self.filter, [self.picture, self._json], [result, status], api_name="filter", concurrency_limit=None,
+            self.filter, [self.picture, self.shown], [result, status], api_name="filter", concurrency_limit=None,
             show_progress="hidden",
         )  # fmt: skip
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
         gr.on(
-            [live.change, self._json.change], None, [live, self._json], live_words, js=ON_LIVE % LONGEST,
+            [live.change, self.shown.change], None, [live, self.shown], live_words, js=ON_LIVE % LONGEST,
             api_visibility="private",
         )  # fmt: skip
 
@@ -130,7 +145,7 @@ class FiltersTab:
 
     @property
     def _outputs(self) -> list[Any]:
-        return [self._history, self._revision, self._preview, self._json]
+        return [self._history, self._revision, self._preview, self.shown]
 
     def _structural(self, event: Any, function: Any, more: list[Any]) -> Any:
         """After this event the list of filters is drawn anew; ``function``: history and values to history.
@@ -190,7 +205,7 @@ class FiltersTab:
         event = control.change if isinstance(control, PictureUpload) else control.input
         event(
             partial(self._changed, index, name), [self._history, self.picture, control],
-            [self._history, self._preview, self._json], trigger_mode="always_last", queue=False,
+            [self._history, self._preview, self.shown], trigger_mode="always_last", queue=False,
             show_progress="hidden", api_visibility="private",
         )  # fmt: skip
 
@@ -224,7 +239,7 @@ class FiltersTab:
             made = apply(layers, read_picture(path, self._limits), after_layer=after_layer)
         except Cancelled:
             return []
-        recipe = {"mode": "filter"} | carried_recipe(read_bytes(path)) | {"filters": as_json(layers)}
+        recipe = {"mode": MODE} | carried_recipe(read_bytes(path)) | {"filters": as_json(layers)}
         return [Made(made, recipe)]
 
     @said

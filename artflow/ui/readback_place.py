@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -17,47 +17,59 @@ from artflow.pipeline import Pipeline
 from artflow.ui.controls import said
 from artflow.ui.files import PictureUpload, read_bytes
 
+# What recipes tell beside what somebody has set.
+FACTS = {"timesteps", "stage", "crossfade", "prompt_used", "unknown_words", "hidden", "width", "height"}
+MOST_NAMED = 20
+
 
 class Place(NamedTuple):
     """A tab that settings can be filled into."""
 
     tab: str
-    kind: type[BaseModel]  # of its parameters
+    defaults: BaseModel  # its parameters, those too that it has no control for
     controls: Mapping[str, Component]  # by parameter name
+    follows: frozenset[str] = frozenset()  # parameters that follow from the picture it works on
 
 
 def readback_place(
-    pipeline: Pipeline, tabs: gr.Tabs, places: Sequence[Place], inner: Mapping[str, tuple[str, gr.Tabs]]
-) -> None:
+    pipeline: Pipeline, tabs: gr.Tabs, places: Mapping[str, Place], inner: Mapping[str, tuple[str, gr.Tabs]]
+) -> tuple[Callable[..., Any], gr.JSON]:
     """A place for a picture; what it says is shown and filled into the tab of its mode, which is opened.
 
     Args:
         pipeline: whose models and limits count
         tabs: of the page
-        places: the tabs to fill; the first takes what belongs to none of them
+        places: the tabs to fill, by the mode of their pictures; the first takes those of any other mode
         inner: the places that are a tab within a tab: which, and the tabs in there
+
+    Returns:
+        The event that a picture has been read, and what it says: for a tab whose settings are more than its controls.
     """
     with gr.Accordion("Read a picture's settings", open=False, elem_id="artflow-readback"):
         with gr.Row():
             picture = PictureUpload("A picture made by ArtFlow, A1111 or ComfyUI", height=180)
             said_by_it = gr.JSON(label="What it says")
         words = gr.Markdown(elem_id="artflow-readback-words")
+    rooms = list(dict.fromkeys(within for _, within in inner.values()))
 
     def fill(about: dict[str, Any]) -> list[Any]:
-        chosen = next((place for place in places if place.tab == about["mode"]), places[0])
+        chosen = places.get(about["mode"]) or next(iter(places.values()))
         values, sentence = for_place(pipeline, chosen, about)
         updates = [
-            values.get(name, gr.skip()) if place is chosen else gr.skip() for place in places for name in place.controls
+            values.get(name, gr.skip()) if place is chosen else gr.skip()
+            for place in places.values()
+            for name in place.controls
         ]
-        within = [gr.Tabs(selected=name) if tab == chosen.tab else gr.skip() for tab, (name, _) in inner.items()]
-        return [*updates, gr.Tabs(selected=chosen.tab), *within, f"From {about['source']}. {sentence}"]
+        outer, room = inner.get(chosen.tab, (chosen.tab, None))
+        within = [gr.Tabs(selected=chosen.tab) if other is room else gr.skip() for other in rooms]
+        return [*updates, gr.Tabs(selected=outer), *within, f"From {about['source']}. {sentence}"]
 
     read = picture.upload(read_back, picture, said_by_it, api_name="read_back", concurrency_limit=4)
     read.success(
-        fill, said_by_it,
-        [*(c for place in places for c in place.controls.values()), tabs, *(t for _, t in inner.values()), words],
+        fill, said_by_it, [*(c for place in places.values() for c in place.controls.values()), tabs, *rooms, words],
         queue=False, show_progress="hidden", api_visibility="private",
     )  # fmt: skip
+    return read.success, said_by_it
 
 
 @said
@@ -83,8 +95,8 @@ def _takes(control: Component | None, name: str, value: Any) -> bool:
 
 
 def for_place(pipeline: Pipeline, place: Place, about: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """The values that a tab can take, and a sentence about those that it cannot."""
-    values, refused = fitting(about["values"], place.kind)
+    """The values that a tab can take, and sentences about those that it cannot."""
+    values, refused = fitting(about["values"], type(place.defaults))
     for name in [name for name, value in values.items() if not _takes(place.controls.get(name), name, value)]:
         refused.append(name)
         del values[name]
@@ -97,6 +109,20 @@ def for_place(pipeline: Pipeline, place: Place, about: dict[str, Any]) -> tuple[
             values["model"] = known[model]
         else:
             refused.append(f"model {str(model)[:80]}")
-    refused += about["unknown"].keys() & place.kind.model_fields.keys()
-    names = ", ".join(name for name in dict.fromkeys(refused) if name.split()[0] in place.controls)
-    return values, f"Not taken over, because this app has no such value: {names}." if names else ""
+    refused += about["unknown"].keys() & type(place.defaults).model_fields.keys()
+    names = [name for name in dict.fromkeys(refused) if name.split()[0] in place.controls]
+    sentences = [f"Not taken over, because this app has no such value: {', '.join(names)}."] if names else []
+    if lost := _lost(pipeline, place, about["values"]):
+        sentences.append(f"Not taken over, because this tab has no control for it: {', '.join(lost)}.")
+    if about["values"].get("filters") and "filters" not in place.controls:
+        sentences.append("The filters that the picture went through are not taken over.")
+    return values, " ".join(sentences)
+
+
+def _lost(pipeline: Pipeline, place: Place, values: Mapping[str, Any]) -> list[str]:
+    """The settings that the tab has no control for, and that it does not make its pictures with anyway."""
+    anyway = place.defaults.model_dump(mode="json", exclude=set(place.follows)) | {"model": pipeline.spec.id}
+    named = values.keys() - place.controls.keys() - {"filters"}
+    lost = [name for name in named if (values[name] != anyway[name] if name in anyway else name not in FACTS)]
+    # The names are anybody's, and shown as Markdown.
+    return sorted(name for name in lost if name.isidentifier() and len(name) <= 40)[:MOST_NAMED]

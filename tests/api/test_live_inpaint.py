@@ -42,7 +42,7 @@ def test_the_transparent_part_is_made_anew_and_the_rest_comes_back(server: Serve
     with server.person("inpaint", prefix=prefix).greeted() as person:
         header, data = person.answer(see_through(kind), frame=4, prompt="a fox", seed=5, feather=4)
         assert header["frame"] == 4
-        assert header["recipe"] | {"mode": "inpaint", "prompt": "a fox", "feather": 4} == header["recipe"]
+        assert header["recipe"] | {"mode": "live-inpaint", "prompt": "a fox", "feather": 4} == header["recipe"]
         off = off_by(data)
         outside = np.ones_like(off, dtype=bool)
         outside[8:52, 18:72] = False  # the feather, and the blocks of JPEG that it falls into

@@ -105,5 +105,5 @@ def test_what_is_made_goes_to_another_tab_with_its_recipe(live: Page, drawing: P
     source = live.locator("#artflow-filter-picture img").first.get_attribute("src")
     assert source is not None
     sent = Image.open(io.BytesIO(live.request.get(source).body()))
-    assert '"mode": "inpaint"' in sent.info["artflow"] and sent.size == (256, 192)
+    assert '"mode": "live-inpaint"' in sent.info["artflow"] and sent.size == (256, 192)
     assert (np.asarray(sent.convert("RGB"))[:8] == np.array(Image.open(drawing))[:8]).all()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from skimage import data
 
 from artflow.api.channel import _as_jpeg
 from artflow.engine.flow import Result
@@ -18,7 +21,7 @@ from artflow.images import decode, encode_jpeg
 from artflow.modes.filters import FILTERS, Slider, apply, as_json, load_presets, new_layer, read_stack
 from artflow.modes.filters.history import MAX_UNDO, History
 from artflow.modes.filters.live import check_live, filtered
-from artflow.modes.filters.painting import STYLES, as_sample
+from artflow.modes.filters.painting import STYLES, _painter, as_sample
 from artflow.pipeline import Pipeline
 from artflow.settings import load_settings
 from tests.support.live import difference, noisy, plain
@@ -156,10 +159,66 @@ def test_what_cannot_be_painted_says_so(picture: np.ndarray, sample: str, code: 
     assert raised.value.code == code
 
 
-def test_a_draft_paints_a_small_copy() -> None:
-    layer = (new_layer("style"),)
-    picture = np.asarray(Image.fromarray(gradient()).resize((800, 600)))
-    assert apply(layer, picture, draft=True).shape == picture.shape
+SAMPLE = as_sample(data.coffee())
+
+
+def test_painting_is_what_the_package_makes_of_it() -> None:
+    """Though strength and colours are ours, and its network for any style is run by us, at any size."""
+    photo, sample = Image.fromarray(data.astronaut()[:384, :384]), Image.open(io.BytesIO(base64.b64decode(SAMPLE)))
+    about: dict[str, Any] = {"strength": 0.6, "keep_colours": True}
+    ours = one("style", np.asarray(photo), style=STYLES[19], **about)
+    assert difference(ours, np.asarray(_painter().stylize(photo, 19, 0.6, True))) <= 2
+    ours = one("style_of_picture", np.asarray(photo), picture_of_style=SAMPLE, **about)
+    assert difference(ours, np.asarray(_painter().stylize_with(photo, sample, 0.6, True))) <= 2
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("style", {}), ("style_of_picture", {"picture_of_style": SAMPLE})])
+def test_a_draft_looks_like_the_result(name: str, parameters: dict) -> None:
+    """In its colours and in where they are: the strokes are coarser."""
+    photo, layer = data.astronaut(), (new_layer(name, parameters),)
+    made, seen, before = (
+        np.asarray(Image.fromarray(picture).resize((16, 16))).astype(int)
+        for picture in (apply(layer, photo), apply(layer, photo, draft=True), photo)
+    )
+    assert np.abs(made - seen).mean() < np.abs(made - before).mean() / 2
+
+
+def test_a_draft_paints_a_small_copy_once_for_all_strengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    def stylize(image: Image.Image, number: int) -> Image.Image:
+        sizes.append(image.size)
+        return Image.new("RGB", image.size)
+
+    monkeypatch.setattr(_painter(), "stylize", stylize)
+    picture = np.asarray(Image.fromarray(noisy(4)).resize((800, 600)))
+    for strength in (1.0, 0.5, 0.0):
+        layer = new_layer("style", {"strength": strength, "keep_colours": False})
+        seen = apply((layer,), picture, draft=True)
+        assert seen.shape == picture.shape and abs(seen.mean() / picture.mean() - (1 - strength)) < 0.02
+    assert len(sizes) == 1 and sizes[0][0] * sizes[0][1] < 800 * 600 / 10
+
+
+@pytest.mark.parametrize("shape", [(32, 33), (40, 500), (383, 385), (3000, 32)])
+def test_the_style_of_a_picture_fits_pictures_of_any_shape(shape: tuple[int, int]) -> None:
+    picture = np.asarray(Image.fromarray(noisy(5)).resize(shape))
+    painted = one("style_of_picture", picture, picture_of_style=SAMPLE)
+    assert painted.shape == picture.shape and difference(painted, picture) > 5
+
+
+@pytest.mark.parametrize("full", [(3000, 200), (200, 3000), (3000, 50)])
+def test_a_preview_of_a_narrow_picture_is_painted_where_the_picture_can_be(full: tuple[int, int]) -> None:
+    small = Image.fromarray(gradient()).resize(full)
+    small.thumbnail((768, 768))
+    picture, layer = np.asarray(small), (new_layer("style"),)
+    painted = apply(layer, picture, scale=768 / 3000, draft=True)
+    assert painted.shape == picture.shape and difference(painted, picture) > 10
+
+
+def test_a_picture_too_narrow_to_be_painted_is_named_by_its_own_size() -> None:
+    for draft in (True, False):
+        with pytest.raises(ArtflowError, match="at least 32 pixels a side, not 700 x 20"):
+            apply((new_layer("style"),), np.asarray(Image.fromarray(gradient()).resize((700, 20))), draft=draft)
 
 
 # -- stacks -------------------------------------------------------------------------------------------------------

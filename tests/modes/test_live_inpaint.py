@@ -83,7 +83,7 @@ def test_outside_of_hole_and_feather_not_a_byte_changes_at_any_size(
     outside[grown(box, 3)] = False
     assert not changed[outside].any()
     assert changed[box].mean() > 0.5
-    assert result.recipe["mode"] == "inpaint" and result.recipe["feather"] == 3
+    assert result.recipe["mode"] == "live-inpaint" and result.recipe["feather"] == 3
     painter.session.close()
 
 

@@ -63,6 +63,12 @@ def png(**texts: str) -> bytes:
     return out.getvalue()
 
 
+def as_gif() -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(out, "GIF")
+    return out.getvalue()
+
+
 def with_exif(kind: str, tags: dict[int, Any] | None = None, comment: bytes | None = None) -> bytes:
     exif = Image.Exif()
     for tag, value in (tags or {}).items():
@@ -240,11 +246,18 @@ def test_a_silent_picture_says_so(data: bytes) -> None:
     assert carried_recipe(data) == {}
 
 
-@pytest.mark.parametrize("data", [b"", b"GIF89a", png(parameters=A1111)[:40], b"\x89PNG\r\n\x1a\n" + bytes(50)])
-def test_no_picture_says_so(data: bytes) -> None:
+@pytest.mark.parametrize("data", [b"", b"a text", as_gif(), b"\x89PNG\r\n\x1a\n" + bytes(50)])
+def test_what_is_no_picture_says_so(data: bytes) -> None:
     with pytest.raises(ArtflowError) as raised:
         read_back(data)
     assert raised.value.code == "bad_picture"
+    assert raised.value.message == f"These {len(data)} bytes are no JPEG, PNG, WEBP picture."
+
+
+def test_a_broken_picture_says_so() -> None:
+    with pytest.raises(ArtflowError, match="The picture cannot be read: ") as raised:
+        read_back(encode_png(noisy(1), {"prompt": "a fox"})[:-60])
+    assert raised.value.code == "bad_picture" and "<" not in raised.value.message
 
 
 def test_only_what_fits_is_filled_in() -> None:

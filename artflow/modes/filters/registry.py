@@ -91,7 +91,7 @@ Parameter = Slider | Choice | Switch | Sample
 
 @dataclass(frozen=True)
 class Filter:
-    """A filter; ``slow`` ones are neural nets, which a draft runs on a small copy."""
+    """A filter; ``slow`` ones are neural nets, which a draft runs on a small copy, ``least`` pixels a side or more."""
 
     name: str
     title: str
@@ -99,6 +99,7 @@ class Filter:
     function: Callable[..., Picture]
     parameters: Mapping[str, Parameter]
     slow: bool = False
+    least: int = 1
 
     def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """All parameters: those given, checked, and the defaults of the others.
@@ -116,12 +117,14 @@ class Filter:
 FILTERS: dict[str, Filter] = {}
 
 
-def filter_entry(title: str, group: str, *, slow: bool = False, **parameters: Parameter) -> Callable[..., Any]:
+def filter_entry(
+    title: str, group: str, *, slow: bool = False, least: int = 1, **parameters: Parameter
+) -> Callable[..., Any]:
     """Add the decorated function to `FILTERS` under its own name; it gets the picture and the checked parameters."""
 
     def add(function: Callable[..., Picture]) -> Callable[..., Picture]:
         name = function.__name__
-        FILTERS[name] = Filter(name, title, group, function, parameters, slow)
+        FILTERS[name] = Filter(name, title, group, function, parameters, slow, least)
         return function
 
     return add

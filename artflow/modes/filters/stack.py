@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size
@@ -17,7 +16,7 @@ from artflow.modes.filters.registry import FILTERS, Slider
 
 MAX_LAYERS = 32
 MAX_PIXELS = 68_000_000  # of any picture on the way: a rotation that grows the picture can be stacked
-DRAFT_SIDE = 384  # a slow filter's picture in a draft
+DRAFT_PIXELS = 200 * 200  # of a slow filter's picture in a draft
 PRESETS = Path(__file__).parents[3] / "presets" / "filters.yaml"
 
 
@@ -128,19 +127,22 @@ def _apply_one(layer: Layer, picture: Picture, scale: float, draft: bool) -> Pic
     for name, about in entry.parameters.items():
         if isinstance(about, Slider) and about.pixels and values[name]:
             values[name] = max(1, round(values[name] * scale))
-    height, width = picture.shape[:2]
-    if not (draft and entry.slow and max(height, width) > DRAFT_SIDE):
+    size = Size(picture.shape[1], picture.shape[0])
+    if not (draft and entry.slow):
         return entry.function(picture, **values)
-    factor = DRAFT_SIDE / max(height, width)
-    small = resized(picture, Size(width, height).scaled(factor, 1))
-    return resized(entry.function(small, **values), Size(width, height))
+    import cv2  # a tenth of the time of `resized`, which would be a third of a draft's
+
+    small = cv2.resize(picture, _draft_size(size, entry.least, scale), interpolation=cv2.INTER_AREA)
+    return cv2.resize(entry.function(small, **values), size, interpolation=cv2.INTER_CUBIC)
 
 
-def resized(picture: Picture, size: Size) -> Picture:
-    """The whole picture at another size, whatever its aspect."""
-    import numpy as np
-
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+def _draft_size(size: Size, least: int, scale: float) -> Size:
+    """The size of a slow filter's picture in a draft. Narrow ones are made larger, up to that of the full picture."""
+    shorter = min(size)
+    factor = min(1.0, math.sqrt(DRAFT_PIXELS / (size.width * size.height)))
+    if shorter * factor < least:
+        factor = min(least, math.ceil(shorter / scale)) / shorter
+    return size.scaled(factor, 1)
 
 
 @lru_cache(maxsize=1)
