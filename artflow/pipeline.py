@@ -216,15 +216,15 @@ class Pipeline:
         from artflow.modes import redraw, text
 
         params, watch = self.defaults(text.TextParams, changes), watch or Watch()
-        longest = self.settings.server.max_size
+        limits = self.settings.server
         self._check_job(params)
 
         def work(run: Run) -> list[Made]:
             if params.hires_scale == 1:
-                return run(text.orders(params, run.runner, longest))
-            redraw.hires_size(params, run.runner, longest)  # refused before anything is drawn
-            made = run(text.orders(params, run.runner, longest))
-            return redraw.enlarged(made, params, run, partial(self._enlarge, watch), longest)
+                return run(text.orders(params, run.runner, limits.max_size))
+            redraw.hires_size(params, run.runner, limits.max_hires)  # refused before anything is drawn
+            made = run(text.orders(params, run.runner, limits.max_size))
+            return redraw.enlarged(made, params, run, partial(self._enlarge, watch), limits.max_hires)
 
         return self._job(params, work, watch)
 

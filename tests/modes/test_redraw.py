@@ -110,7 +110,7 @@ def test_cancelled_in_the_second_pass_keeps_what_the_first_made(pipeline: Pipeli
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"hires_scale": 4, "width": 512}, "512 x 128 enlarged 4 times is 2048 x 512; 1024 pixels a side"),
+        ({"hires_scale": 4, "width": 1024}, "1024 x 128 enlarged 4 times is 4096 x 512; 2048 pixels a side"),
         ({"hires_scale": 0.5}, "`hires_scale` cannot be 0.5"),
         ({"hires_upscaler": "../evil"}, "There is no upscaler '../evil'"),
     ],
