@@ -22,7 +22,7 @@ SCENERY = {
     "water": ("水面", "水面"), "the sea": ("海", "海"), "road": ("马路", "馬路"), "blue sky": ("蓝天", "藍天"),
     "night sky": ("夜空", "夜空"), "sunset sky": ("夕阳", "夕陽"), "cloudy sky": ("阴天", "陰天"),
     "space": ("太空", "太空"), "3d style": ("立体风格", "立體風格"),
-    "sketch": ("素描", "素描"), "watercolor": ("水彩画", "水彩畫"),
+    "cartoon": ("卡通", "卡通"), "watercolor": ("水彩画", "水彩畫"),
 }  # fmt: skip
 # CLDR calls the front views "...face" or uses a bookish word; what people type comes first
 COMMON = {

@@ -52,10 +52,15 @@ def build(text: CLIPTextModel) -> CLIPModel:
         patch_size=8, projection_dim=128,
     )  # fmt: skip
     model = CLIPModel(CLIPConfig(text_config=text.config.to_dict(), vision_config=vision.to_dict(), projection_dim=128))
+    read_as(model, text)
+    return model
+
+
+def read_as(model: CLIPModel, text: CLIPTextModel) -> None:
+    """Give ``model`` a frozen copy of this text tower: after resuming too, as distilling may have trained it on."""
     inner = getattr(model.text_model, "text_model", model.text_model)
     inner.load_state_dict(getattr(text, "text_model", text).state_dict())
     inner.requires_grad_(False)
-    return model
 
 
 def sentences() -> tuple[list[str], list[str], list[str]]:
@@ -223,9 +228,12 @@ def main() -> None:
     threads, tokenizer, state = Threads(args.threads), load_tokenizer(), load_checkpoint(CHECKPOINT)
     step = state["step"] if state else 0
     seed_everything(step + 3)
-    model = build(load_text()).to(device())
+    text = load_text()
+    model = build(text)
     if state:
         model.load_state_dict(state["model"])
+        read_as(model, text)
+    model.to(device())
     with torch.no_grad():
         ids = [token_ids(tokenizer, s).to(device()) for s in sentences()]
         read = [model.text_model(input_ids=group).pooler_output for group in ids]  # the reader is frozen
@@ -241,6 +249,7 @@ def main() -> None:
             table.load_state_dict(state["table"])
             optimizer.load_state_dict(state["optimizer"])
         average.modules[0].load_state_dict(state["average"])
+        read_as(average.modules[0], text)
 
     def keep() -> None:
         save_checkpoint(CHECKPOINT, {

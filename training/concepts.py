@@ -149,10 +149,9 @@ GROUND_WORDS = {
     "grass": ("grass", "a meadow"), "sand": ("sand", "a beach", "the beach"), "snow": ("snow",),
     "water": ("water", "the sea"), "road": ("road", "a street"),
 }  # fmt: skip
-STYLES = {"3d": "3d style", "sketch": "sketch", "watercolor": "watercolor"}
-OFFERED = ("3d", "watercolor")  # a sketch comes out as a grey shape so far: measured, but not offered
+STYLES = {"3d": "3d style", "cartoon": "cartoon", "watercolor": "watercolor"}
 STYLE_WORDS = {  # how captions say it; the first is usual
-    "3d": ("3d style",), "sketch": ("sketch", "pencil sketch"),
+    "3d": ("3d style",), "cartoon": ("cartoon", "cartoon style"),
     "watercolor": ("watercolor", "watercolor painting", "watercolour"),
 }  # fmt: skip
 BACKGROUND_WORDS = [
@@ -209,7 +208,8 @@ UNCOUNTED = {"fire", "lightning", "bread", "broccoli", "corn", "sushi", "coffee"
 
 
 def with_article(word: str) -> str:
-    """'cat' -> 'a cat', 'owl' -> 'an owl', 'grapes' -> 'grapes'."""
+    """'cat' -> 'a cat', 'owl' -> 'an owl', 'unicorn' -> 'a unicorn', 'grapes' -> 'grapes'."""
     if word in PLURAL or word in UNCOUNTED:
         return word
-    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
+    vowel = word[0] in "aeiou" and not word.startswith("uni")
+    return f"{'an' if vowel else 'a'} {word}"

@@ -19,7 +19,7 @@ from training.clip import CHECKPOINT as CLIP
 from training.clip import MEAN, SIDE, STD
 from training.clip import build as build_clip
 from training.common import CACHE, POCKET, load_checkpoint
-from training.concepts import BACKGROUND_WORDS, COLOURS, CONCEPTS, OFFERED, STYLE_WORDS, STYLES
+from training.concepts import BACKGROUND_WORDS, COLOURS, CONCEPTS, STYLE_WORDS, STYLES
 from training.diffusion import CHECKPOINT as DIFFUSION
 from training.diffusion import build_unet
 from training.generate import Generator
@@ -32,23 +32,29 @@ DISTILLED = CACHE / "distill.pt"
 DECODER = CACHE / "vae_decoder.pt"
 
 
-def load_text() -> CLIPTextModel:
+def _newest(distilled: bool) -> dict:
+    state = (load_checkpoint(DISTILLED) if distilled else None) or load_checkpoint(DIFFUSION)
+    if state is None:
+        raise FileNotFoundError("run `python -m training.diffusion` first")
+    return state
+
+
+def load_text(distilled: bool = True) -> CLIPTextModel:
     """The averaged text tower, frozen."""
     text = build_text_model(load_tokenizer())
-    text.load_state_dict(load_checkpoint(DIFFUSION)["text_average"])  # type: ignore[index]
+    text.load_state_dict(_newest(distilled)["text_average"])
     return text.eval().requires_grad_(False)
 
 
 def load_generator(distilled: bool = True) -> Generator:
     """The checkpoints' model on the CPU, ready to draw."""
     unet = build_unet()
-    state = load_checkpoint(DISTILLED) if distilled else None
-    unet.load_state_dict((state or load_checkpoint(DIFFUSION))["unet_average"])  # type: ignore[index]
+    unet.load_state_dict(_newest(distilled)["unet_average"])
     vae = load_vae().cpu()
     polished = load_checkpoint(DECODER)
     if polished:
         vae.load_state_dict(polished["vae"])
-    return Generator(unet.eval().requires_grad_(False), load_text(), vae, load_tokenizer())
+    return Generator(unet.eval().requires_grad_(False), load_text(distilled), vae, load_tokenizer())
 
 
 def export(folder: Path, distilled: bool) -> None:
@@ -78,19 +84,16 @@ def concept_list() -> dict:
     phrases = (
         [w for c in CONCEPTS for w in c.words]
         + BACKGROUND_WORDS
-        + [w for style in OFFERED for w in STYLE_WORDS[style]]
+        + [w for words in STYLE_WORDS.values() for w in words]
         + list(FILLERS)
         + list(TAILS)
     )
     little = ["a", "an", "and", "on", "in", "the", "under", "outer", "of"]
     words = sorted({word for phrase in phrases for word in phrase.split()} | set(little))
-    hidden = {words for style, words in STYLES.items() if style not in OFFERED}
-    scenery = [
-        {"name": name, "zh": [zh], "zh-Hant": [hant]} for name, (zh, hant) in SCENERY.items() if name not in hidden
-    ]
+    scenery = [{"name": name, "zh": [zh], "zh-Hant": [hant]} for name, (zh, hant) in SCENERY.items()]
     return {
         "concepts": things, "backgrounds": BACKGROUND_WORDS, "colours": list(COLOURS),
-        "styles": [STYLES[style] for style in OFFERED], "scenery": scenery, "vocabulary": words,
+        "styles": list(STYLES.values()), "scenery": scenery, "vocabulary": words,
     }  # fmt: skip
 
 

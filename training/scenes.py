@@ -25,7 +25,7 @@ from training.looks import compose
 
 HORIZON = 0.64
 CANONICAL_SIDE = 0.785
-STYLE_SHARES = {"3d": 0.6, "sketch": 0.22, "watercolor": 0.18}
+STYLE_SHARES = {"3d": 0.52, "cartoon": 0.3, "watercolor": 0.18}
 FILLERS = ("cute", "small", "big", "happy", "beautiful", "funny", "nice", "little", "colorful", "shiny")
 TAILS = (
     "highly detailed",

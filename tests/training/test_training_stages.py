@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from diffusers import LCMScheduler
 
-from training import common, diffusion, latents, vae, words
+from training import common, diffusion, distill, latents, vae, words
 from training.common import Average, load_checkpoint, save_checkpoint, warm_cosine
 from training.concepts import COLOURS, CONCEPTS, EVERY_CONCEPT, FIRST, STYLE_WORDS, with_article
 from training.doodles import PAINTS, Doodler
@@ -46,7 +48,7 @@ def test_caption_names_every_thing_and_the_background_that_is_drawn(composer: Co
         for name in scene.names:
             concept = next(c for c in CONCEPTS if c.name == name)
             assert any(word in scene.caption for word in concept.words), scene.caption
-        for style in ("sketch", "watercolor"):
+        for style in ("cartoon", "watercolor"):
             assert any(w in scene.caption for w in STYLE_WORDS[style]) == (scene.style == style), scene.caption
         if scene.background in COLOURS:
             plain += 1
@@ -90,7 +92,9 @@ def test_looks_differ(composer: Composer) -> None:
     colour, alpha = composer.place(drawings()["flat", "cat-face"], composer.layouts(1, True, None)[0])
     back = np.full((128, 128, 3), (60, 120, 220), np.float32)
     made = {look: compose(look, back, colour, alpha) for look in LOOKS}
-    assert np.ptp(made["sketch"][64, 64]) < 2 < np.ptp(made["3d"][64, 64]), "pencil is grey"
+    across = made["cartoon"][64]
+    assert (across.max(-1) < 40).sum() > 6, "a thick line of ink on either side"
+    assert np.ptp(across[64]) > np.ptp(made["3d"][64, 64]), "louder colours inside it"
     assert np.abs(made["watercolor"] - made["3d"])[:20].mean() > 30, "the paper is paler"
     ring = np.zeros((128, 128, 4), np.uint8)
     y, x = np.mgrid[:128, :128]
@@ -126,7 +130,8 @@ def test_a_placed_thing_leaves_a_trace_in_its_source() -> None:
 
 
 def test_articles() -> None:
-    assert [with_article(w) for w in ("cat", "owl", "grapes")] == ["a cat", "an owl", "grapes"]
+    words = ("cat", "owl", "unicorn", "umbrella", "grapes")
+    assert [with_article(w) for w in words] == ["a cat", "an owl", "a unicorn", "an umbrella", "grapes"]
 
 
 def test_concepts_have_distinct_words_and_enough_of_them() -> None:
@@ -222,7 +227,7 @@ def test_hard_things_are_drawn_more_often(monkeypatch) -> None:
     assert ring.hardness[hard] < before[hard]
 
 
-def test_diffusion_stage_resumes_where_it_stopped(tmp_path, monkeypatch) -> None:
+def test_teaching_and_distilling_resume_where_they_stopped(tmp_path, monkeypatch) -> None:
     """Two steps, then the same command with more steps: it goes on from 2, with its optimizer, to 4."""
     codec = vae.build()
     vae.initialise(codec)
@@ -234,21 +239,38 @@ def test_diffusion_stage_resumes_where_it_stopped(tmp_path, monkeypatch) -> None
     monkeypatch.setattr(words, "composer", made_up)
     tokenizer = words.train_tokenizer(tmp_path / "tokenizer", captions=300)
     monkeypatch.setattr(latents, "load_tokenizer", lambda: tokenizer)
-    monkeypatch.setattr(diffusion, "load_tokenizer", lambda: tokenizer)
-    monkeypatch.setattr(diffusion, "load_vae", lambda: codec.eval().requires_grad_(False))
-    monkeypatch.setattr(diffusion, "CHECKPOINT", tmp_path / "diffusion.pt")
     monkeypatch.setattr(diffusion, "CHANNELS", (32, 32, 32))
-    monkeypatch.setattr(diffusion, "PREFILL", 1)
     monkeypatch.setattr(common, "device", lambda: torch.device("cpu"))
-    command = ["diffusion", "--batch", "2", "--fresh", "2", "--ring", "64", "--threads", "1", "--steps"]
-    monkeypatch.setattr("sys.argv", [*command, "2"])
-    diffusion.main()
-    first = load_checkpoint(tmp_path / "diffusion.pt")
-    assert first["step"] == 2
-    monkeypatch.setattr("sys.argv", [*command, "4"])
-    diffusion.main()
-    second = load_checkpoint(tmp_path / "diffusion.pt")
-    assert second["step"] == 4
-    steps = {int(s["step"]) for s in second["optimizer"]["adam"]["state"].values()}
-    assert steps == {4}, "the optimizer's moments did not survive the restart"
-    assert not torch.equal(first["unet"]["conv_in.weight"], second["unet"]["conv_in.weight"])
+    monkeypatch.setattr(distill, "TEACHER", tmp_path / "diffusion.pt")
+    for stage in (diffusion, distill):
+        checkpoint = tmp_path / f"{stage.__name__.rpartition('.')[2]}.pt"
+        monkeypatch.setattr(stage, "load_tokenizer", lambda: tokenizer)
+        monkeypatch.setattr(stage, "load_vae", lambda: codec.eval().requires_grad_(False))
+        monkeypatch.setattr(stage, "CHECKPOINT", checkpoint)
+        monkeypatch.setattr(stage, "PREFILL", 1)
+        command = [stage.__name__, "--batch", "2", "--fresh", "2", "--ring", "64", "--threads", "1", "--steps"]
+        monkeypatch.setattr("sys.argv", [*command, "2"])
+        stage.main()
+        first = load_checkpoint(checkpoint)
+        assert first["step"] == 2
+        monkeypatch.setattr("sys.argv", [*command, "4"])
+        stage.main()
+        second = load_checkpoint(checkpoint)
+        assert second["step"] == 4
+        steps = {int(s["step"]) for s in second["optimizer"]["adam"]["state"].values()}
+        assert steps == {4}, "the optimizer's moments did not survive the restart"
+        for part in ("unet", "text"):
+            assert any(not torch.equal(first[part][name], second[part][name]) for name in first[part])
+
+
+def test_the_own_path_ends_anywhere_on_the_sampler_grid() -> None:
+    noise = Noise(torch.device("cpu"))
+    asked: list[int] = []
+
+    def denoise(xt: torch.Tensor, t: torch.Tensor, words: torch.Tensor) -> SimpleNamespace:
+        asked.extend(t.tolist())
+        return SimpleNamespace(sample=torch.zeros_like(xt))
+
+    ends = torch.cat([distill.own_path(denoise, noise, torch.zeros(8, 24, 128))[1] for _ in range(40)])
+    assert ((ends + 1) % distill.GRID == 0).all() and ends.min() >= 39 and ends.max() < 920
+    assert asked.count(999) == 8 * 40 and 40 < (ends < 400).sum() < 280, "one to three steps come before"
