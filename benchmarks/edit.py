@@ -89,7 +89,9 @@ def actions(pipeline: Pipeline, folder: Path, always: dict[str, Any]) -> dict[st
         "text": lambda: text.text(**asked(text)),
         "text, HiresFix 2x": lambda: text.text(**asked(text, hires_scale=2)),
         "inpaint": lambda: inpaint.inpaint(str(path), str(mask_path), **asked(inpaint)),
-        "outpaint, 128 px at the right": lambda: outpaint.outpaint(str(path), **asked(outpaint, right=128, ratio=0, anchor="centre")),
+        "outpaint, 128 px at the right": lambda: outpaint.outpaint(
+            str(path), **asked(outpaint, right=128, ratio=0, anchor="centre")
+        ),
         "upscale 2x": lambda: upscale.upscale(str(path), **asked(upscale)),
         "upscale 2x, redrawn": lambda: upscale.upscale(str(path), **asked(upscale, strength=0.3)),
     }
