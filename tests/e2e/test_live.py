@@ -52,10 +52,17 @@ def describe(page: Page, mode: str, words: str) -> None:
 
 
 def set_number(page: Page, label: str, value: float) -> None:
-    """Type a number beside its slider, in the tab that is open."""
-    field = page.get_by_label(f"number input for {label}").filter(visible=True)
-    field.fill(f"{value:g}")
-    field.press("Tab")
+    """Type a number beside its slider, in the tab that is open; again if the page was not ready for it yet."""
+    field, slider = (
+        page.get_by_label(f"{kind} for {label}").filter(visible=True) for kind in ("number input", "range slider")
+    )
+    for _ in range(20):
+        field.fill(f"{value:g}")
+        field.press("Tab")
+        page.wait_for_timeout(300)
+        if float(slider.input_value()) == value:
+            return
+    raise AssertionError(f"{label} does not take {value:g}")
 
 
 def test_the_picture_follows_the_prompt(webcam: Page) -> None:
@@ -151,7 +158,7 @@ def test_unknown_words_are_named(tab: Callable[[str], Page]) -> None:
 
 def test_a_wrong_size_is_said_in_one_sentence(tab: Callable[[str], Page]) -> None:
     page = tab("Text")
-    page.get_by_label("number input for Width").fill("130")
+    set_number(page, "Width", 130)
     page.locator("#artflow-generate").click()
     page.get_by_text("width 130 is not a multiple of 8: the nearest are 128 and 136.").wait_for(timeout=LONG)
 
@@ -202,9 +209,7 @@ def test_every_tab_is_a_tool_of_language_models(app_url: str, photo: Path) -> No
 def test_hires_fix_makes_it_larger_in_two_passes(tab: Callable[[str], Page]) -> None:
     page = tab("Text")
     page.get_by_text("HiresFix: a larger picture").click()
-    scale = page.get_by_label("number input for Enlarge")
-    scale.fill("2")
-    scale.press("Tab")
+    set_number(page, "Enlarge", 2)
     page.locator("#artflow-generate").click()
     page.wait_for_function(SAYS, arg="Made", timeout=LONG)
     page.wait_for_function("document.querySelector('#artflow-text-preview img')?.naturalWidth === 256", timeout=LONG)

@@ -47,7 +47,7 @@ def test_prompts_have_a_greatest_length() -> None:
 
 @pytest.mark.parametrize("kind", [LiveParams, TextParams])
 def test_every_number_is_described_with_its_limits_and_they_are_the_real_ones(kind) -> None:
-    for name, about in input_schema(kind()).items():
+    for name, about in input_schema(kind())["properties"].items():
         assert about["id"] == name and about["field"] in ("range", "checkbox", "select", "textarea", "hidden")
         if about["field"] == "range":
             for limit in (about["min"], about["max"]):

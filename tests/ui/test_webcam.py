@@ -154,7 +154,8 @@ def test_live_numbers(webcam: Webcam, echo: Echo) -> None:
 def test_snapshot_is_the_picture_that_is_shown(webcam: Webcam) -> None:
     assert webcam.snapshot() is None
     webcam.start()
-    webcam.click(".af-start")  # so that the picture stays
+    webcam.click(".af-start")  # so that the picture stays, once what was on its way has been shown
+    wait_until(webcam.page, lambda: (webcam.snapshot() or {}).get("frame") == webcam.shown(), "the last picture")
     snapshot = webcam.snapshot()
     assert snapshot and snapshot["frame"] == webcam.shown() and snapshot["seed"] == 7
     assert snapshot["recipe"]["prompt"] == "first light"
