@@ -99,8 +99,7 @@ class InpaintTab:
         """Make what is painted over in the editor anew."""
 
         def masked(size: Size) -> Mask:
-            shown = self._reduced(path).picture if path else None
-            assert shown is not None
+            shown = self._reduced(path or "").picture
             return painted_mask(layers, size, Size(shown.shape[1], shown.shape[0]), self._pipeline.settings.server)
 
         yield from self._run(path, masked, values, request)

@@ -19,6 +19,7 @@ from artflow.watch import Watch
 
 GROUPS = ("subject", "background", "medium", "artist", "movement", "style")
 PROMPT_TAKERS = {"realtime": "Webcam", "canvas": "Canvas", "text": "Text"}
+CANCELLED = "Cancelled."
 Scores = dict[str, list[tuple[str, float]]]
 
 
@@ -68,7 +69,8 @@ class InterrogateTab:
             api_name="interrogate", concurrency_limit=None, show_progress="hidden",
         )  # fmt: skip
         found.success(
-            lambda mode, found: [mode, *_labels(found)], [mode, scores], [self._found_in, *labels],
+            lambda mode, words, found: [gr.skip() if words == CANCELLED else mode, *_labels(found)],
+            [mode, status, scores], [self._found_in, *labels],
             show_progress="hidden", api_visibility="private",
         )  # fmt: skip
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
@@ -95,7 +97,7 @@ class InterrogateTab:
             if not isinstance(event, Outcome):
                 yield gr.skip(), event[1], gr.skip()
             elif event.value is None:
-                yield gr.skip(), "Cancelled.", gr.skip()
+                yield gr.skip(), CANCELLED, gr.skip()
             else:
                 found = event.value.found
                 yield found.prompt, _words(event.value), found.groups

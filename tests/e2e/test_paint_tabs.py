@@ -13,9 +13,11 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from tests.support.browser import paint_stroke
 from tests.support.shown import file_of
 
 LONG = 120_000
+EDITOR = "#artflow-inpaint-editor"
 SAYS = "([id, words]) => document.querySelector(id)?.textContent.includes(words)"
 
 
@@ -39,7 +41,7 @@ def shown(page: Page, selector: str) -> np.ndarray:
 def test_only_what_is_painted_over_changes(tab: Callable[[str], Page], drawing: Path) -> None:
     page = tab("Inpaint")
     open_to_paint(page, drawing)
-    stroke(page)
+    paint_stroke(page, EDITOR)
     page.locator("#artflow-inpaint-prompt textarea").fill("a red apple on a blue background")
     page.locator("#artflow-inpaint-run").click()
     page.wait_for_function(SAYS, arg=["#artflow-inpaint-status", "Made"], timeout=LONG)
@@ -67,17 +69,6 @@ def open_to_paint(page: Page, file: Path) -> None:
     page.wait_for_timeout(500)
 
 
-def stroke(page: Page) -> None:
-    """Paint a short stroke in the middle of the editor."""
-    box = page.locator("#artflow-inpaint-editor canvas").first.bounding_box()
-    assert box is not None
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x - 15, y)
-    page.mouse.down()
-    page.mouse.move(x + 15, y, steps=6)
-    page.mouse.up()
-
-
 def test_see_through_and_huge_pictures_change_only_where_they_are_painted_over(
     tab: Callable[[str], Page], tmp_path: Path
 ) -> None:
@@ -90,7 +81,7 @@ def test_see_through_and_huge_pictures_change_only_where_they_are_painted_over(
         Image.fromarray(before).save(tmp_path / f"{name}.png")
         page = tab("Inpaint")
         open_to_paint(page, tmp_path / f"{name}.png")
-        stroke(page)
+        paint_stroke(page, EDITOR)
         page.locator("#artflow-inpaint-run").click()
         page.wait_for_function(SAYS, arg=["#artflow-inpaint-status", "Made"], timeout=LONG)
         after = np.asarray(file_of(page, "#artflow-inpaint-result img"))
@@ -108,7 +99,7 @@ def test_bad_files_and_nothing_painted_are_said(tab: Callable[[str], Page], draw
     bad = {"The picture cannot be read": drawing.read_bytes()[:300], "are no JPEG, PNG, WEBP picture": b"some words"}
     for sentence, data in bad.items():
         page = tab("Inpaint")
-        stroke(page)
+        paint_stroke(page, EDITOR)
         page.locator("#artflow-inpaint-run").click()
         page.get_by_text("Choose a picture first.").wait_for(timeout=LONG)
         (tmp_path / "bad.png").write_bytes(data)
@@ -122,7 +113,7 @@ def test_bad_files_and_nothing_painted_are_said(tab: Callable[[str], Page], draw
 def test_the_bin_takes_away_the_strokes_and_not_the_picture(tab: Callable[[str], Page], drawing: Path) -> None:
     page = tab("Inpaint")
     open_to_paint(page, drawing)
-    stroke(page)
+    paint_stroke(page, EDITOR)
     page.locator("#artflow-inpaint-editor").get_by_label("Clear canvas").click()
     page.wait_for_timeout(1500)
     page.locator("#artflow-inpaint-run").click()

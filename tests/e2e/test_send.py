@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.support.browser import paint_stroke
 from tests.support.shown import file_of, picture_of
 
 MADE = 60_000
@@ -65,8 +66,12 @@ def test_a_picture_is_carried_on_and_painted_over_in_other_tabs(drawn: Page) -> 
     opened(page, "Inpaint")
     page.wait_for_selector("#artflow-inpaint-editor canvas")
     page.wait_for_timeout(1500)  # the editor lays the picture out with an animation that ends without a sign
-    page.click("#artflow-inpaint-run")
-    page.get_by_text("Nothing is painted over; paint what should be made anew.").wait_for()  # so there is a picture
+    paint_stroke(page, "#artflow-inpaint-editor")
+    page.click("#artflow-inpaint-run")  # refused if the editor showed another picture, or none
+    expect(page.locator("#artflow-inpaint-status")).to_contain_text("Made", timeout=MADE)
+    painted = picture_of(page, "#artflow-inpaint-result img")
+    changed = (painted != wider).any(-1)
+    assert changed.any() and not changed[:, 150:].any()
 
 
 def test_a_picture_becomes_the_paper_of_the_canvas_also_before_that_was_open(drawn: Page) -> None:

@@ -71,6 +71,17 @@ def launch_chromium(playwright, camera: Path | None = None) -> Browser:
     return playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
 
 
+def paint_stroke(page: Page, editor: str) -> None:
+    """Paint a short stroke in the middle of an editor."""
+    box = page.locator(f"{editor} canvas").first.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x - 15, y)
+    page.mouse.down()
+    page.mouse.move(x + 15, y, steps=6)
+    page.mouse.up()
+
+
 def watch_errors(page: Page) -> list[str]:
     """Collects what goes wrong in the page's scripts: uncaught errors, and those Gradio catches and logs."""
     errors: list[str] = []
