@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from artflow.errors import ArtflowError
@@ -15,13 +15,12 @@ from artflow.images import Picture
 from artflow.models.catalog import HUB_ID
 from artflow.models.dtypes import pick_dtype
 from artflow.models.progress import Underway
-from artflow.modes.interrogate import Interrogation, check, interrogate
+from artflow.modes.interrogate import Interrogation, Run, check, interrogate
 from artflow.modes.lexicon import SUBJECT, Lexicon, published, taught
 from artflow.settings import PRESETS, InterrogateSettings
 from artflow.watch import Watch, in_thread
 
 if TYPE_CHECKING:
-    from artflow.engine.engine import Engine
     from artflow.models.clip import Towers
 
 log = logging.getLogger(__name__)
@@ -31,6 +30,7 @@ EMBEDDED_TITLE = "the small embedded model"
 CLIP = "openai/clip-vit-large-patch14"
 ON_CPU = 32  # terms that "best" tries out in each round with a large model on a CPU, where a round takes seconds
 ON_GPU = 2048  # as published
+ASK_AGAIN = 300.0  # seconds after which "auto" tries again for a model that it could not get
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,13 @@ class Looking(Underway):
 
 
 class Interrogator:
-    """Answers what pictures show. Safe from any thread; computes on the engine's, in pieces."""
+    """Answers what pictures show. Safe from any thread; ``run`` computes one piece of the work where the device is."""
 
-    def __init__(self, settings: InterrogateSettings, device: str, dtype: str, engine: Callable[[], Engine]) -> None:
-        self._settings, self._device, self._dtype, self._engine = settings, device, dtype, engine
+    def __init__(self, settings: InterrogateSettings, device: str, dtype: str, run: Run) -> None:
+        self._settings, self._device, self._dtype, self._run = settings, device, dtype, run
         self._lock = threading.Lock()
         self._looking: dict[str, Looking] = {}
+        self._missed: tuple[float, ArtflowError] | None = None  # when "auto" could not get its model, and why
         wanted = settings.model_id
         self.clip = CLIP if wanted in (AUTO, EMBEDDED) else wanted
         """The CLIP model that people may choose: its Hub id or folder."""
@@ -64,10 +65,10 @@ class Interrogator:
     @property
     def choices(self) -> dict[str, str]:
         """What people may choose, id to title."""
-        automatic = "Automatic (CLIP on a GPU)"
         size = " (downloads 1.7 GB once)" if self.clip == CLIP else ""
+        automatic = f"{_title(self.clip)}{size}, or else the small embedded model"
         return {
-            AUTO: automatic if self._settings.model_id == AUTO else "Automatic (as set up here)",
+            AUTO: f"Automatic: {EMBEDDED_TITLE if self._settings.model_id == EMBEDDED else automatic}",
             EMBEDDED: "Small embedded model",
             self.clip: f"{_title(self.clip)}{size}",
         }
@@ -89,15 +90,10 @@ class Interrogator:
         if model not in self.choices:
             known = ", ".join(self.choices)
             raise ArtflowError("unknown_model", f"There is no model {str(model)[:60]!r} here; there are {known}.")
-        chosen, note = self._chosen(model), ""
-        try:
-            towers = self._wait(chosen, watch)
-        except ArtflowError as error:
-            if model != AUTO or chosen == EMBEDDED:
-                raise
-            log.warning("the embedded model answers instead: %s", error.message)
-            chosen, note = EMBEDDED, f"{error.message} So {EMBEDDED_TITLE} answered."
-            towers = self._wait(chosen, watch)
+        chosen, note = model, ""
+        if model == AUTO:
+            chosen, note = self._automatic(watch)
+        towers = self._wait(chosen, watch)
         if towers is None:
             return None
         if chosen == EMBEDDED:
@@ -105,12 +101,19 @@ class Interrogator:
         found = self._look(picture, towers, mode, chosen, watch)
         return None if found is None else Answer(found, _title(chosen), note)
 
-    def _chosen(self, model: str) -> str:
-        if model != AUTO:
-            return model
-        if self._settings.model_id == AUTO:
-            return self.clip if self._device == "cuda" else EMBEDDED
-        return self._settings.model_id
+    def _automatic(self, watch: Watch) -> tuple[str, str]:
+        """Who answers where nobody was named, and what people should know about that: CLIP, if it can be had."""
+        if self._settings.model_id == EMBEDDED:
+            return EMBEDDED, ""
+        if self._missed is None or monotonic() - self._missed[0] > ASK_AGAIN:
+            try:
+                self._wait(self.clip, watch)
+            except ArtflowError as error:
+                log.warning("the embedded model answers instead: %s", error.message)
+                self._missed = monotonic(), error
+            else:
+                return self.clip, ""
+        return EMBEDDED, f"{self._missed[1].message} So {EMBEDDED_TITLE} answered."
 
     def _wait(self, chosen: str, watch: Watch) -> Towers | None:
         """The towers, or None when cancelled; a load that has begun goes on then, for whoever asks next."""
@@ -140,12 +143,11 @@ class Interrogator:
             watch.on_progress(Progress(0, 1, done, total, doing=doing))
 
         terms = _taught() if chosen == EMBEDDED else published(self._settings.lists, PRESETS / "interrogate")
-        engine = self._engine()
         return interrogate(
             picture, towers, terms, mode,
             candidates=ON_GPU if self._device == "cuda" or chosen == EMBEDDED else ON_CPU,
             folder=self._settings.cache or default_folder(),
-            run=lambda work: engine.call(work).result(),
+            run=self._run,
             on_progress=progress, cancelled=watch.cancelled,
         )  # fmt: skip
 

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from artflow.modes.live import LiveMode
     from artflow.modes.masks import Mask
     from artflow.modes.text import JobParams, TextParams
-    from artflow.modes.tiles import Floats
     from artflow.modes.work import Run
 
 log = logging.getLogger(__name__)
 P = TypeVar("P", bound="JobParams")
+T = TypeVar("T")
 
 
 class Pipeline:
@@ -52,7 +52,7 @@ class Pipeline:
         self._shelf: Shelf | None = None
         chosen = settings.model.model_id
         self.spec = self.catalog.default(self.device == "cuda") if chosen == "auto" else self.catalog.find(chosen)
-        self.interrogator = Interrogator(settings.interrogate, self.device, settings.model.dtype, lambda: self.engine)
+        self.interrogator = Interrogator(settings.interrogate, self.device, settings.model.dtype, self.on_device)
         self._check_defaults()
 
     def _check_defaults(self) -> None:
@@ -285,11 +285,7 @@ class Pipeline:
         def progress(done: int, total: int) -> None:
             watch.on_progress(Progress(0, 1, done, total, doing="Enlarging, tile"))
 
-        # A GPU belongs to the engine's thread, where live frames go in between two tiles.
-        def run(tile: Callable[[], Floats]) -> Floats:
-            return self.engine.call(tile).result() if self.device == "cuda" else tile()
-
-        return upscale(picture, factor, upscaler, progress, watch.cancelled, device=self.device, run=run)
+        return upscale(picture, factor, upscaler, progress, watch.cancelled, device=self.device, run=self.on_device)
 
     def interrogate(self, picture: Picture, mode: str, model: str, watch: Watch | None = None) -> Answer | None:
         """What the picture shows, as a prompt and terms by group; `Interrogator.answer` says the rest."""
@@ -336,6 +332,14 @@ class Pipeline:
         finally:
             with self._lock:
                 self._jobs -= 1
+
+    def on_device(self, work: Callable[[], T]) -> T:
+        """The result of a piece of work that computes outside of the engine, such as a tile's.
+
+        A GPU belongs to the engine's thread, where live frames go in between two pieces. The cores of a CPU are shared
+        out by the operating system, so there the caller's thread works, and live frames wait for nothing.
+        """
+        return work() if self.device == "cpu" else self.engine.call(work).result()
 
     def numbers(self) -> dict[str, Any]:
         """How busy the app is: sessions, jobs (all, and those with a picture begun), model calls, rows, and the GPU's

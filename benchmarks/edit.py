@@ -1,8 +1,10 @@
 """Each tab's time, split into the model's and everything else: reading files, masks, blending, queues, PNG.
 
-``python -m benchmarks.edit [--sd-turbo]``. The tabs' own functions are called, as their buttons do it, from the
-uploaded file to the file that is shown, on the model that the app starts with. The smaller the model, the more all
+``python -m benchmarks.edit [--sd-turbo]``. The page's own endpoints are called with their defaults, from the uploaded
+file to the files that the browser is given, on the model that the app starts with. The smaller the model, the more all
 else counts: the embedded one is the hardest case. ``--sd-turbo`` takes random weights of that size, and one step.
+Where a tab asks no diffusion model, its own work stands in that column: the network that enlarges, the towers that
+look, the filters.
 """
 
 from __future__ import annotations
@@ -13,29 +15,35 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from inspect import signature
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import gradio as gr
 import numpy as np
+from gradio.processing_utils import move_files_to_cache
+from gradio.utils import is_prop_update
 from PIL import Image
 
 from artflow.engine.runner import Runner
 from artflow.images import encode_png
 from artflow.models import loader
+from artflow.models.clip import Towers
 from artflow.models.full_size import build_full_size
+from artflow.modes.filters.stack import as_json, load_presets
 from artflow.modes.upscale import Network
 from artflow.pipeline import Pipeline
 from artflow.settings import load_settings
-from artflow.ui.inpaint_tab import InpaintTab
-from artflow.ui.outpaint_tab import OutpaintTab
-from artflow.ui.text_tab import TextTab
-from artflow.ui.upscale_tab import UpscaleTab
+from artflow.ui import filters_tab
+from artflow.ui.app import build
 from benchmarks.common import machine, scenes
 
 ROUNDS = 7
-MODEL = [(Runner, "encode"), (Runner, "predict"), (Runner, "decode"), (Network, "__call__")]
+MODEL: list[tuple[Any, str]] = [
+    (Runner, "encode"), (Runner, "predict"), (Runner, "decode"), (Network, "__call__"), (Towers, "see"),
+    (Towers, "read"), (filters_tab, "apply"),
+]  # fmt: skip
 
 
 class Clock:
@@ -45,8 +53,8 @@ class Clock:
         self.seconds = 0.0
 
     @contextmanager
-    def watching(self, functions: list[tuple[type, str]]) -> Iterator[None]:
-        """Count the time in these methods while the context lasts."""
+    def watching(self, functions: list[tuple[Any, str]]) -> Iterator[None]:
+        """Count the time in these functions (of a class or module) while the context lasts."""
         kept = [(owner, name, getattr(owner, name)) for owner, name in functions]
         for owner, name, function in kept:
             setattr(owner, name, self._counted(function))
@@ -68,32 +76,40 @@ class Clock:
         return counted
 
 
-def actions(pipeline: Pipeline, folder: Path, always: dict[str, Any]) -> dict[str, Callable[[], Iterator[Any]]]:
+def actions(demo: gr.Blocks, folder: Path, always: dict[str, Any]) -> dict[str, Callable[[], None]]:
     """What each tab's button does with a picture of 512 x 512, at the tab's own defaults."""
     photo = scenes(1, 512)[0]
-    path = folder / "photo.png"
-    Image.fromarray(photo).save(path)
+    Image.fromarray(photo).save(path := str(folder / "photo.png"))
     mask = np.zeros((512, 512, 3), np.uint8)
     mask[150:350, 150:350] = 255
     (mask_path := folder / "mask.png").write_bytes(encode_png(mask, {}))
-    with gr.Blocks():
-        text, inpaint = TextTab(pipeline), InpaintTab(pipeline)
-        outpaint, upscale = OutpaintTab(pipeline), UpscaleTab(pipeline)
+    endpoints = {function.api_name: function for function in demo.fns.values()}
 
-    def asked(tab: Any, **changes: Any) -> dict[str, Any]:
-        values = {name: control.value for name, control in tab.controls.items()}
-        common = {"prompt": "a red apple on a white background", "seed": 1, "request": None}
-        return values | common | always | changes
+    def act(name: str, **changes: Any) -> Callable[[], None]:
+        endpoint = endpoints[name]
+        names = list(signature(endpoint.fn).parameters)
+        values: dict[str, Any] = {n: control.value for n, control in zip(names, endpoint.inputs, strict=False)}
+        values |= {"prompt": "a red apple on a white background", "seed": 1} | always | changes
+        asked = {name: values.get(name) for name in names}
 
+        def run() -> None:
+            for outputs in endpoint.fn(**asked):
+                for component, value in zip(endpoint.outputs, outputs, strict=True):
+                    if not is_prop_update(value):  # as Gradio does it before the browser hears of it
+                        move_files_to_cache(component.postprocess(value), component, postprocess=True)
+
+        return run
+
+    golden = as_json(load_presets()["golden"].stack)
     return {
-        "text": lambda: text.text(**asked(text)),
-        "text, HiresFix 2x": lambda: text.text(**asked(text, hires_scale=2)),
-        "inpaint": lambda: inpaint.inpaint(str(path), str(mask_path), **asked(inpaint)),
-        "outpaint, 128 px at the right": lambda: outpaint.outpaint(
-            str(path), **asked(outpaint, right=128, ratio=0, anchor="centre")
-        ),
-        "upscale 2x": lambda: upscale.upscale(str(path), **asked(upscale)),
-        "upscale 2x, redrawn": lambda: upscale.upscale(str(path), **asked(upscale, strength=0.3)),
+        "text": act("text"),
+        "text, HiresFix 2x": act("text", hires_scale=2),
+        "inpaint": act("inpaint", picture=path, mask=str(mask_path)),
+        "outpaint, 128 px at the right": act("outpaint", source=path, right=128, ratio=0, anchor="centre"),
+        "upscale 2x": act("upscale", picture=path),
+        "upscale 2x, redrawn": act("upscale", picture=path, strength=0.3),
+        "interrogate, best": act("interrogate", picture=path, mode="best", model="embedded"),
+        "filters, golden hour": act("filter", picture=path, stack=golden),
     }
 
 
@@ -111,14 +127,13 @@ def main() -> None:
     print(f"{pipeline.spec.title}, {machine()}\n")
     print("| tab | ms in all | model | everything else | share |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        for name, act in actions(pipeline, Path(folder), {"steps": 1} if large else {}).items():
+        for name, act in actions(build(pipeline), Path(folder), {"steps": 1} if large else {}).items():
             seconds = []
             for _ in range(rounds + 1):
                 clock = Clock()
                 begin = time.perf_counter()
                 with clock.watching(MODEL):
-                    for _ in act():
-                        pass
+                    act()
                 seconds.append((time.perf_counter() - begin, clock.seconds))
             total, model = (1000 * median(values) for values in zip(*seconds[1:], strict=True))  # the first warms up
             print(f"| {name} | {total:.0f} | {model:.0f} | {total - model:.0f} | {1 - model / total:.0%} |", flush=True)

@@ -1,3 +1,13 @@
-"""Fixtures of all tests: the one browser of the session (two could not share its event loop)."""
+"""Fixtures of all tests: the one browser of the session (two could not share its event loop); and no Hub.
 
-from tests.support.browser import browser, camera_video, page  # noqa: F401
+What a machine can reach or has downloaded before must change no result, so nothing is asked of the real Hub.
+"""
+
+import os
+import tempfile
+
+os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"  # where nobody answers; read when huggingface_hub is imported
+_home = tempfile.TemporaryDirectory(prefix="artflow-hub-")
+os.environ["HF_HOME"] = _home.name
+
+from tests.support.browser import browser, camera_video, page  # noqa: E402, F401

@@ -51,6 +51,14 @@ def test_on_a_cpu_the_one_copy_of_the_weights_is_packed(pipeline: Pipeline) -> N
     assert loaded(pipeline).model.unet.time_embedding.linear_1.weight.is_mkldnn
 
 
+def test_work_outside_of_the_engine_goes_to_its_thread_where_the_device_is_a_gpu(pipeline: Pipeline) -> None:
+    engine = pipeline.engine.call(threading.get_ident).result(PATIENCE)
+    assert pipeline.on_device(threading.get_ident) == threading.get_ident()
+    for device in ("cuda", "mps"):
+        pipeline.device = device
+        assert pipeline.on_device(threading.get_ident) == engine
+
+
 def test_text_to_picture(pipeline: Pipeline) -> None:
     made = pipeline.generate({"prompt": "a fox", "seed": 3, "batch_count": 2, "cfg": 2.0})
     assert [(m.picture.shape, m.recipe["seed"]) for m in made] == [((64, 64, 3), 3), ((64, 64, 3), 4)]

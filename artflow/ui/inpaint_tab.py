@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from artflow.engine.job import Made
-from artflow.images import Picture, Size, flattened
+from artflow.images import Size, flattened
 from artflow.modes.inpaint import InpaintParams
 from artflow.modes.masks import Mask, tint
 from artflow.pipeline import Pipeline
@@ -58,7 +58,7 @@ class InpaintTab:
                     controls.add("padding", maximum=256)
                 job_settings(self._pipeline, controls)
             with gr.Column():
-                slider = gr.ImageSlider(label="Before and after", format="png", elem_id="artflow-inpaint-slider")
+                slider = gr.ImageSlider(label="Before and after", elem_id="artflow-inpaint-slider")
                 status = gr.Markdown(elem_id="artflow-inpaint-status")
                 show = gr.Checkbox(label="Show the mask over the result", elem_id="artflow-inpaint-show-mask")
                 tinted = gr.Image(
@@ -155,18 +155,17 @@ class InpaintTab:
         self, path: str | None, masked: Callable[[Size], Mask], values: tuple[Any, ...], request: gr.Request
     ) -> Iterator[tuple[Any, ...]]:
         changes = dict(zip(INPUTS, values, strict=True))
-        original: Picture | None = None
         mask: Mask | None = None
 
         def work(watch: Watch) -> list[Made]:
-            nonlocal original, mask
+            nonlocal mask
             original = read_with_alpha(read_bytes(path), self._pipeline.settings.server)
             mask = masked(Size(original.shape[1], original.shape[0]))
             return self._pipeline.inpaint(original, mask, changes, watch)
 
-        for picture, words, made in self._jobs.run(request, work):
-            if not made or original is None or mask is None:
+        for _, words, made in self._jobs.run(request, work):
+            if not made or mask is None:
                 yield gr.skip(), gr.skip(), gr.skip(), words
                 continue
-            with saved(made) as paths:
-                yield paths[0], (original, picture), tint(flattened(made[0].picture), mask), words
+            with saved(made) as paths:  # the slider shows the files that are there: PNGs cost more than the model
+                yield paths[0], (path, paths[0]), tint(flattened(made[0].picture), mask), words

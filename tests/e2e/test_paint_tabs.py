@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.support.browser import paint_stroke
-from tests.support.shown import file_of
+from tests.support.shown import file_of, picture_of
 
 LONG = 120_000
 EDITOR = "#artflow-inpaint-editor"
@@ -31,13 +31,6 @@ def drawing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def shown(page: Page, selector: str) -> np.ndarray:
-    """The picture of an image component, as it was served."""
-    source = page.locator(f"{selector} img").first.get_attribute("src", timeout=LONG)
-    assert source is not None
-    return np.array(Image.open(io.BytesIO(page.request.get(source).body())).convert("RGB"))
-
-
 def test_only_what_is_painted_over_changes(tab: Callable[[str], Page], drawing: Path) -> None:
     page = tab("Inpaint")
     open_to_paint(page, drawing)
@@ -45,16 +38,19 @@ def test_only_what_is_painted_over_changes(tab: Callable[[str], Page], drawing: 
     page.locator("#artflow-inpaint-prompt textarea").fill("a red apple on a blue background")
     page.locator("#artflow-inpaint-run").click()
     page.wait_for_function(SAYS, arg=["#artflow-inpaint-status", "Made"], timeout=LONG)
-    before, after = np.array(Image.open(drawing)), shown(page, "#artflow-inpaint-result")
+    before, after = np.array(Image.open(drawing)), picture_of(page, "#artflow-inpaint-result img")
     assert after.shape == before.shape
     changed = (after != before).any(-1)
     assert changed.any()
     border = np.ones_like(changed)
     border[24:-24, 24:-24] = False
     assert not changed[border].any()
+    sides = [picture_of(page, f"#artflow-inpaint-slider img >> nth={i}") for i in (0, 1)]
+    assert sorted((side == before).all() for side in sides) == [False, True], "the slider has the picture of before"
+    assert sorted((side == after).all() for side in sides) == [False, True], "and the result"
     page.locator("#artflow-inpaint-show-mask input").check()
     page.wait_for_selector("#artflow-inpaint-tinted img")
-    tint = np.abs(after.astype(int) - shown(page, "#artflow-inpaint-tinted")).max(-1)
+    tint = np.abs(after.astype(int) - picture_of(page, "#artflow-inpaint-tinted img")).max(-1)
     assert (tint > 30).any() and not (tint[border] > 30).any(), "the tint lies on the mask, and only there"
 
 
@@ -128,7 +124,7 @@ def test_the_picture_goes_on_beyond_its_borders(tab: Callable[[str], Page], draw
     page.locator("#artflow-outpaint-prompt textarea").fill("grass under a blue sky")
     page.locator("#artflow-outpaint-run").click()
     page.wait_for_function(SAYS, arg=["#artflow-outpaint-status", "Made"], timeout=LONG)
-    before, after = np.array(Image.open(drawing)), shown(page, "#artflow-outpaint-result")
+    before, after = np.array(Image.open(drawing)), picture_of(page, "#artflow-outpaint-result img")
     assert after.shape == (192, 256 + 64, 3)
     assert (after[:, :256] == before).all()
     assert after[:, 256:].std() > 0

@@ -20,7 +20,7 @@ from artflow.settings import PRESETS, load_settings
 from artflow.watch import Watch
 from tests.support.clip import WordTowers, build_tiny_clip
 from tests.support.hub_server import HubServer
-from tests.support.live import plain
+from tests.support.live import held, plain
 
 LISTS = PRESETS / "interrogate"
 PICTURE = plain(128, 128, 128)
@@ -211,7 +211,7 @@ def test_the_right_word_for_pictures_of_known_things(pipeline: Pipeline) -> None
     things = ("cat", "fish", "banana", "robot", "star", "whale", "frog", "penguin", "sunflower", "fox")
     right = scenes = 0
     for thing in things:
-        answer = pipeline.interrogate(drawn(pipeline, f"a {thing} on a white background"), "best", "auto")
+        answer = pipeline.interrogate(drawn(pipeline, f"a {thing} on a white background"), "best", "embedded")
         assert answer is not None and answer.model == "the small embedded model"
         right += answer.found.groups["subject"][0][0] == f"a {thing}"
         scenes += answer.found.groups["background"][0][0] == "on a white background"
@@ -229,16 +229,11 @@ def test_a_prompt_that_the_embedded_model_understands(pipeline: Pipeline) -> Non
         assert not pipeline.vocabulary.read(prompt).unknown
 
 
-def test_work_is_done_on_the_engines_thread(pipeline: Pipeline) -> None:
-    ours = pipeline.engine.call(threading.get_ident).result()
-    towers = pipeline.interrogator._looking["embedded"].towers.result()
-    threads, read = set(), towers.read
-    towers.read = lambda texts: threads.add(threading.get_ident()) or read(texts)
-    try:
-        pipeline.interrogate(PICTURE, "best", "embedded")
-    finally:
-        towers.read = read
-    assert threads == {ours}
+def test_live_frames_wait_for_none_of_it(pipeline: Pipeline) -> None:
+    """On a CPU all of it is computed beside the engine's thread."""
+    pipeline.interrogate(PICTURE, "fast", "embedded")
+    with held(pipeline.engine):
+        assert pipeline.interrogate(PICTURE, "fast", "embedded") is not None
 
 
 def test_cancelled_before_it_began(pipeline: Pipeline) -> None:
@@ -265,25 +260,47 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
         yield hub
 
 
-def test_a_model_of_the_operators_choice_is_downloaded_and_answers(terms: Path, hub: HubServer) -> None:
-    pipeline = app(terms, ARTFLOW_INTERROGATE__MODEL_ID="me/clip")
+@pytest.fixture
+def small_clip(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> HubServer:
+    """The Hub where the model that is asked for on a fresh machine is that small one."""
+    monkeypatch.setattr("artflow.interrogator.CLIP", "me/clip")
+    return hub
+
+
+def test_clip_is_downloaded_and_answers_where_the_hub_can_be_reached(terms: Path, small_clip: HubServer) -> None:
+    pipeline = app(terms)
     heard: list[str] = []
     watch = Watch(on_loading=lambda loading: heard.append(loading.message))
     answer = pipeline.interrogate(PICTURE, "classic", "auto", watch)
-    assert answer is not None and (answer.model, answer.note) == ("clip", "")
+    assert answer is not None and (answer.model, answer.note) == ("CLIP ViT-L/14", "")
     assert list(answer.found.groups) == ["subject", "medium", "artist", "movement", "style"]
-    assert heard and len(hub.fetched("model.safetensors")) >= 1
+    assert heard and len(small_clip.fetched("model.safetensors")) >= 1
     pipeline.close()
 
 
-def test_a_model_that_cannot_be_had_is_said_and_the_embedded_one_answers(terms: Path, hub: HubServer) -> None:
-    pipeline = app(terms, ARTFLOW_INTERROGATE__MODEL_ID="me/gone")
+def test_without_the_hub_the_embedded_model_answers_and_says_so(
+    terms: Path, small_clip: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline, clip = app(terms), small_clip.repos.pop("me/clip")
     answer = pipeline.interrogate(PICTURE, "fast", "auto")
     assert answer is not None and answer.model == "the small embedded model"
-    assert "no repository me/gone" in answer.note and "So the small embedded model answered." in answer.note
-    with pytest.raises(ArtflowError, match="no repository me/gone"):  # who asks for it by name is told
-        pipeline.interrogate(PICTURE, "fast", "me/gone")
-    hub.repos["me/gone"] = hub.repos["me/clip"]
-    answer = pipeline.interrogate(PICTURE, "fast", "auto")  # and the next one tries again
-    assert answer is not None and answer.model == "gone"
+    assert "no repository me/clip" in answer.note and "So the small embedded model answered." in answer.note
+    asked = len(small_clip.log)
+    again = pipeline.interrogate(PICTURE, "fast", "auto")
+    assert again is not None and again.note == answer.note and len(small_clip.log) == asked
+    with pytest.raises(ArtflowError, match="no repository me/clip"):  # who asks for it by name is told
+        pipeline.interrogate(PICTURE, "fast", "me/clip")
+    small_clip.repos["me/clip"] = clip
+    monkeypatch.setattr("artflow.interrogator.ASK_AGAIN", 0)
+    answer = pipeline.interrogate(PICTURE, "fast", "auto")
+    assert answer is not None and answer.model == "CLIP ViT-L/14"
     pipeline.close()
+
+
+def test_the_operator_chooses_who_answers(terms: Path, hub: HubServer) -> None:
+    for chosen, title in (("me/clip", "clip"), ("embedded", "the small embedded model")):
+        pipeline = app(terms, ARTFLOW_INTERROGATE__MODEL_ID=chosen)
+        answer = pipeline.interrogate(PICTURE, "fast", "auto")
+        assert answer is not None and answer.model == title
+        assert title in pipeline.interrogator.choices["auto"]
+        pipeline.close()
