@@ -10,10 +10,10 @@ from diffusers import DDIMScheduler, LCMScheduler, StableDiffusionPipeline
 from artflow.engine.runner import Runner
 from artflow.models.catalog import load_catalog
 from artflow.models.dtypes import pick_device, pick_dtype
-from artflow.models.full_size import build_full_size
 from artflow.models.loader import load_model
 from artflow.models.model import Model
 from artflow.models.packing import pack
+from benchmarks.full_size import build_full_size
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,17 @@ from typing import Any, Literal
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from transformers import (
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+)
 
 from artflow.models.catalog import ModelSpec, Source
+from artflow.models.clip import Towers
 from artflow.models.model import Model
 from artflow.models.progress import without_chatter
 from artflow.models.single_file import CONFIGS, clip_tokenizer
@@ -44,12 +52,7 @@ def build_full_size(
     generator = torch.Generator(device).manual_seed(seed)
 
     def build(make: Callable[[], Any]) -> Any:
-        with torch.device("meta"):
-            module = make()
-        with without_chatter():
-            module = module.to(dtype).to_empty(device=device)
-        _fill(module, generator)
-        return module.requires_grad_(False).eval()
+        return _built(make, device, dtype, generator)
 
     def text(name: str, cls: type) -> Any:
         config = CLIPTextConfig.from_pretrained(folder, subfolder=name)
@@ -92,6 +95,26 @@ def build_full_size(
     )
 
 
+@torch.no_grad()
+def build_full_size_clip(seed: int = 0) -> Towers:
+    """Towers of the size of CLIP ViT-L/14 (428 M weights) on the CPU, float32, as `load_towers` would give them."""
+    shared = {"num_hidden_layers": 12, "projection_dim": 768}
+    text = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12} | shared
+    vision = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "patch_size": 14}
+    config = CLIPConfig(text_config=text, vision_config=vision | shared | {"num_hidden_layers": 24}, projection_dim=768)
+    model = _built(lambda: CLIPModel(config), "cpu", torch.float32, torch.Generator().manual_seed(seed))
+    return Towers("random/clip", model, clip_tokenizer(), CLIPImageProcessorPil())
+
+
+def _built(make: Callable[[], Any], device: str, dtype: torch.dtype, generator: torch.Generator) -> Any:
+    with torch.device("meta"):
+        module = make()
+    with without_chatter():
+        module = module.to(dtype).to_empty(device=device)
+    _fill(module, generator)
+    return module.requires_grad_(False).eval()
+
+
 def _fill(module: nn.Module, generator: torch.Generator) -> None:
     """Weights that keep the variance of what goes through; norms as they start; no biases; real position ids."""
     for name, buffer in module.named_buffers():
@@ -101,7 +124,7 @@ def _fill(module: nn.Module, generator: torch.Generator) -> None:
         for name, weight in part.named_parameters(recurse=False):
             if name == "bias":
                 weight.zero_()
-            elif weight.dim() == 1:
+            elif weight.dim() < 2:
                 weight.fill_(1.0)
             else:
                 fan_in = weight[0].numel()

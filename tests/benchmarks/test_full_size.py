@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from artflow.models import full_size
-from artflow.models.full_size import build_full_size
+from benchmarks import full_size
+from benchmarks.full_size import build_full_size, build_full_size_clip
 
 
 def test_random_weights_keep_the_scale_of_what_goes_through():
@@ -15,6 +15,12 @@ def test_random_weights_keep_the_scale_of_what_goes_through():
         full_size._fill(layers, torch.Generator().manual_seed(0))
         output = layers(torch.randn(1, 64, 16, 16))
     assert 0.3 < output.std() < 3
+
+
+def test_clip_has_its_real_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(full_size, "_fill", lambda module, generator: None)
+    towers = build_full_size_clip()
+    assert sum(p.numel() for p in towers._model.parameters()) == 427_616_513
 
 
 @pytest.mark.parametrize(
