@@ -30,6 +30,11 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+def about_prompt(prompt: str, settings: LogSettings) -> dict[str, str]:
+    """What a line says of a prompt: nothing, unless the operator wants prompts in the log."""
+    return {"prompt": prompt} if settings.prompts else {}
+
+
 def set_up(settings: LogSettings) -> None:
     """Send ArtFlow's own log to the console and, unless the folder is null, to ``artflow.log`` in it."""
     root = logging.getLogger("artflow")

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from artflow.errors import ArtflowError
-from artflow.images import Picture, Size, check_size
+from artflow.images import Picture, Size
 from artflow.interrogator import Answer, Interrogator
+from artflow.log import about_prompt
 from artflow.models.catalog import Catalog, ModelSpec, load_catalog
 from artflow.models.dtypes import pick_device
 from artflow.models.progress import Underway
+from artflow.parameters import Parameters
 from artflow.prompts.vocabulary import Vocabulary, load_vocabulary
 from artflow.settings import Settings, load_settings
 from artflow.shelf import Loading, Shelf
@@ -24,16 +25,13 @@ if TYPE_CHECKING:
     from artflow.engine.engine import Engine
     from artflow.engine.flow import Result
     from artflow.engine.job import Made
-    from artflow.engine.params import LiveParams
     from artflow.engine.runner import Runner
     from artflow.engine.session import LiveSession
-    from artflow.modes.live import LiveMode
     from artflow.modes.masks import Mask
-    from artflow.modes.text import JobParams, TextParams
+    from artflow.modes.text import JobParams
     from artflow.modes.work import Run
 
 log = logging.getLogger(__name__)
-P = TypeVar("P", bound="JobParams")
 T = TypeVar("T")
 
 
@@ -53,60 +51,8 @@ class Pipeline:
         chosen = settings.model.model_id
         self.spec = self.catalog.default(self.device == "cuda") if chosen == "auto" else self.catalog.find(chosen)
         self.interrogator = Interrogator(settings.interrogate, self.device, settings.model.dtype, self.on_device)
-        self._check_defaults()
-
-    def _check_defaults(self) -> None:
-        """Refuse settings that every session or picture would be refused for.
-
-        Raises:
-            ArtflowError: ``bad_settings``, ``bad_parameter``.
-        """
-        from artflow.engine.schedule import check_indices
-        from artflow.modes.filters.live import check_live
-        from artflow.modes.upscale import check_upscaler
-
-        longest = self.settings.server.max_size
-        text = self.text_defaults()
-        at = "text"
-        try:
-            self._check_job(text)
-            check_upscaler(text.hires_upscaler)
-            check_size(text.width, text.height, multiple=8, longest=longest)
-            for at in self.modes:
-                live = self.live_defaults(at)
-                check_size(live.width, live.height, multiple=8, longest=longest)
-                check_live(live.filters, longest)
-                check_indices(live.t_index_list or (0,))
-        except ArtflowError as error:
-            raise ArtflowError("bad_settings", f"The defaults of `{at}` cannot be used: {error.message}") from None
-
-    # -- parameters -------------------------------------------------------------------------------------------------
-
-    @property
-    def modes(self) -> dict[str, LiveMode]:
-        """The live modes by name."""
-        from artflow.modes.canvas import CANVAS
-        from artflow.modes.live_inpaint import LIVE_INPAINT, look
-        from artflow.modes.realtime import REALTIME
-
-        limits = self.settings.server
-        canvas = CANVAS.flow
-        if self.settings.canvas.coalesce:
-            canvas = replace(canvas, latest_only=True)
-        canvas = replace(canvas, max_waiting=limits.max_waiting)
-        inpaint = replace(LIVE_INPAINT.flow, look=partial(look, longest=limits.max_size))
-        changed = (replace(CANVAS, flow=canvas), replace(LIVE_INPAINT, flow=inpaint))
-        return {mode.name: mode for mode in (REALTIME, *changed)}
-
-    def live_defaults(self, mode: str) -> LiveParams:
-        """What a session of this mode starts with."""
-        return self.modes[mode].params(self.spec, getattr(self.settings, mode))
-
-    def text_defaults(self) -> TextParams:
-        """What the text tab starts with."""
-        from artflow.modes import text
-
-        return text.defaults(self.spec, self.settings.text.generation)
+        self.parameters = Parameters(settings, self.spec, self.catalog)
+        self.parameters.check()
 
     @property
     def vocabulary(self) -> Vocabulary | None:
@@ -180,30 +126,11 @@ class Pipeline:
             raise ArtflowError(
                 "too_many_sessions", f"All {limits.max_queue_size} places are taken; try again in a moment."
             )
-        params = self.changed(self.live_defaults(mode), changes)
-        session = LiveSession(runner, params, self.modes[mode].flow, on_result, max_size=limits.max_size)
+        params = self.parameters.changed(self.parameters.live(mode), changes)
+        session = LiveSession(runner, params, self.parameters.modes[mode].flow, on_result, max_size=limits.max_size)
         self.engine.add(session)
         log.info("a live session", extra={"session": session.id, "mode": mode, "model": runner.model.id})
         return session
-
-    def changed(self, params: LiveParams, changes: Mapping[str, Any]) -> LiveParams:
-        """Parameters with some of them changed.
-
-        Raises:
-            ArtflowError: ``bad_parameter``, ``prompt_too_long``, ``bad_stack``, ``bad_filter``; nothing changes then.
-        """
-        from artflow.modes.filters.live import check_live
-        from artflow.modes.params import merged
-
-        new = merged(type(params), params.model_dump(), changes, max_prompt=self.settings.server.max_prompt)
-        if new.filters != params.filters:
-            check_live(new.filters, self.settings.server.max_size)
-        if new.prompt != params.prompt and self.settings.logging.prompts:
-            log.info("a new prompt", extra=self._prompt_for_log(new.prompt))
-        return new
-
-    def _prompt_for_log(self, prompt: str) -> dict[str, str]:
-        return {"prompt": prompt} if self.settings.logging.prompts else {}
 
     def generate(self, changes: Mapping[str, Any], watch: Watch | None = None) -> list[Made]:
         """Text to pictures, enlarged and redrawn where HiresFix is asked for; blocks until they are made.
@@ -215,9 +142,9 @@ class Pipeline:
         """
         from artflow.modes import redraw, text
 
-        params, watch = self.defaults(text.TextParams, changes), watch or Watch()
+        params, watch = self.parameters.job(text.TextParams, changes), watch or Watch()
         limits = self.settings.server
-        self._check_job(params)
+        self.parameters.check_text(params)
 
         def work(run: Run) -> list[Made]:
             if params.hires_scale == 1:
@@ -238,7 +165,7 @@ class Pipeline:
         """
         from artflow.modes import inpaint
 
-        params = self.defaults(inpaint.InpaintParams, changes)
+        params = self.parameters.job(inpaint.InpaintParams, changes)
         return self._job(params, lambda run: inpaint.make(picture, mask, params, run), watch or Watch())
 
     def outpaint(self, picture: Picture, changes: Mapping[str, Any], watch: Watch | None = None) -> list[Made]:
@@ -249,7 +176,7 @@ class Pipeline:
         """
         from artflow.modes import outpaint
 
-        params = self.defaults(outpaint.OutpaintParams, changes)
+        params = self.parameters.job(outpaint.OutpaintParams, changes)
         size = Size(picture.shape[1], picture.shape[0])
         outpaint.check_borders(size, params.borders(size), max_pixels=self.settings.server.max_pixels)
         return self._job(params, lambda run: outpaint.make(picture, params, run), watch or Watch())
@@ -264,7 +191,7 @@ class Pipeline:
         from artflow.engine.job import Made
         from artflow.modes import redraw
 
-        params, watch = self.defaults(redraw.UpscaleParams, changes), watch or Watch()
+        params, watch = self.parameters.job(redraw.UpscaleParams, changes), watch or Watch()
         larger = self._enlarge(watch, picture, params.factor, params.upscaler)
         if larger is None:
             return []
@@ -291,26 +218,6 @@ class Pipeline:
         """What the picture shows, as a prompt and terms by group; `Interrogator.answer` says the rest."""
         return self.interrogator.answer(picture, mode, model, watch or Watch())
 
-    def defaults(self, kind: type[P], changes: Mapping[str, Any] | None = None) -> P:
-        """A job's parameters: the text tab's defaults where the kind has them, then the changes.
-
-        Raises:
-            ArtflowError: ``bad_parameter`` or ``prompt_too_long``.
-        """
-        from artflow.modes.params import merged
-
-        defaults = {k: v for k, v in self.text_defaults().model_dump().items() if k in kind.model_fields}
-        return merged(kind, defaults, changes or {}, max_prompt=self.settings.server.max_prompt)
-
-    def _check_job(self, params: TextParams) -> None:
-        from artflow.engine.sampling import check_sampler
-        from artflow.modes.upscale import check_upscaler
-
-        check_sampler(params.sampler)
-        if params.hires_scale > 1:
-            check_upscaler(params.hires_upscaler)
-        self._spec(params.model)
-
     def _spec(self, model_id: str) -> ModelSpec:
         return self.spec if model_id in ("", self.spec.id) else self.catalog.get(model_id)
 
@@ -327,7 +234,7 @@ class Pipeline:
             with self.shelf.held(self._spec(params.model)) as loading:
                 if not watch.wait_for(loading.runner, loading):
                     return []
-                about = {"model": loading.spec.id} | self._prompt_for_log(params.prompt)
+                about = {"model": loading.spec.id} | about_prompt(params.prompt, self.settings.logging)
                 return work(Run(self.engine, loading.runner.result(), watch.on_progress, watch.cancelled, about))
         finally:
             with self._lock:

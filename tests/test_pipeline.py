@@ -162,16 +162,16 @@ def test_sessions_are_limited_and_places_come_back() -> None:
 
 
 def test_defaults_come_from_mode_model_and_operator(pipeline: Pipeline) -> None:
-    assert pipeline.live_defaults("canvas").steps == 2  # the model's
-    assert pipeline.live_defaults("canvas").jpeg_quality == 95  # the operator's file
-    assert pipeline.live_defaults("canvas").strength == 0.75  # the mode's
+    assert pipeline.parameters.live("canvas").steps == 2  # the model's
+    assert pipeline.parameters.live("canvas").jpeg_quality == 95  # the operator's file
+    assert pipeline.parameters.live("canvas").strength == 0.75  # the mode's
     operators = Pipeline(tiny_settings(ARTFLOW_CANVAS__GENERATION__STEPS="4"), tiny_catalog())
-    assert operators.live_defaults("canvas").steps == 4
+    assert operators.parameters.live("canvas").steps == 4
 
 
 def test_coalescing_is_the_operators_choice() -> None:
     ordered, newest = (
-        Pipeline(tiny_settings(ARTFLOW_CANVAS__COALESCE=value), tiny_catalog()).modes["canvas"].flow
+        Pipeline(tiny_settings(ARTFLOW_CANVAS__COALESCE=value), tiny_catalog()).parameters.modes["canvas"].flow
         for value in ("false", "true")
     )
     assert (ordered.latest_only, newest.latest_only) == (False, True)
@@ -203,7 +203,7 @@ def test_prompts_are_in_the_log_only_where_the_operator_wants_them(wanted: bool,
     pipeline = Pipeline(tiny_settings(ARTFLOW_LOGGING__PROMPTS=str(wanted)), tiny_catalog())
     with caplog.at_level(logging.INFO, "artflow"):
         session = pipeline.open("canvas", loaded(pipeline), {}, lambda result: None)
-        session.update(pipeline.changed(session.params, {"prompt": "a secret fox"}))
+        session.update(pipeline.parameters.changed(session.params, {"prompt": "a secret fox"}))
         session.submit(noisy(1))
         pipeline.generate({"prompt": "a secret fox", "seed": 1})
         pipeline.close()

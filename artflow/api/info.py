@@ -23,7 +23,7 @@ Mode = Literal["realtime", "canvas", "inpaint"]
 async def settings(request: Request, mode: Mode) -> dict[str, Any]:
     """A mode's parameters with their defaults and limits, its performance settings, and the places there are."""
     pipeline = api_of(request).pipeline
-    about, defaults = pipeline.modes[mode], pipeline.live_defaults(mode)
+    about, defaults = pipeline.parameters.modes[mode], pipeline.parameters.live(mode)
     page = f"<h1>ArtFlow: {about.title}</h1><p>{about.description}</p>"
     info = {
         "name": about.name, "title": about.title, "description": about.description, "input_mode": "image",

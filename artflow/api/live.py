@@ -260,7 +260,7 @@ def _take(api: Api, channel: Channel, header: dict[str, Any], data: bytes) -> bo
 
 
 def _use(api: Api, session: LiveSession, changes: dict[str, Any]) -> None:
-    params = api.pipeline.changed(session.params, changes)
+    params = api.pipeline.parameters.changed(session.params, changes)
     if params != session.params:
         session.update(params)
 

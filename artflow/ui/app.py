@@ -92,10 +92,10 @@ def build(pipeline: Pipeline) -> Artflow:
             tabs, inner,
         )  # fmt: skip
         interrogate.connect({"realtime": realtime.controls, "canvas": canvas.controls, "text": text.controls}, tabs)
-        live, job = pipeline.live_defaults, pipeline.defaults
+        live, job = pipeline.parameters.live, pipeline.parameters.job
         size = frozenset({"width", "height"})
         places = {
-            "text": Place("text", pipeline.text_defaults(), text.controls),
+            "text": Place("text", pipeline.parameters.text(), text.controls),
             "realtime": Place("realtime", live("realtime"), realtime.controls),
             "canvas": Place("canvas", live("canvas"), canvas.controls),
             "live-inpaint": Place("live-inpaint", live("inpaint"), live_inpaint.controls, follows=size),

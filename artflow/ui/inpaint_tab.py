@@ -39,7 +39,7 @@ class InpaintTab:
         self._build()
 
     def _build(self) -> None:
-        controls = ParamControls(self._pipeline.defaults(InpaintParams))
+        controls = ParamControls(self._pipeline.parameters.job(InpaintParams))
         with gr.Row():
             with gr.Column():
                 self.picture = PictureUpload(elem_id="artflow-inpaint-picture", height=160)

@@ -25,7 +25,7 @@ class LiveTab(NamedTuple):
 
 def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
     """The view of a live mode, and under it what it is made with."""
-    defaults, place = pipeline.live_defaults(mode), PLACES.get(mode, mode)
+    defaults, place = pipeline.parameters.live(mode), PLACES.get(mode, mode)
     _view(pipeline, mode, (defaults.width, defaults.height))
     send = from_live(mode, pipeline.settings.server, place)
     controls = ParamControls(defaults)

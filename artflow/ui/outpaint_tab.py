@@ -44,7 +44,7 @@ class OutpaintTab:
         self._build()
 
     def _build(self) -> None:
-        controls = ParamControls(self._pipeline.defaults(OutpaintParams))
+        controls = ParamControls(self._pipeline.parameters.job(OutpaintParams))
         with gr.Row():
             with gr.Column():
                 self.picture = PictureUpload(elem_id="artflow-outpaint-source")
@@ -164,7 +164,7 @@ class OutpaintTab:
             return None, ""
         picture, size, _ = self._reduced(source)
         names = ("left", "up", "right", "down", "unit")
-        params = self._pipeline.defaults(OutpaintParams, dict(zip(names, amounts, strict=True)))
+        params = self._pipeline.parameters.job(OutpaintParams, dict(zip(names, amounts, strict=True)))
         borders = params.borders(size)
         grown = Size(size.width + borders.left + borders.right, size.height + borders.up + borders.down)
         if any(borders):

@@ -31,7 +31,7 @@ class TextTab:
         self._build()
 
     def _build(self) -> None:
-        defaults = self._pipeline.text_defaults()
+        defaults = self._pipeline.parameters.text()
         controls = ParamControls(defaults)
         with gr.Row():
             with gr.Column(scale=2):

@@ -42,7 +42,7 @@ class UpscaleTab:
         self._build()
 
     def _build(self) -> None:
-        controls = ParamControls(self._pipeline.defaults(UpscaleParams))
+        controls = ParamControls(self._pipeline.parameters.job(UpscaleParams))
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 self.picture = PictureUpload(elem_id="artflow-upscale-picture", height=320)

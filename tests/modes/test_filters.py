@@ -355,12 +355,12 @@ def test_a_live_session_refuses_a_bad_stack_and_one_that_is_too_long() -> None:
         with pytest.raises(ArtflowError):
             check_live(bad, 64)
     pipeline = Pipeline(load_settings(environ={}))
-    before = pipeline.live_defaults("canvas")
-    after = pipeline.changed(before, {"filters": [{"filter": "invert"}]})
+    before = pipeline.parameters.live("canvas")
+    after = pipeline.parameters.changed(before, {"filters": [{"filter": "invert"}]})
     assert after.filters == ({"filter": "invert"},) and not after.same_pictures(before)
-    assert pipeline.changed(after, {"filters": None}).filters is None
+    assert pipeline.parameters.changed(after, {"filters": None}).filters is None
     with pytest.raises(ArtflowError, match="There is no filter"):
-        pipeline.changed(before, {"filters": [{"filter": "swirl"}]})
+        pipeline.parameters.changed(before, {"filters": [{"filter": "swirl"}]})
 
 
 def test_declaring_filters_loads_nothing_heavy() -> None:

@@ -40,7 +40,7 @@ class Painter:
 
     def change(self, **settings: Any) -> Result:
         """What settings alone are answered with."""
-        self.session.update(self._pipeline.changed(self.session.params, settings))
+        self.session.update(self._pipeline.parameters.changed(self.session.params, settings))
         assert self.session.repeat()
         return self._results.get(timeout=PATIENCE)
 
@@ -150,8 +150,8 @@ def test_a_picture_that_is_too_large_to_follow_is_said(pipeline: Pipeline) -> No
 
 
 def test_settings_that_other_modes_do_not_have(pipeline: Pipeline) -> None:
-    assert pipeline.live_defaults("inpaint").feather == 8  # type: ignore[attr-defined]
+    assert pipeline.parameters.live("inpaint").feather == 8  # type: ignore[attr-defined]
     with pytest.raises(ArtflowError, match="`feather` does not exist"):
-        pipeline.changed(pipeline.live_defaults("canvas"), {"feather": 3})
+        pipeline.parameters.changed(pipeline.parameters.live("canvas"), {"feather": 3})
     with pytest.raises(ArtflowError, match="`feather` cannot be -1"):
-        pipeline.changed(pipeline.live_defaults("inpaint"), {"feather": -1})
+        pipeline.parameters.changed(pipeline.parameters.live("inpaint"), {"feather": -1})

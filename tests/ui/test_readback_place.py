@@ -26,7 +26,7 @@ def pipeline() -> Iterator[Pipeline]:
 def canvas(pipeline: Pipeline) -> Place:
     """A live tab of three controls."""
     controls = {"prompt": gr.Textbox(), "steps": gr.Slider(1, 8), "seed": gr.Number()}
-    return Place("canvas", pipeline.live_defaults("canvas"), controls)
+    return Place("canvas", pipeline.parameters.live("canvas"), controls)
 
 
 def filled(pipeline: Pipeline, place: Place, **values: Any) -> tuple[dict[str, Any], str]:
@@ -59,7 +59,7 @@ def test_names_of_anybody_are_not_made_markdown(pipeline: Pipeline, canvas: Plac
 def test_a_size_that_follows_from_the_picture_is_no_setting(pipeline: Pipeline, canvas: Place) -> None:
     follows = canvas._replace(follows=frozenset({"width", "height"}))
     assert filled(pipeline, follows, width=128, height=96)[1] == ""
-    paints = Place("inpaint", pipeline.defaults(InpaintParams), {"prompt": gr.Textbox()})
+    paints = Place("inpaint", pipeline.parameters.job(InpaintParams), {"prompt": gr.Textbox()})
     assert filled(pipeline, paints, width=128, height=96)[1] == ""
 
 

@@ -1,0 +1,124 @@
+"""What live sessions and jobs start with, and how changes of it are checked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from artflow.errors import ArtflowError
+from artflow.images import check_size
+from artflow.log import about_prompt
+from artflow.models.catalog import Catalog, ModelSpec
+from artflow.settings import Settings
+
+if TYPE_CHECKING:
+    from artflow.engine.params import LiveParams
+    from artflow.modes.live import LiveMode
+    from artflow.modes.text import JobParams, TextParams
+
+log = logging.getLogger(__name__)
+P = TypeVar("P", bound="JobParams")
+
+
+class Parameters:
+    """Defaults out of the modes, the model and the operator's settings, in this order. Safe from any thread."""
+
+    def __init__(self, settings: Settings, spec: ModelSpec, catalog: Catalog) -> None:
+        self._settings, self._spec, self._catalog = settings, spec, catalog
+
+    @property
+    def modes(self) -> dict[str, LiveMode]:
+        """The live modes by name."""
+        from artflow.modes.canvas import CANVAS
+        from artflow.modes.live_inpaint import LIVE_INPAINT, look
+        from artflow.modes.realtime import REALTIME
+
+        limits = self._settings.server
+        canvas = CANVAS.flow
+        if self._settings.canvas.coalesce:
+            canvas = replace(canvas, latest_only=True)
+        canvas = replace(canvas, max_waiting=limits.max_waiting)
+        inpaint = replace(LIVE_INPAINT.flow, look=partial(look, longest=limits.max_size))
+        changed = (replace(CANVAS, flow=canvas), replace(LIVE_INPAINT, flow=inpaint))
+        return {mode.name: mode for mode in (REALTIME, *changed)}
+
+    def live(self, mode: str) -> LiveParams:
+        """What a session of this mode starts with."""
+        return self.modes[mode].params(self._spec, getattr(self._settings, mode))
+
+    def text(self) -> TextParams:
+        """What the text tab starts with."""
+        from artflow.modes import text
+
+        return text.defaults(self._spec, self._settings.text.generation)
+
+    def job(self, kind: type[P], changes: Mapping[str, Any] | None = None) -> P:
+        """A job's parameters: the text tab's defaults where the kind has them, then the changes.
+
+        Raises:
+            ArtflowError: ``bad_parameter`` or ``prompt_too_long``.
+        """
+        from artflow.modes.params import merged
+
+        defaults = {k: v for k, v in self.text().model_dump().items() if k in kind.model_fields}
+        return merged(kind, defaults, changes or {}, max_prompt=self._settings.server.max_prompt)
+
+    def changed(self, params: LiveParams, changes: Mapping[str, Any]) -> LiveParams:
+        """A session's parameters with some of them changed.
+
+        Raises:
+            ArtflowError: ``bad_parameter``, ``prompt_too_long``, ``bad_stack``, ``bad_filter``; nothing changes then.
+        """
+        from artflow.modes.filters.live import check_live
+        from artflow.modes.params import merged
+
+        server, logging_ = self._settings.server, self._settings.logging
+        new = merged(type(params), params.model_dump(), changes, max_prompt=server.max_prompt)
+        if new.filters != params.filters:
+            check_live(new.filters, server.max_size)
+        if new.prompt != params.prompt and logging_.prompts:
+            log.info("a new prompt", extra=about_prompt(new.prompt, logging_))
+        return new
+
+    def check_text(self, params: TextParams) -> None:
+        """Refuse what can be refused before a model is loaded for it.
+
+        Raises:
+            ArtflowError: ``unknown_sampler``, ``bad_parameter``, ``unknown_upscaler``, ``unknown_model``.
+        """
+        from artflow.engine.sampling import check_sampler
+        from artflow.modes.upscale import check_upscaler
+
+        check_sampler(params.sampler)
+        if params.hires_scale > 1:
+            check_upscaler(params.hires_upscaler)
+        if params.model not in ("", self._spec.id):
+            self._catalog.get(params.model)
+
+    def check(self) -> None:
+        """Refuse settings that every session or picture would be refused for.
+
+        Raises:
+            ArtflowError: ``bad_settings``.
+        """
+        from artflow.engine.schedule import check_indices
+        from artflow.modes.filters.live import check_live
+        from artflow.modes.upscale import check_upscaler
+
+        longest = self._settings.server.max_size
+        at = "text"
+        try:
+            text = self.text()
+            self.check_text(text)
+            check_upscaler(text.hires_upscaler)
+            check_size(text.width, text.height, multiple=8, longest=longest)
+            for at in self.modes:
+                live = self.live(at)
+                check_size(live.width, live.height, multiple=8, longest=longest)
+                check_live(live.filters, longest)
+                check_indices(live.t_index_list or (0,))
+        except ArtflowError as error:
+            raise ArtflowError("bad_settings", f"The defaults of `{at}` cannot be used: {error.message}") from None
