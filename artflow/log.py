@@ -36,7 +36,7 @@ def about_prompt(prompt: str, settings: LogSettings) -> dict[str, str]:
 
 
 def set_up(settings: LogSettings) -> None:
-    """Send ArtFlow's own log to the console and, unless the folder is null, to ``artflow.log`` in it."""
+    """Send ArtFlow's own log to ``artflow.log`` in its folder and warnings to the console; without one, all there."""
     root = logging.getLogger("artflow")
     root.setLevel(settings.level)
     root.propagate = False
@@ -44,13 +44,16 @@ def set_up(settings: LogSettings) -> None:
         root.removeHandler(handler)
         handler.close()
     console = logging.StreamHandler()
-    console.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-    console.setLevel(logging.WARNING)
     root.addHandler(console)
-    if settings.folder is not None:
+    if settings.folder is None:
+        console.setFormatter(JsonLines())
+    else:
+        console.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        console.setLevel(logging.WARNING)
         settings.folder.mkdir(parents=True, exist_ok=True)
         file = logging.handlers.RotatingFileHandler(
-            settings.folder / "artflow.log", maxBytes=5_000_000, backupCount=3, encoding="utf-8"
+            settings.folder / "artflow.log", maxBytes=5_000_000, backupCount=3, encoding="utf-8",
+            errors="backslashreplace",  # half an emoji can be written in JSON, and in no file
         )
         file.setFormatter(JsonLines())
         root.addHandler(file)

@@ -13,7 +13,7 @@ from artflow.images import Picture, Size
 from artflow.interrogator import Answer, Interrogator
 from artflow.log import about_prompt
 from artflow.models.catalog import Catalog, ModelSpec, load_catalog
-from artflow.models.dtypes import pick_device
+from artflow.models.dtypes import pick_device, pick_dtype
 from artflow.models.progress import Underway
 from artflow.parameters import Parameters
 from artflow.prompts.vocabulary import Vocabulary, load_vocabulary
@@ -45,6 +45,7 @@ class Pipeline:
         self.settings = settings
         self.catalog = catalog or load_catalog()
         self.device = pick_device(settings.model.device)
+        pick_dtype(settings.model.dtype, self.device)  # refused now, and not when somebody waits for a picture
         self._lock = threading.Lock()
         self._jobs = 0  # requests in `generate`, the model's load included
         self._shelf: Shelf | None = None

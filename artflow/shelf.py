@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from collections.abc import Iterator
@@ -88,9 +89,9 @@ class Shelf:
         """The lock is held."""
         loading = self._models.get(spec.id)
         if loading is None or loading.failed:
-            self._make_room()
+            tidy = self._make_room()
             loading = self._models[spec.id] = Loading(spec)
-            threading.Thread(target=self._load, args=(loading,), name=f"load {spec.id}", daemon=True).start()
+            threading.Thread(target=self._load, args=(loading, tidy), name=f"load {spec.id}", daemon=True).start()
         return loading
 
     @property
@@ -121,20 +122,25 @@ class Shelf:
             notes.append(f"use_cuda_graph needs a CUDA device; this one is {self._device}, so it is off.")
         return list(dict.fromkeys(notes))
 
-    def _make_room(self) -> None:
-        """Let go of idle models, so that one more fits; the lock is held."""
+    def _make_room(self) -> bool:
+        """Let go of idle models, so that one more fits; whether any was. The lock is held."""
+        before = len(self._models)
         self._models = {name: other for name, other in self._models.items() if not other.failed}
         for name in sorted(self._models, key=lambda name: name == self._own):  # the app's own goes last
             if len(self._models) < self._settings.max_loaded:
-                return
+                break
             loading = self._models[name]
-            if loading.holders == 0 and loading.runner.done() and not self.engine.uses(loading.runner.result()):
+            idle = loading.holders == 0 and loading.runner.done()
+            if idle and (loading.failed or not self.engine.uses(loading.runner.result())):
                 del self._models[name]
         if len(self._models) >= self._settings.max_loaded:
             raise ArtflowError("busy", f"{len(self._models)} models are in use already; try again in a moment.")
+        return len(self._models) < before
 
-    def _load(self, loading: Loading) -> None:
+    def _load(self, loading: Loading, tidy: bool) -> None:
         try:
+            if tidy:  # packed and compiled modules hold themselves in circles, and their memory is wanted now
+                gc.collect()
             runner = self._runner(loading)
             self.engine.call(lambda: self._warm_up(runner)).result()
             loading.runner.set_result(runner)

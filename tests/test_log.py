@@ -55,8 +55,17 @@ def test_setting_up_again_does_not_write_twice(root: logging.Logger, tmp_path: P
     assert len((tmp_path / "artflow.log").read_text().splitlines()) == 1
 
 
-def test_without_a_folder_there_is_no_file(root: logging.Logger, tmp_path: Path, monkeypatch) -> None:
+def test_without_a_folder_all_goes_to_the_console(root: logging.Logger, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
-    set_up(LogSettings(folder=None))
-    root.warning("to the console")
+    set_up(LogSettings(folder=None, level="DEBUG"))
+    root.debug("a detail", extra={"session": "abc"})
     assert list(tmp_path.iterdir()) == []
+    line = json.loads(capsys.readouterr().err)
+    assert (line["level"], line["message"], line["session"]) == ("DEBUG", "a detail", "abc")
+
+
+def test_a_prompt_that_no_file_can_hold_costs_no_line(root: logging.Logger, tmp_path: Path) -> None:
+    set_up(LogSettings(folder=tmp_path))
+    root.info("a new prompt", extra={"prompt": "half an emoji \ud83d"})
+    (line,) = (tmp_path / "artflow.log").read_text().splitlines()
+    assert json.loads(line)["prompt"].startswith("half an emoji")

@@ -115,6 +115,33 @@ def test_who_cancels_while_the_model_loads_does_not_wait_for_it(pipeline: Pipeli
     assert heard
 
 
+def test_an_inpaint_model_serves_every_mode() -> None:
+    """What it is shown beside the picture, where nobody painted a mask, is that all is new."""
+    spec = ModelSpec(id="paints", source={"folder": tiny_folder(inpaint=True)}, width=64, height=64)
+    pipeline = Pipeline(tiny_settings(ARTFLOW_MODEL__WARMUP="1"), Catalog(models=[*tiny_catalog().models, spec]))
+    runner = loaded(pipeline, "paints")
+    assert runner.model.inpaints
+    (made,) = pipeline.generate({"model": "paints", "seed": 3, "steps": 2})
+    mask = np.full((64, 64), 255, np.uint8)
+    grey = np.full((64, 64, 3), 127, np.uint8)
+    painted = {"model": "paints", "seed": 3, "steps": 2, "strength": 1.0, "feather": 0}
+    (same,) = pipeline.inpaint(grey, mask, painted)
+    assert np.abs(made.picture.astype(int) - same.picture).max() <= 1
+    pictures: list = []
+    session = pipeline.open("realtime", runner, {"steps": 1}, lambda result: pictures.append(result.picture))
+    session.submit(noisy(1))
+    wait_until(lambda: pictures)
+    assert pictures[0] is not None
+    session.close()
+    pipeline.close()
+
+
+def test_settings_that_this_machine_cannot_compute_with_do_not_start() -> None:
+    with pytest.raises(ArtflowError, match="float16") as caught:
+        Pipeline(tiny_settings(ARTFLOW_MODEL__DTYPE="float16"), tiny_catalog())
+    assert caught.value.code == "bad_dtype"
+
+
 def test_idle_models_make_room_and_used_ones_stay(pipeline: Pipeline) -> None:
     tiny = loaded(pipeline)
     session = pipeline.open("canvas", tiny, {}, lambda result: None)

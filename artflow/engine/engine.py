@@ -137,12 +137,10 @@ class Engine:
             errands, self._errands = self._errands, []
         for errand, future in errands:
             _settle(errand, future)
-        with self._changed:  # who came during the errands can join in
-            self._sessions = [s for s in self._sessions if not s.closed]
-            self._jobs = [j for j in self._jobs if not j.finished]
-            sessions, jobs = list(self._sessions), list(self._jobs)
+        sessions, jobs = self._served()  # who came during the errands can join in
         now = time.monotonic()
         works = schedule(sessions, jobs, now, self._max_rows)
+        sessions, jobs = self._served()  # a job that was cancelled or refused ends there
         if not works:
             return min((s.due - now for s in sessions), default=float("inf"))
         try:
@@ -151,6 +149,13 @@ class Engine:
             for work in works:
                 _fail(work, error)
         return 0.0
+
+    def _served(self) -> tuple[list[LiveSession], list[Job]]:
+        """Who is served, without those that have ended, which are let go."""
+        with self._changed:
+            self._sessions = [s for s in self._sessions if not s.closed]
+            self._jobs = [j for j in self._jobs if not j.finished]
+            return list(self._sessions), list(self._jobs)
 
     def _wait(self, pause: float) -> None:
         with self._changed:
@@ -163,29 +168,20 @@ class Engine:
         runner = works[0].owner.runner
         works, latents = self._isolated(_entering, works)
         for work, entering in zip(works, latents, strict=True):
-            if isinstance(work.owner, Job):
-                begun = work.owner.flight()
-                work.rows = begun.rows() if begun else []
-            else:
-                if work.frame is not None:
-                    work.flights.insert(0, work.owner.enter(work.frame, entering))
-                    work.frame = None
-                work.rows = [row for flight in work.flights for row in flight.rows()]
-        works = [work for work in works if work.rows]
-        works, answers = self._isolated(self._predicted, works)
+            with _failing(work):
+                _take_rows(work, entering)
+        works, answers = self._isolated(self._predicted, [work for work in works if work.rows])
 
         finished: list[tuple[Work, Flight | None, torch.Tensor]] = []
-        steps = _advanced(works, answers)
-        for work, answer in zip(works, answers, strict=True):
-            if isinstance(work.owner, Job):
-                with _failing(work):
+        answered, steps = self._isolated(_advanced, list(zip(works, answers, strict=True)), owner=lambda item: item[0])
+        for (work, answer), mine in zip(answered, steps, strict=True):
+            with _failing(work):
+                if isinstance(work.owner, Job):
                     latent = work.owner.absorb(answer)
-                    if latent is not None:
-                        finished.append((work, None, latent))
-            else:
-                mine = [steps.pop(0) for _ in work.flights]
-                work.owner.absorb(mine)
-                finished += [(work, s.flight, s.finished) for s in reversed(mine) if s.finished is not None]
+                    finished += [(work, None, latent)] if latent is not None else []
+                else:
+                    work.owner.absorb(mine)
+                    finished += [(work, s.flight, s.finished) for s in reversed(mine) if s.finished is not None]
 
         def decoded(items: Sequence[tuple[Work, Flight | None, torch.Tensor]]) -> list[tuple[Picture, bool]]:
             pictures = runner.decode(torch.stack([latent for _, _, latent in items]))
@@ -243,15 +239,26 @@ def _entering(works: Sequence[Work]) -> list[torch.Tensor]:
     return list(latents.split([len(those) for those in pictures]))
 
 
-def _advanced(works: Sequence[Work], answers: Sequence[torch.Tensor]) -> list[Step]:
-    """The live flights' next states, in the order of the works: one arithmetic for all of them."""
-    flights = [flight for work in works for flight in work.flights]
-    if not flights:
-        return []
+def _take_rows(work: Work, entering: torch.Tensor) -> None:
+    """Begin the flight of the frame that enters, and ask for the rows of all that are in the air."""
+    if isinstance(work.owner, Job):
+        begun = work.owner.flight()
+        work.rows = begun.rows() if begun else []
+        return
+    if work.frame is not None:
+        work.flights.insert(0, work.owner.enter(work.frame, entering))
+        work.frame = None
+    work.rows = [row for flight in work.flights for row in flight.rows()]
+
+
+def _advanced(answered: Sequence[tuple[Work, torch.Tensor]]) -> list[list[Step]]:
+    """The next states of each work's live flights: one arithmetic for all of them."""
+    flights = [flight for work, _ in answered for flight in work.flights]
     pieces: list[torch.Tensor] = []
-    for work, answer in zip(works, answers, strict=True):
+    for work, answer in answered:
         pieces += answer.split([2 if flight.needs_negative else 1 for flight in work.flights]) if work.flights else []
-    return advance(flights, pieces)
+    steps = iter(advance(flights, pieces) if flights else [])
+    return [[next(steps) for _ in work.flights] for work, _ in answered]
 
 
 def _fail(work: Work, error: Exception) -> None:

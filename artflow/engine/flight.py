@@ -16,6 +16,7 @@ import torch
 from artflow.engine.conditioning import Conditioning
 from artflow.engine.frame import Frame
 from artflow.engine.schedule import Schedule
+from artflow.engine.upload import upload
 from artflow.images import Size
 
 CfgType = Literal["none", "self", "initialize", "full"]
@@ -210,5 +211,5 @@ def _coefficients(flights: Sequence[Flight], like: torch.Tensor) -> list[torch.T
         ahead = (1.0, 1.0) if flight.last_step else (s.alpha[i + 1], s.sigma[i + 1])
         push = plan.guidance - 1 if plan.guided else 0.0
         table.append((s.alpha[i], s.sigma[i], s.c_skip[i], s.c_out[i], *ahead, push))
-    columns = torch.tensor(table, dtype=like.dtype).to(like.device, non_blocking=True)
+    columns = upload(torch.tensor(table, dtype=like.dtype), like.device)
     return [column.view(-1, 1, 1, 1) for column in columns.unbind(1)]

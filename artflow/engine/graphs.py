@@ -55,6 +55,7 @@ class CudaGraphs:
                 call()
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        # Others may load a model meanwhile: only what this thread does can spoil the recording.
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             output = call()
         return graph, held, output

@@ -46,7 +46,9 @@ class Planner:
                 self._fading = None
             positive = self._target if amount == 1 else start.blend(self._target, amount)
             self.plan = replace(self.plan, positive=positive)
-            self.recipe = self.recipe | {"crossfade": round(amount, 3)}
+            self.recipe = {name: fact for name, fact in self.recipe.items() if name != "crossfade"}
+            if amount < 1:
+                self.recipe["crossfade"] = round(amount, 3)
         return self.plan
 
     def _replan(self, params: LiveParams, stage: Stage, wanted: Size, now: float) -> None:

@@ -14,6 +14,7 @@ from artflow.engine.conditioning import PromptEncoder
 from artflow.engine.flight import Row
 from artflow.engine.graphs import CudaGraphs
 from artflow.engine.schedule import ScheduleMaker
+from artflow.engine.upload import upload
 from artflow.images import Picture, Size
 
 if TYPE_CHECKING:
@@ -21,15 +22,15 @@ if TYPE_CHECKING:
     from artflow.models.safety import SafetyChecker
     from artflow.prompts.vocabulary import Vocabulary
 
-BUCKETS = (1, 2, 4, 8, 16)
+SHAPES_KEPT = 8  # of latents for which what an inpaint UNet is shown beside is kept
 
 
 class Runner:
     """Computes; decides nothing. All latents are float32, whatever the model's own dtype.
 
-    With ``fixed_batches`` a batch is padded to the next of ``BUCKETS``, so that compiled code and CUDA graphs meet
-    few shapes; without, padding would be work for nothing. ``vocabulary`` is that of a model which has one,
-    ``checker`` looks at every picture before it is shown.
+    No call has more than ``max_batch`` rows or pictures. With ``fixed_batches`` it has 1, 2, 4, 8 ... or ``max_batch``
+    of them, padded, so that compiled code and CUDA graphs meet few shapes; without, padding would be work for nothing.
+    ``vocabulary`` is that of a model which has one, ``checker`` looks at every picture before it is shown.
     """
 
     def __init__(
@@ -48,7 +49,8 @@ class Runner:
         self.prompts = PromptEncoder(model, (lambda text: vocabulary.read(text).text) if vocabulary else str)
         self.schedules = ScheduleMaker(model.scheduler_config, model.schedule)
         self.max_batch = max_batch
-        self._fixed = fixed_batches or use_cuda_graph
+        self._buckets = _buckets(max_batch) if fixed_batches or use_cuda_graph else None
+        self._all_new: dict[torch.Size, torch.Tensor] = {}
         self._denoise: Callable[..., tuple[torch.Tensor]] = CudaGraphs(model.unet) if use_cuda_graph else model.unet
         self._tiny = isinstance(model.vae, AutoencoderTiny)
 
@@ -80,7 +82,7 @@ class Runner:
         AutoencoderKL gives the mean of its posterior: the same frame is the same latent, so a still scene is still.
         """
         device, vae = self.model.device, self.model.vae
-        pixels = torch.from_numpy(np.stack(pictures)).to(device, non_blocking=True).permute(0, 3, 1, 2)
+        pixels = upload(torch.from_numpy(np.stack(pictures)), device).permute(0, 3, 1, 2)
         pixels = pixels.to(self.model.vae_dtype).div_(127.5).sub_(1)
         latents = vae.encode(pixels).latents if self._tiny else vae.encode(pixels).latent_dist.mode()
         return (latents.float() - self._shift) * vae.config.scaling_factor
@@ -94,11 +96,15 @@ class Runner:
     @torch.inference_mode()
     def decode(self, latents: torch.Tensor) -> list[Picture]:
         """Latents of shape (batch, channels, height, width) to pictures."""
-        vae = self.model.vae
+        return [picture for part in latents.split(self.max_batch) for picture in self._decode(part)]
+
+    def _decode(self, latents: torch.Tensor) -> list[Picture]:
+        vae, count = self.model.vae, len(latents)
+        latents = torch.cat([latents, latents[-1:].expand(self._padding(count), -1, -1, -1)])
         latents = (latents / vae.config.scaling_factor + self._shift).to(self.model.vae_dtype)
         pixels = vae.decode(latents.contiguous(memory_format=torch.channels_last), return_dict=False)[0]
         pixels = pixels.float().add_(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
-        return list(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+        return list(pixels[:count].permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
     def flagged(self, pictures: Sequence[Picture]) -> list[bool]:
         """Which of them must not be shown; none of them where nothing checks."""
@@ -110,12 +116,10 @@ class Runner:
 
     def _predict(self, rows: Sequence[Row]) -> torch.Tensor:
         count = len(rows)
-        if self._fixed:
-            bucket = next((b for b in BUCKETS if b >= count), count)
-            rows = [*rows, *[rows[-1]] * (bucket - count)]
+        rows = [*rows, *[rows[-1]] * self._padding(count)]
         model = self.model
-        latents = torch.stack([row.latent for row in rows]).to(model.dtype)
-        times = torch.tensor([row.timestep for row in rows], dtype=torch.float32).to(model.device, non_blocking=True)
+        latents = torch.stack([self._shown(row.latent) for row in rows]).to(model.dtype)
+        times = upload(torch.tensor([row.timestep for row in rows], dtype=torch.float32), model.device)
         output = self._denoise(
             latents.contiguous(memory_format=torch.channels_last),
             times,
@@ -125,6 +129,27 @@ class Runner:
         )[0]
         return output[:count].float()
 
+    def _padding(self, count: int) -> int:
+        """How many a batch is filled up with."""
+        return 0 if self._buckets is None else next(b for b in self._buckets if b >= count) - count
+
+    def _shown(self, latent: torch.Tensor) -> torch.Tensor:
+        """A latent as the UNet takes it: one for inpainting wants a mask too, and the picture without what is under it.
+
+        Where nothing says what is to stay, all is made anew: the mask is 1 and the picture grey.
+        """
+        model = self.model
+        if not model.inpaints or len(latent) != model.latent_channels:
+            return latent
+        shape = latent.shape[1:]
+        if shape not in self._all_new:
+            if len(self._all_new) >= SHAPES_KEPT:
+                self._all_new.clear()
+            height, width = (side * model.vae_scale for side in shape)
+            grey = self.encode([np.full((height, width, 3), 127, np.uint8)])[0]
+            self._all_new[shape] = torch.cat([torch.ones_like(grey[:1]), grey])
+        return torch.cat([latent, self._all_new[shape]])
+
     def _extras(self, rows: Sequence[Row]) -> dict[str, Any]:
         """SDXL's pooled text and sizes; the guidance embedding of models distilled with one."""
         model = self.model
@@ -133,12 +158,17 @@ class Runner:
             sizes = [(r.size.height, r.size.width, 0, 0, r.size.height, r.size.width) for r in rows]
             extras["added_cond_kwargs"] = {
                 "text_embeds": torch.stack([r.conditioning.pooled for r in rows if r.conditioning.pooled is not None]),
-                "time_ids": torch.tensor(sizes, dtype=model.dtype).to(model.device, non_blocking=True),
+                "time_ids": upload(torch.tensor(sizes, dtype=model.dtype), model.device),
             }
         if model.time_cond_width is not None:
             scales = torch.tensor([row.guidance - 1 for row in rows], dtype=torch.float32)
             extras["timestep_cond"] = guidance_embedding(scales, model.time_cond_width).to(model.device, model.dtype)
         return extras
+
+
+def _buckets(most: int) -> list[int]:
+    """1, 2, 4, 8 ... below the most, and the most."""
+    return [2**i for i in range((most - 1).bit_length())] + [most]
 
 
 def guidance_embedding(scales: torch.Tensor, width: int) -> torch.Tensor:

@@ -33,8 +33,8 @@ class LiveSession:
     """A person's stream of frames.
 
     ``submit``, ``repeat``, ``update`` and ``close`` may be called from any thread; all else belongs to the engine's
-    thread. ``on_result`` is called once for every frame submitted before ``close``, from the thread that decided its
-    fate; it must not block.
+    thread. ``on_result`` is called once for every frame whose fate is decided before ``close``, from the thread that
+    decides it; it must not block.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class LiveSession:
         self._stock: torch.Tensor | None = None
         self._ladder = LoadLadder()
         self._planner = Planner(runner, flow.mode)
+        self._emptied = False  # what was in the air was let go, so the filter's last picture was never shown
         self._paced = float("-inf")  # when the last frame should have begun under max_fps
         self._waiting_since = self._begun = self._ended = 0.0  # of the frame that waits; of the last step
         self._waited = 0.0  # seconds that the last one was kept waiting, though it could begin
@@ -130,12 +131,15 @@ class LiveSession:
             shown, hole = self.flow.look(picture, params, self.runner)
             # A fade changes the picture of a still scene, too, and the filter does not see what is a hole.
             filtered = params.enable_similar_image_filter and hole is None
-            if self._planner.fading:
+            if self._planner.fading or self._emptied:
+                self._emptied = False
                 self._filter.forget()
             skip = filtered and not self._filter.passes(shown)
             replaced = [] if skip else self._put_in(Frame(number, shown, received, hole))
             self._filter.replaced(len(replaced))
-            self._last_picture, self._next_number = shown if hole is None else picture, number + 1
+            self._next_number = number + 1
+            if not self.flow.pipelined:  # only those are repeated, perhaps at another size: uncut
+                self._last_picture = picture
         for old in replaced:
             self._dropped(old)
         if skip:
@@ -200,6 +204,7 @@ class LiveSession:
             # Flights of another length or size would overtake each other or not fit one call; let them go.
             for flight in self._flights:
                 self._dropped(flight.frame)
+            self._emptied |= bool(self._flights)
             self._flights, self._stock = [], None
         return plan
 
@@ -263,7 +268,7 @@ class LiveSession:
 
     def fail(self, frames: list[Frame], error: ArtflowError) -> None:
         """Give up these frames and what is in the air; the session goes on with the next frame."""
-        self._flights, self._stock = [], None
+        self._flights, self._stock, self._emptied = [], None, True
         now = time.monotonic()
         for frame in frames:
             self._tell(Result(frame.number, now - frame.received, error=error))

@@ -59,7 +59,7 @@ class SimilarityFilter:
         """
         current = thumbnail(picture)
         alike = 0.0 if self._passed is None else similarity(self._passed, current)
-        if alike < self.threshold:
+        if self._passed is None or alike < self.threshold:
             self._following = self.depth - 1
         elif self._following > 0:
             self._following -= 1

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from artflow.errors import ArtflowError
 from artflow.images import Picture
 from artflow.models import hub
-from artflow.models.progress import quiet, without_chatter
+from artflow.models.progress import quiet
+from artflow.models.reading import reading
 from artflow.models.weights import refused, require_weights
 
 EMBEDDED = Path(__file__).parent / "pocket" / "image_encoder"
@@ -105,7 +106,7 @@ def _read(folder: Path, name: str, device: str, dtype: torch.dtype) -> Towers:
     if kind != "clip":
         raise refused(name, f"it is a {kind} model, and interrogation needs a clip one")
     require_weights(name, "clip", [path.name for path in folder.iterdir()], None)
-    with without_chatter():
+    with reading():
         # float32 first: from_pretrained changes torch's global default dtype while it reads anything else.
         model = CLIPModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, local_files_only=True)
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)

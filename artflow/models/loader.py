@@ -16,7 +16,8 @@ from artflow.models.catalog import ModelSpec
 from artflow.models.folder import read_folder, read_vae
 from artflow.models.model import Model
 from artflow.models.parts import Parts
-from artflow.models.progress import Progress, quiet, without_chatter
+from artflow.models.progress import Progress, quiet
+from artflow.models.reading import reading
 from artflow.models.weights import refused, require_weights
 
 OnProgress = Callable[[str, float | None], None]
@@ -39,8 +40,7 @@ def load_model(
     """
     progress = Progress(on_progress)
     try:
-        with without_chatter():
-            model = _load(spec, torch.device(device), dtype, spec.tiny_vae if use_tiny_vae else None, progress)
+        model = _load(spec, torch.device(device), dtype, spec.tiny_vae if use_tiny_vae else None, progress)
     except Exception as error:  # whatever a library says about a file that people brought
         # Its frames hold the weights that were read so far; whoever keeps the error shall not keep them.
         traceback.clear_frames(error.__traceback__)
@@ -68,7 +68,8 @@ def _read(spec: ModelSpec, dtype: torch.dtype, tiny_vae: str | None, progress: P
     if spec.source.file is not None:
         from artflow.models.single_file import read_single_file
 
-        return read_single_file(spec, dtype, skip, progress.part(0.0, 0.85))
+        with reading():
+            return read_single_file(spec, dtype, skip, progress.part(0.0, 0.85))
     folder = spec.source.folder
     if spec.source.hub is not None:
         folder = hub.download(
@@ -79,7 +80,8 @@ def _read(spec: ModelSpec, dtype: torch.dtype, tiny_vae: str | None, progress: P
             on_progress=progress.part(0, 0.7).say,
         )
     assert folder is not None
-    return read_folder(spec, folder, dtype, skip, progress.part(0.7 if spec.source.hub else 0.0, 0.85))
+    with reading():
+        return read_folder(spec, folder, dtype, skip, progress.part(0.7 if spec.source.hub else 0.0, 0.85))
 
 
 def _read_tiny_vae(source: str, progress: Progress) -> AutoencoderTiny:
@@ -89,7 +91,8 @@ def _read_tiny_vae(source: str, progress: Progress) -> AutoencoderTiny:
         folder = hub.download_vae(source, on_progress=progress.say)
     progress.say("Loading the tiny autoencoder", 1.0)
     variant, _ = require_weights(source, "vae", [p.name for p in folder.iterdir()], None)
-    return read_vae(AutoencoderTiny, folder, variant)
+    with reading():
+        return read_vae(AutoencoderTiny, folder, variant)
 
 
 def _check(spec: ModelSpec, parts: Parts) -> None:

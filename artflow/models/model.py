@@ -43,7 +43,7 @@ class Model:
         """How live steps are laid out: as the catalogue says, or as the model was distilled.
 
         LCM models say so by their scheduler or their guidance embedding. Turbo models (adversarially distilled) space
-        their few timesteps from the end ("trailing"). A plain model has neither: it streams with an LCM-LoRA.
+        their few timesteps from the end ("trailing"). A plain model has neither, and few steps of it show little.
         """
         if self.spec.schedule != "auto":
             return self.spec.schedule

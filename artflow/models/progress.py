@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 
 def quiet(message: str, fraction: float | None) -> None:
@@ -45,25 +44,3 @@ class Progress:
             self.say(message, None if fraction is None else start + fraction * (end - start))
 
         return Progress(scaled)
-
-
-@contextmanager
-def without_chatter() -> Iterator[None]:
-    """Keep the libraries' own bars and notices off the console while models are read or written."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    verbosity = diffusers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    diffusers_bars = diffusers_logging.is_progress_bar_enabled()
-    diffusers_logging.set_verbosity_error()
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        diffusers_logging.set_verbosity(verbosity)
-        if diffusers_bars:
-            diffusers_logging.enable_progress_bar()
-        if bars:
-            transformers_logging.enable_progress_bar()

@@ -14,7 +14,8 @@ import torch
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, resized
 from artflow.models import hub
-from artflow.models.progress import quiet, without_chatter
+from artflow.models.progress import quiet
+from artflow.models.reading import reading
 from artflow.models.weights import refused, require_weights
 
 KIND = "StableDiffusionSafetyChecker"
@@ -76,7 +77,7 @@ def _read(folder: Path, name: str, device: str, dtype: torch.dtype) -> SafetyChe
     if kinds != [KIND]:
         raise refused(name, f"it is a {kinds[0]}, and the safety check needs a {KIND}")
     require_weights(name, "clip", [path.name for path in folder.iterdir()], None)
-    with without_chatter():
+    with reading():
         model, found = StableDiffusionSafetyChecker.from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
         )

@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from artflow.models.reading import reading
+
 FOLDER = Path(__file__).parent / "upscalers"
 SCALES = (2, 4)
 REACH = 22  # pixels around a pixel that can have a say in it
@@ -60,7 +62,8 @@ class Span(nn.Module):
 @lru_cache(maxsize=4)
 def load_span(scale: int, device: str) -> Span:
     """The network for 2 or 4 times, with the weights that ship with the app, in float32."""
-    model = Span(scale)
+    with reading():
+        model = Span(scale)
     weights = load_file(FOLDER / f"span_x{scale}.safetensors")
     model.load_state_dict({name: value.float() for name, value in weights.items()})
     return model.eval().requires_grad_(False).to(device)

@@ -26,6 +26,7 @@ from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture, Size
 from artflow.models.hub import OnProgress, download_file
 from artflow.models.progress import quiet
+from artflow.models.reading import reading
 from artflow.modes.tiles import Floats, Tile, Tiling, tiled
 
 if TYPE_CHECKING:
@@ -235,7 +236,8 @@ def networks(upscaler: str, device: str) -> dict[int, Network]:
 def _from_file(path: Path, device: str) -> Network:
     spandrel = _spandrel()
     try:
-        found = spandrel.ModelLoader("cpu").load_from_file(path)
+        with reading():
+            found = spandrel.ModelLoader("cpu").load_from_file(path)
     except Exception as error:
         log.warning("an upscaler could not be read", exc_info=error)
         sentence = f"{path.name} is no upscaler that can be read: {str(error)[:200]}."

@@ -155,6 +155,33 @@ def test_an_error_belongs_to_the_row_that_caused_it(engine: Engine, runner: Runn
     wait_until(lambda: bad.pictures)
 
 
+def test_an_error_on_the_way_into_the_call_is_its_owners_alone(
+    engine: Engine, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = (Person(engine, runner, DRAWING, prompt=prompt, steps=2) for prompt in ("fine", "poison"))
+
+    def enter(*args: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(bad.session, "enter", enter)
+    with held(engine):
+        good.send(FRAMES[0])
+        bad.send(FRAMES[0])
+    assert good.wait_for(1)[0].picture is not None
+    assert bad.wait_for(1)[0].error.code == "engine_error"
+
+
+def test_a_job_that_is_cancelled_is_let_go_at_once(engine: Engine, runner: Runner) -> None:
+    """With nothing else to do the engine sleeps, and what it holds stays with it."""
+    cancelled = threading.Event()
+    job = Job(
+        runner, orders(TextParams(width=64, height=64, steps=9), runner, 1024), lambda p: cancelled.set(), cancelled
+    )
+    engine.add(job)
+    assert job.wait(PATIENCE) == []
+    wait_until(lambda: not engine.uses(runner) and not engine.active_jobs)
+
+
 def test_settings_that_cannot_be_prepared_cost_every_frame_in_the_air(
     engine: Engine, runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:

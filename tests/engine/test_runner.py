@@ -52,6 +52,29 @@ def test_fixed_batches_pad_to_a_bucket_and_a_batch_is_no_larger_than_allowed() -
         torch.testing.assert_close(answer, plain.predict(rows(plain, count)), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("most", "buckets"), [(1, [1]), (3, [1, 2, 3]), (16, [1, 2, 4, 8, 16]), (20, [1, 2, 4, 8, 16, 20])]
+)
+def test_buckets_double_up_to_what_is_allowed(most: int, buckets: list[int]) -> None:
+    padded = Runner(tiny_model(), max_batch=most, fixed_batches=True)
+    assert sorted({count + padded._padding(count) for count in range(1, most + 1)}) == buckets
+
+
+def test_the_decoder_meets_the_same_few_batches() -> None:
+    sizes: list[int] = []
+    model = tiny_model()
+    padded, plain = Runner(model, max_batch=4, fixed_batches=True), Runner(model)
+    latents = torch.stack([row.latent for row in rows(plain, 7)])
+    watch = model.vae.decoder.register_forward_pre_hook(lambda decoder, args: sizes.append(len(args[0])))
+    try:
+        pictures = padded.decode(latents)
+    finally:
+        watch.remove()
+    assert sizes == [4, 4]
+    for ours, theirs in zip(pictures, plain.decode(latents), strict=True):
+        assert difference(ours, theirs) <= 1
+
+
 def test_the_guidance_embedding_is_that_of_diffusers() -> None:
     scales = torch.tensor([0.0, 0.5, 7.0])
     theirs = LatentConsistencyModelPipeline.get_guidance_scale_embedding(None, scales, 32)

@@ -26,6 +26,14 @@ def test_a_still_scene_saves_nine_calls_in_ten() -> None:
     assert sum(passed) == 10
 
 
+@pytest.mark.parametrize("threshold", [0.0, 0.98])
+def test_what_is_forgotten_is_a_change_at_any_threshold(threshold: float) -> None:
+    filter_ = SimilarityFilter(threshold, 10, depth=3)
+    decisions(filter_, *[SCENE] * 5)
+    filter_.forget()
+    assert decisions(filter_, *[SCENE] * 4) == [True, True, True, False]
+
+
 @pytest.mark.parametrize("most", [0, 1, 3, 10])
 def test_exactly_so_many_frames_are_skipped_in_a_row(most: int) -> None:
     passed = decisions(SimilarityFilter(0.98, most), *[SCENE] * (3 * most + 3))

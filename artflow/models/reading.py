@@ -1,0 +1,37 @@
+"""Reading weights: by one thread at a time, and in silence."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_alone = threading.RLock()
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Hold this while modules are built and weights read into them; not for downloads, which take long.
+
+    The libraries change the whole process then: accelerate's empty weights put their own function in the place of
+    ``nn.Module.register_parameter``, so that modules of other threads would get no weights, and two at once leave it
+    there for good. Their bars and notices, which say nothing to people, are the whole process's as well.
+    """
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    with _alone:
+        verbosity = diffusers_logging.get_verbosity()
+        bars = transformers_logging.is_progress_bar_enabled()
+        diffusers_bars = diffusers_logging.is_progress_bar_enabled()
+        diffusers_logging.set_verbosity_error()
+        diffusers_logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            diffusers_logging.set_verbosity(verbosity)
+            if diffusers_bars:
+                diffusers_logging.enable_progress_bar()
+            if bars:
+                transformers_logging.enable_progress_bar()
