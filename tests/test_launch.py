@@ -46,6 +46,28 @@ def test_python_app_py_listens_where_gradios_variables_say(tmp_path: Path) -> No
         process.wait(30)
 
 
+def test_what_launch_is_given_comes_to_what_it_needs(tmp_path: Path) -> None:
+    code = """
+import httpx, json
+from fastapi.responses import PlainTextResponse
+from starlette.routing import Route
+import artflow
+mine = Route("/mine", lambda request: PlainTextResponse("mine"))
+demo = artflow.notebook(quiet=True, css=".mine {}", app_kwargs={"routes": [mine]}, auth=("ann", "secret"))
+page = httpx.Client(base_url=demo.local_url)
+page.post("/login", data={"username": "ann", "password": "secret"})
+css = page.get("/config").json()["css"]
+mcp = page.get("/gradio_api/mcp/sse", timeout=5).status_code
+print(json.dumps([page.get("/mine").text, page.get("/api/health").json()["status"], mcp, ".mine {}" in css]))
+demo.close()
+"""
+    command, variables = [sys.executable, "-c", code], environment(GRADIO_SERVER_PORT=str(free_port()))
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    (told,) = [line for line in done.stdout.splitlines() if line.startswith('["')]
+    assert json.loads(told) == ["mine", "healthy", 404, True]
+
+
 def test_a_notebook_shows_the_app_and_goes_on(tmp_path: Path) -> None:
     code = """
 import httpx, json, artflow

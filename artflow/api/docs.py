@@ -14,10 +14,10 @@ router = APIRouter(dependencies=[Depends(require_sign_in)], include_in_schema=Fa
 
 
 @router.get("/docs")
-async def docs(request: Request) -> HTMLResponse:
+async def docs() -> HTMLResponse:
     """Swagger UI; the browser loads it from its makers' server."""
-    root = request.scope.get("root_path", "").rstrip("/")
-    return get_swagger_ui_html(openapi_url=f"{root}/openapi.json", title="ArtFlow")
+    # Beside this page, under whatever prefix a proxy passes on.
+    return get_swagger_ui_html(openapi_url="openapi.json", title="ArtFlow")
 
 
 @router.get("/openapi.json")

@@ -112,7 +112,7 @@ async def serve(
     one_by_one: bool = False,
 ) -> None:
     """One connection from its first byte to its last; whatever it held is free when this returns."""
-    if not may_connect(socket):
+    if not await may_connect(socket):
         await _refuse(socket, ArtflowError("sign_in", "Sign in first, on this app's own page."))
         return
     api = api_of(socket)
@@ -121,7 +121,7 @@ async def serve(
         sentence = f"Pages of {stranger} may not connect; ARTFLOW_SERVER__ORIGINS lists those that may."
         await _refuse(socket, ArtflowError("foreign_page", sentence))
         return
-    channel = Channel(owner_of(socket), 1 if one_by_one else limits.max_in_flight, results)
+    channel = Channel(await owner_of(socket), 1 if one_by_one else limits.max_in_flight, results)
     try:
         api.claim(mode, user_id, channel)
     except ArtflowError as error:

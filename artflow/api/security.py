@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fastapi import HTTPException, Request
 from starlette.requests import HTTPConnection
 
 
-def signed_in_user(connection: HTTPConnection) -> str | None:
-    """The name that Gradio's sign-in gave this browser; None where nobody is signed in."""
+async def signed_in_user(connection: HTTPConnection) -> str | None:
+    """The name that Gradio's sign-in, or the operator's own, gave this browser; None where nobody is signed in."""
     app = connection.app
+    if app.auth_dependency is not None:
+        try:
+            user = app.auth_dependency(connection)
+            return await user if inspect.isawaitable(user) else user
+        except HTTPException:  # how some of them say no
+            return None
     for name in (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}"):
         token = connection.cookies.get(name)
         if token is not None and token in app.tokens:
@@ -21,23 +28,24 @@ def signed_in_user(connection: HTTPConnection) -> str | None:
 
 
 def needs_sign_in(connection: HTTPConnection) -> bool:
-    """Whether the app was launched with ``auth``."""
-    return getattr(connection.app, "auth", None) is not None
+    """Whether the app was launched with ``auth`` or ``auth_dependency``."""
+    app = connection.app
+    return app.auth is not None or app.auth_dependency is not None
 
 
-def owner_of(connection: HTTPConnection) -> str | None:
+async def owner_of(connection: HTTPConnection) -> str | None:
     """Whose connection this is: the signed-in name, or None where the app has no accounts."""
-    return signed_in_user(connection) if needs_sign_in(connection) else None
+    return await signed_in_user(connection) if needs_sign_in(connection) else None
 
 
-def may_connect(connection: HTTPConnection) -> bool:
+async def may_connect(connection: HTTPConnection) -> bool:
     """Whether to accept: anyone where there are no accounts; else who is signed in, from a page of this host.
 
     The page's host matters because a browser sends cookies along to a socket that a foreign page opens.
     """
     if not needs_sign_in(connection):
         return True
-    return signed_in_user(connection) is not None and _same_host(connection)
+    return await signed_in_user(connection) is not None and _same_host(connection)
 
 
 def foreign_page(connection: HTTPConnection) -> str | None:
@@ -46,7 +54,7 @@ def foreign_page(connection: HTTPConnection) -> str | None:
     Whoever runs the app at home visits other pages too, and those must not use it behind their back.
     """
     origin = connection.headers.get("origin")
-    if origin is None or _same_host(connection) or _is_loopback(urlsplit(origin).hostname):
+    if origin is None or _same_host(connection) or _is_loopback(_split(origin).hostname):
         return None
     # The page chooses the name that it calls this machine by, so who knocks counts, too. Proxies say what they are.
     forwarded = any(f"x-forwarded-{what}" in connection.headers for what in ("for", "host"))
@@ -67,14 +75,22 @@ def _same_host(connection: HTTPConnection) -> bool:
     origin = connection.headers.get("origin")
     if origin is None:  # not a browser
         return True
-    page, public = urlsplit(origin), urlsplit(os.environ.get("GRADIO_ROOT_PATH", ""))
+    page, public = _split(origin), _split(os.environ.get("GRADIO_ROOT_PATH", ""))
     forwarded = connection.headers.get("x-forwarded-host", "").split(",")[0].strip()
     if forwarded and ":" not in forwarded and page.hostname == forwarded:  # some proxies leave the port out
         return True
     return page.netloc in {forwarded or connection.headers.get("host"), public.netloc or None}
 
 
+def _split(address: str) -> SplitResult:
+    """The parts of an address; what is none has no host, and is nobody's own."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
+
+
 async def require_sign_in(request: Request) -> None:
     """FastAPI dependency: 401 for who may not connect."""
-    if not may_connect(request):
+    if not await may_connect(request):
         raise HTTPException(401, detail={"status": "error", "code": "sign_in", "message": "Sign in first."})

@@ -25,30 +25,30 @@ MaxFps = Annotated[float, Query(ge=SLOWEST, le=240)]
 async def older(request: Request, user_id: str, quality: Quality = 85, max_fps: MaxFps = 30) -> StreamingResponse:
     """The pictures of an open socket of either mode, where the earlier servers had them."""
     mode = "canvas" if api_of(request).is_open("canvas", user_id) else "realtime"
-    return _response(request, mode, user_id, quality, max_fps)
+    return await _response(request, mode, user_id, quality, max_fps)
 
 
 @router.get("/api/realtime/stream/{user_id}")
 async def realtime(request: Request, user_id: str, quality: Quality = 85, max_fps: MaxFps = 30) -> StreamingResponse:
     """The webcam pictures of an open socket."""
-    return _response(request, "realtime", user_id, quality, max_fps)
+    return await _response(request, "realtime", user_id, quality, max_fps)
 
 
 @router.get("/api/canvas/stream/{user_id}")
 async def canvas(request: Request, user_id: str, quality: Quality = 95, max_fps: MaxFps = 30) -> StreamingResponse:
     """The canvas pictures of an open socket."""
-    return _response(request, "canvas", user_id, quality, max_fps)
+    return await _response(request, "canvas", user_id, quality, max_fps)
 
 
 @router.get("/api/inpaint/stream/{user_id}")
 async def inpaint(request: Request, user_id: str, quality: Quality = 95, max_fps: MaxFps = 30) -> StreamingResponse:
     """The live inpaint pictures of an open socket."""
-    return _response(request, "inpaint", user_id, quality, max_fps)
+    return await _response(request, "inpaint", user_id, quality, max_fps)
 
 
-def _response(request: Request, mode: str, user_id: str, quality: int, max_fps: float) -> StreamingResponse:
+async def _response(request: Request, mode: str, user_id: str, quality: int, max_fps: float) -> StreamingResponse:
     api = api_of(request)
-    channel = api.find(mode, user_id, owner_of(request))
+    channel = api.find(mode, user_id, await owner_of(request))
     return StreamingResponse(
         _parts(api, channel, quality, 1 / max_fps),
         media_type="multipart/x-mixed-replace; boundary=frame",

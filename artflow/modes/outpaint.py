@@ -21,6 +21,7 @@ from artflow.modes.work import Run
 
 Anchor = Literal["left", "centre", "right"]
 Unit = Literal["pixels", "percent"]
+WIDEST = 4096  # pixels that one side may grow by
 
 
 class Borders(NamedTuple):
@@ -39,10 +40,10 @@ class OutpaintParams(PaintParams):
         0.75, ge=0, le=1, title="Strength", description="0 keeps the drawn-out edges, 1 starts anew"
     )
 
-    left: int = Field(0, ge=0, le=4096, title="Left")
-    up: int = Field(0, ge=0, le=4096, title="Up")
-    right: int = Field(0, ge=0, le=4096, title="Right")
-    down: int = Field(0, ge=0, le=4096, title="Down")
+    left: int = Field(0, ge=0, le=WIDEST, title="Left")
+    up: int = Field(0, ge=0, le=WIDEST, title="Up")
+    right: int = Field(0, ge=0, le=WIDEST, title="Right")
+    down: int = Field(0, ge=0, le=WIDEST, title="Down")
     unit: Unit = Field("pixels", title="In", description="percent: of the picture's width or height")
 
     def borders(self, size: Size) -> Borders:
@@ -60,16 +61,16 @@ def borders_for_ratio(size: Size, ratio: float, anchor: Anchor) -> Borders:
     A wider aspect adds left and right, a taller one up (anchor left means: at the top) and down.
 
     Raises:
-        ArtflowError: ``bad_ratio`` outside 1:4 to 4:1.
+        ArtflowError: ``bad_ratio`` outside 1:4 to 4:1; ``picture_too_large`` where a side would grow too much.
     """
     if not 0.25 <= ratio <= 4:
         raise ArtflowError("bad_ratio", f"The aspect {ratio:g} is not allowed: from 0.25 (1:4) to 4 (4:1).")
     wider = round(size.height * ratio) - size.width
-    if wider >= 0:
-        before, after = _split(wider, anchor)
-        return Borders(left=before, right=after)
-    before, after = _split(round(size.width / ratio) - size.height, anchor)
-    return Borders(up=before, down=after)
+    before, after = _split(wider if wider >= 0 else round(size.width / ratio) - size.height, anchor)
+    if max(before, after) > WIDEST:
+        sentence = f"This aspect would add {max(before, after)} pixels on one side; at most {WIDEST} are allowed."
+        raise ArtflowError("picture_too_large", sentence)
+    return Borders(left=before, right=after) if wider >= 0 else Borders(up=before, down=after)
 
 
 def _split(extra: int, anchor: Anchor) -> tuple[int, int]:

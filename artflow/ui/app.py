@@ -40,18 +40,25 @@ class Artflow(gr.Blocks):
     def launch(self, *args: Any, **kwargs: Any) -> Any:
         """Gradio's ``launch`` with what ArtFlow needs: its routes, and no server-side rendering.
 
-        That rendering puts a proxy before the app which does not pass on WebSockets.
+        That rendering puts a proxy before the app which does not pass on WebSockets. The MCP server is off where there
+        are accounts: Gradio would list its tools to everybody, and let nobody use them.
         """
+        ours = app_kwargs(self._pipeline)
+        theirs = kwargs.pop("app_kwargs", None) or {}
+        if "lifespan" in theirs:
+            raise ValueError("app_kwargs cannot bring a lifespan: ArtFlow has its own.")
         needed: dict[str, Any] = {
             "ssr_mode": False,
             "run_history": False,
             "theme": gr.themes.Soft(),
-            "css": CSS,
             "max_file_size": "20mb",
-            "app_kwargs": app_kwargs(self._pipeline),
-            "mcp_server": True,
+            "mcp_server": not (kwargs.get("auth") or kwargs.get("auth_dependency")),
         }
-        return super().launch(*args, **needed | kwargs)
+        ways = {
+            "css": CSS + (kwargs.pop("css", None) or ""),
+            "app_kwargs": ours | theirs | {"routes": [*ours["routes"], *theirs.get("routes", [])]},
+        }
+        return super().launch(*args, **needed | kwargs | ways)
 
 
 def build(pipeline: Pipeline) -> Artflow:

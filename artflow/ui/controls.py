@@ -57,7 +57,10 @@ class ParamControls:
         self.built: dict[str, Any] = {}
 
     def add(self, name: str, **changes: Any) -> Any:
-        """The control of one parameter; ``changes`` go to the component (``label``, ``maximum`` ...)."""
+        """The control of one parameter; ``changes`` go to the component (``label``, ``maximum`` ...).
+
+        A slider that is made shorter than the parameter allows still reaches its default, which may be the operator's.
+        """
         about = self._schema[name]
         common = {"label": about["title"], "value": about["default"], "info": about.get("description")} | changes
         if about["field"] == "checkbox":
@@ -65,8 +68,10 @@ class ParamControls:
         elif about["field"] == "select":
             control = gr.Dropdown(about["values"], **common)
         elif about["field"] == "range":
-            limits = {"minimum": about["min"], "maximum": about["max"], "step": about["step"]}
-            control = gr.Slider(**limits | common)
+            about_slider = {"minimum": about["min"], "maximum": about["max"], "step": about["step"]} | common
+            about_slider["minimum"] = min(about_slider["minimum"], about["default"])
+            about_slider["maximum"] = max(about_slider["maximum"], about["default"])
+            control = gr.Slider(**about_slider)
         else:
             control = gr.Textbox(**common)
         self.built[name] = control
@@ -90,7 +95,7 @@ def job_settings(pipeline: Pipeline, controls: ParamControls, *more: str) -> Non
                 for name in more:
                     controls.add(name)
         with gr.Row():
-            controls.add("steps", maximum=50)
+            controls.add("steps")
             controls.add("guidance_scale")
         with gr.Row():
             controls.add("sampler")

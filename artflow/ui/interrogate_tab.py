@@ -19,7 +19,6 @@ from artflow.watch import Watch
 
 GROUPS = ("subject", "background", "medium", "artist", "movement", "style")
 PROMPT_TAKERS = {"realtime": "Webcam", "canvas": "Canvas", "text": "Text"}
-CANCELLED = "Cancelled."
 Scores = dict[str, list[tuple[str, float]]]
 
 
@@ -65,19 +64,15 @@ class InterrogateTab:
         scores = gr.JSON(visible=False)
         self._found_in = gr.State("best")  # the mode that the prompt comes from
         found = run.click(
-            self.interrogate, [self.picture, mode, model], [self.prompt, status, scores],
+            self.interrogate, [self.picture, mode, model], [self.prompt, status, scores, self._found_in],
             api_name="interrogate", concurrency_limit=None, show_progress="hidden",
         )  # fmt: skip
-        found.success(
-            lambda mode, words, found: [gr.skip() if words == CANCELLED else mode, *_labels(found)],
-            [mode, status, scores], [self._found_in, *labels],
-            show_progress="hidden", api_visibility="private",
-        )  # fmt: skip
+        found.success(_labels, scores, labels, show_progress="hidden", api_visibility="private")
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
 
     def interrogate(
         self, picture: str | None, mode: str, model: str, request: gr.Request
-    ) -> Iterator[tuple[Any, str, Any]]:
+    ) -> Iterator[tuple[Any, str, Any, Any]]:
         """Find a prompt that describes a picture, and the terms that fit it best.
 
         Args:
@@ -95,12 +90,12 @@ class InterrogateTab:
 
         for event in self._jobs.follow(request, work):
             if not isinstance(event, Outcome):
-                yield gr.skip(), event[1], gr.skip()
+                yield gr.skip(), event[1], gr.skip(), gr.skip()
             elif event.value is None:
-                yield gr.skip(), CANCELLED, gr.skip()
+                yield gr.skip(), "Cancelled.", gr.skip(), gr.skip()
             else:
                 found = event.value.found
-                yield found.prompt, _words(event.value), found.groups
+                yield found.prompt, _words(event.value), found.groups, mode
 
     def connect(self, takers: Mapping[str, Mapping[str, Component]], tabs: gr.Tabs) -> None:
         """Let the buttons fill the prompt of other tabs, or what to avoid where that was asked for.

@@ -21,6 +21,7 @@ from artflow.watch import Watch
 
 T = TypeVar("T")
 MOST_WAITING = 8  # each keeps one of the server's threads
+PULSE = 2.0  # seconds after which the last words are said again
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,15 @@ class Jobs:
                 events.put(error)
 
         threading.Thread(target=run, name="tab job", daemon=True).start()
+        words = ""
         while True:
-            event = events.get()
+            try:
+                event = events.get(timeout=PULSE)
+            except queue.Empty:  # Gradio notices only between two events that the browser has gone
+                event = (None, words)
             yield event
+            if isinstance(event, tuple):
+                words = event[1]
             if isinstance(event, Outcome | Exception):
                 return
 
@@ -122,10 +129,12 @@ class Jobs:
         if not (mine := places.acquire(blocking=False)):
             if not self._waiting.acquire(blocking=False):
                 raise ArtflowError("busy", f"{MOST_WAITING} others wait for this already; try again in a moment.")
-            on_wait()
-            while not (mine := places.acquire(timeout=0.1)) and not cancelled.is_set():
-                pass
-            self._waiting.release()
+            try:
+                on_wait()
+                while not (mine := places.acquire(timeout=0.1)) and not cancelled.is_set():
+                    pass
+            finally:
+                self._waiting.release()
         try:
             yield
         finally:

@@ -108,7 +108,8 @@ def for_place(pipeline: Pipeline, place: Place, about: dict[str, Any]) -> tuple[
         if model in known:
             values["model"] = known[model]
         else:
-            refused.append(f"model {str(model)[:80]}")
+            # Anybody's text, shown as Markdown: in a code span it draws and links to nothing.
+            refused.append(f"model `{' '.join(str(model).replace('`', '').split())[:80]}`")
     refused += about["unknown"].keys() & type(place.defaults).model_fields.keys()
     names = [name for name in dict.fromkeys(refused) if name.split()[0] in place.controls]
     sentences = [f"Not taken over, because this app has no such value: {', '.join(names)}."] if names else []

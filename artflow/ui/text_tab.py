@@ -9,7 +9,7 @@ import gradio as gr
 
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import ParamControls, examples, model_choice, prompt_box, said, upscaler_choice
-from artflow.ui.jobs import Jobs, remarks, saved
+from artflow.ui.jobs import Jobs, Outcome, remarks, saved
 from artflow.ui.send import from_gallery
 
 INPUTS = (
@@ -27,7 +27,7 @@ class TextTab:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self._jobs = Jobs()
+        self._jobs, self._typing = Jobs(), Jobs()
         self._build()
 
     def _build(self) -> None:
@@ -58,7 +58,7 @@ class TextTab:
                         hires = [controls.add("hires_scale", step=0.25, elem_id="artflow-hires-scale")]
                         hires.append(upscaler_choice("Upscaler"))
                     with gr.Row():
-                        hires += [controls.add("hires_steps", maximum=50), controls.add("hires_denoise")]
+                        hires += [controls.add("hires_steps"), controls.add("hires_denoise")]
             with gr.Column(scale=3):
                 preview = gr.Image(label="Picture", format="jpeg", interactive=False, elem_id="artflow-text-preview")
                 status = gr.Markdown(elem_id="artflow-text-status")
@@ -74,8 +74,8 @@ class TextTab:
             self.text, inputs, [gallery, used_seed, preview, status], api_name="text", concurrency_limit=None,
             show_progress="hidden",
         )  # fmt: skip
-        stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
-        prompt.input(
+        stop.click(self._stop, None, None, queue=False, api_visibility="private")
+        prompt.change(  # and not `input`: an example that is clicked is followed, too
             self.typed, [follow, *inputs], [preview, status], trigger_mode="always_last", show_progress="hidden",
             concurrency_limit=None, api_visibility="private",
         )  # fmt: skip
@@ -120,6 +120,7 @@ class TextTab:
             prompt, negative_prompt, steps, guidance_scale, width, height, sampler, seed, batch_count, model,
             hires_scale, hires_upscaler, hires_steps, hires_denoise,
         )  # fmt: skip
+        self._typing.stop(request)  # what was typed before would come after and take this picture's place
         for picture, words, made in self._jobs.run(request, lambda watch: self._pipeline.generate(changes, watch)):
             shown = gr.skip() if picture is None else picture
             if not made:
@@ -128,18 +129,26 @@ class TextTab:
             with saved(made) as paths:
                 yield paths, made[0].recipe["seed"], shown, words
 
-    @said
-    def typed(self, follow: bool, prompt: str, *rest: Any) -> tuple[Any, Any]:
+    def typed(self, request: gr.Request, follow: bool, prompt: str, *rest: Any) -> Iterator[tuple[Any, Any]]:
         """The picture of what is typed so far: one picture, the seed held still."""
-        if not follow or not prompt.strip():
-            return gr.skip(), gr.skip()
+        nothing = gr.skip(), gr.skip()
+        if not follow or not prompt.strip() or None in rest:  # a number field is empty on the way to another number
+            yield nothing
+            return
         changes = self._changes(prompt, *rest) | {"batch_count": 1, "hires_scale": 1}
-        if not self._pipeline.is_here(changes["model"]):
-            return gr.skip(), "Press Generate once to load this model; then the picture follows the typing."
+        if not said(self._pipeline.is_here)(changes["model"]):
+            yield gr.skip(), "Press Generate once to load this model; then the picture follows the typing."
+            return
         if changes["seed"] == -1:
             changes["seed"] = TYPING_SEED
-        made = self._pipeline.generate(changes)
-        return made[0].picture, remarks(made)
+        for event in self._typing.follow(request, lambda watch: self._pipeline.generate(changes, watch)):
+            made = event.value if isinstance(event, Outcome) and not event.cancelled else []
+            yield (made[0].picture, remarks(made)) if made else nothing
+
+    def _stop(self, request: gr.Request) -> None:
+        """End what this browser has asked for, typed or pressed."""
+        self._jobs.stop(request)
+        self._typing.stop(request)
 
     def _changes(self, *values: Any) -> dict[str, Any]:
         """The values of the controls by parameter name, in the controls' order."""

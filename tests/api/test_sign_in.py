@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import gradio as gr
 import httpx
@@ -123,6 +124,37 @@ def test_nobody_watches_anothers_stream(guarded: Served, ann: dict[str, str], bo
         with Watcher(guarded, path.format(id="anns"), **ann) as watcher:
             assert watcher.picture().shape == (64, 64, 3)
     guarded.wait_until_free()
+
+
+@pytest.mark.parametrize("origin", ["http://[::1", "http://[bad]:99999"])
+def test_an_origin_that_is_no_address_is_foreign(guarded: Served, ann: dict[str, str], origin: str) -> None:
+    assert guarded.http.get("/api/queue", headers=ann | {"Origin": origin}).status_code == 401
+
+
+def test_an_operators_own_sign_in_guards_everything_too() -> None:
+    """``auth_dependency``: a function of theirs, which may be a coroutine, says who asks."""
+
+    async def who(request: Any) -> str | None:
+        return request.headers.get("x-user")
+
+    pipeline = Pipeline(tiny_settings(), tiny_catalog())
+    with gr.Blocks() as demo:
+        gr.Markdown("hello")
+    app, url, _ = demo.launch(
+        auth_dependency=who, app_kwargs=app_kwargs(pipeline), ssr_mode=False, prevent_thread_lock=True, quiet=True,
+        inbrowser=False,
+    )  # fmt: skip
+    served = Served(pipeline, app, httpx.URL(url).port)
+    for path in GUARDED:
+        assert served.http.get(path).status_code == 401
+    assert served.http.get("/api/queue", headers={"X-User": "ann"}).status_code == 200
+    with Person(served, "canvas") as person:
+        assert_refused(person)
+    with served.person("canvas", additional_headers={"X-User": "ann"}, user_id="anns").greeted() as person:
+        person.answer(RED)
+        assert served.http.get("/api/canvas/stream/anns", headers={"X-User": "bob"}).status_code == 404
+    demo.close()
+    pipeline.close()
 
 
 def test_after_signing_out_the_cookie_opens_nothing(guarded: Served) -> None:

@@ -63,6 +63,17 @@ def test_a_negative_prompt_becomes_what_to_avoid(opened: Page) -> None:
     expect(page.get_by_role("textbox", name="What to avoid")).to_have_value(found)
 
 
+def test_a_prompt_goes_where_it_was_asked_for(opened: Page) -> None:
+    """Whatever is chosen for the next search by then."""
+    page = opened
+    page.get_by_role("radio", name="Fast").check()
+    page.click("#artflow-interrogate-run")
+    page.get_by_role("radio", name="Negative").check()
+    expect(page.locator(STATUS)).to_contain_text("Answered by", timeout=MADE)
+    page.click("#artflow-interrogate-to-text")
+    expect(page.locator("#artflow-text-prompt textarea")).to_have_value(page.input_value(PROMPT))
+
+
 def test_what_is_no_picture_is_one_sentence(tab: Callable[[str], Page], tmp_path: Path) -> None:
     page = tab("Interrogate")
     page.click("#artflow-interrogate-run")

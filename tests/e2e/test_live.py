@@ -129,6 +129,26 @@ def test_the_picture_follows_the_typing(tab: Callable[[str], Page]) -> None:
     until_corner(page, picture, lambda red, green, blue: red > blue + 40)
 
 
+def test_what_was_typed_before_never_replaces_what_is_made(tab: Callable[[str], Page]) -> None:
+    page = tab("Text")
+    set_number(page, "Pictures", 1)
+    set_number(page, "Steps", 150)
+    page.locator("#artflow-text-prompt textarea").fill("a heart on a blue background")
+    page.wait_for_timeout(300)  # it is being drawn
+    set_number(page, "Steps", 1)
+    page.locator("#artflow-generate").click()
+    page.wait_for_function(SAYS, arg="Made", timeout=LONG)
+    made = source(page, "#artflow-text-preview img")
+    page.wait_for_timeout(8000)  # longer than 150 steps take
+    assert source(page, "#artflow-text-preview img") == made
+
+
+def test_an_example_that_is_clicked_is_followed_too(tab: Callable[[str], Page]) -> None:
+    page = tab("Text")
+    page.get_by_role("tabpanel", name="Text").get_by_role("button", name="a sunflower").first.click()
+    page.wait_for_selector("#artflow-text-preview img", timeout=LONG)
+
+
 def until_corner(page: Page, picture: str, wanted: Callable[[float, float, float], bool]) -> None:
     """Wait for a picture whose upper left corner has such a mean colour."""
     for _ in range(100):

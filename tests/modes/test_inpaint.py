@@ -200,6 +200,9 @@ def test_borders_for_an_aspect() -> None:
     assert borders_for_ratio(Size(100, 50), 1.0, "right") == (0, 50, 0, 0)
     with pytest.raises(ArtflowError, match="from 0\\.25"):
         borders_for_ratio(Size(100, 50), 9.0, "centre")
+    with pytest.raises(ArtflowError, match="would add 4133 pixels on one side; at most 4096") as caught:
+        borders_for_ratio(Size(3000, 1200), 9 / 16, "left")
+    assert caught.value.code == "picture_too_large"
 
 
 def test_cancel_stops_before_the_next_step(pipeline: Pipeline) -> None:

@@ -19,7 +19,9 @@ def test_lost_connection_comes_back_with_all_parameters(webcam: Webcam, echo: Ec
     shown = webcam.shown()
     echo.hang_up()
     webcam.wait_state("waiting")
-    expect(webcam.part(".af-status")).to_have_text(re.compile("^Connection lost. Trying again in 1 s"))
+    expect(webcam.part(".af-status")).to_have_text(
+        re.compile("^Connection lost; your settings are kept. Trying again in 1 s")
+    )
     webcam.set(seed=9)  # while nobody listens
     webcam.wait_state("open")
     webcam.wait_shown(shown + 5)
@@ -109,10 +111,25 @@ def test_failed_strokes_count_as_answered(canvas: Canvas, echo: Echo) -> None:
 def test_timeout_ends_the_session_until_the_person_goes_on(canvas: Canvas, echo: Echo) -> None:
     echo.say({"status": "timeout"})
     canvas.wait_state("timeout")
-    expect(canvas.part(".af-status")).to_have_text(re.compile("^The session ended after a pause"))
+    expect(canvas.part(".af-status")).to_have_text(re.compile("^Your time is over"))
     canvas.stroke((0.2, 0.5), (0.8, 0.5))
     canvas.wait_shown(1)
     assert len(echo.connections) == 2
+
+
+def test_who_looks_away_for_long_gives_the_place_back_until_they_return(webcam: Webcam, echo: Echo) -> None:
+    page = webcam.page
+    webcam.set(strength=0.4)
+    webcam.start()
+    wait_until(page, lambda: echo.last_parameters().get("strength") == 0.4, "the parameters")
+    page.evaluate("window[Symbol.for('artflow.hub')].views.realtime.awayAfter = 100")
+    page.evaluate("document.querySelector('.af-webcam').style.display = 'none'")
+    webcam.wait_state("closed")
+    shown = webcam.shown()
+    page.evaluate("document.querySelector('.af-webcam').style.display = ''")
+    webcam.wait_state("open")
+    webcam.wait_shown(shown + 3)
+    assert len(echo.connections) == 2 and echo.last_parameters()["strength"] == 0.4
 
 
 def test_timeout_stops_the_camera(webcam: Webcam, echo: Echo) -> None:

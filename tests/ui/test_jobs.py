@@ -61,6 +61,30 @@ def test_more_than_a_few_wait_and_run_in_the_end() -> None:
     assert len(running) == 3 and people[2].words == ["Waiting for others to be done", "Made 0."]
 
 
+def seen(watch: Watch) -> list:
+    return [] if watch.cancelled.is_set() else pytest.fail("it was to end before it began")
+
+
+def test_whose_browser_has_gone_leaves_the_place_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also who waits, or whose work has nothing to say: Gradio closes a generator only between two of its events."""
+    monkeypatch.setattr(jobs_module, "PULSE", 0.05)
+    jobs, begun = Jobs(at_once=1), threading.Event()
+
+    def long(watch: Watch) -> list:
+        begun.set()
+        assert watch.cancelled.wait(PATIENCE)
+        return []
+
+    runs = jobs.run(Person(jobs, "a").request, long)
+    waits = jobs.run(Person(jobs, "b").request, seen)
+    assert next(runs) == (None, "", None) and begun.is_set()
+    for _ in range(3):
+        assert next(waits) == (None, "Waiting for others to be done", None)
+    waits.close()
+    runs.close()
+    assert Person(jobs, "c").ask(lambda watch: []) == []
+
+
 def test_who_waits_can_cancel_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs_module, "MOST_WAITING", 1)
     jobs, go_on, begun = Jobs(at_once=1), threading.Event(), threading.Event()
@@ -69,9 +93,6 @@ def test_who_waits_can_cancel_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         begun.set()
         assert go_on.wait(PATIENCE)
         return []
-
-    def seen(watch: Watch) -> list:
-        return [] if watch.cancelled.is_set() else pytest.fail("it was to end before it began")
 
     first, second, third = (Person(jobs, name) for name in "abc")
     with ThreadPoolExecutor(2) as pool:

@@ -56,6 +56,12 @@ def test_names_of_anybody_are_not_made_markdown(pipeline: Pipeline, canvas: Plac
     assert filled(pipeline, canvas, **{"![](http://far.away/x.png)": 1, "a" * 41: 2})[1] == ""
 
 
+def test_a_model_of_anybody_is_not_made_markdown(pipeline: Pipeline) -> None:
+    place = Place("text", pipeline.parameters.text(), {"model": gr.Dropdown()})
+    words = filled(pipeline, place, model="![](http://far.away/`x.png)\n# big")[1]
+    assert "`![](http://far.away/x.png) # big`" in words
+
+
 def test_a_size_that_follows_from_the_picture_is_no_setting(pipeline: Pipeline, canvas: Place) -> None:
     follows = canvas._replace(follows=frozenset({"width", "height"}))
     assert filled(pipeline, follows, width=128, height=96)[1] == ""

@@ -39,6 +39,7 @@ class CanvasView extends DrawingView {
   }
 
   seenChanged(seen) {
+    super.seenChanged(seen);
     if (seen && this.connection.state === "closed") this.connection.open();
   }
 
@@ -65,6 +66,11 @@ class CanvasView extends DrawingView {
     if (canvas.width !== width || canvas.height !== height) this.shot = newSurface(width, height);
     this.sheet.drawOn(this.shot);
     return { picture: await encode(this.shot.canvas, "image/jpeg", CANVAS_QUALITY) };
+  }
+
+  answered(info, jpeg) {
+    this.find(".af-use-result").disabled &&= !jpeg.length;
+    return super.answered(info, jpeg);
   }
 
   refresh() {

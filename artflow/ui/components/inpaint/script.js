@@ -36,6 +36,7 @@ class InpaintView extends DrawingView {
   }
 
   seenChanged(seen) {
+    super.seenChanged(seen);
     if (seen && this.picture && this.connection.state === "closed") this.connection.open();
   }
 
@@ -88,6 +89,7 @@ class InpaintView extends DrawingView {
   refresh() {
     this.touched = Boolean(this.picture && this.sheet.mask());
     super.refresh();
+    this.find(".af-clear").disabled = !this.touched;
     if (this.picture && !this.touched) this.showUntouched();
   }
 

@@ -87,12 +87,15 @@ function drawCover(context, source, width, height, mirrored = false) {
   context.setTransform(1, 0, 0, 1, 0, 0);
 }
 
+const AWAY = 60_000; // milliseconds unseen after which a view gives its place at the server back
+
 class LiveView {
   constructor(root, mode) {
     this.root = root;
     this.mode = mode;
     this.size = { width: props.width, height: props.height };
-    this.seen = false;
+    this.seen = this.resting = false;
+    this.awayAfter = AWAY;
     translate(root);
     this.status = this.find(".af-status");
     this.error = this.find(".af-error");
@@ -143,13 +146,28 @@ class LiveView {
   leave() {
     clearInterval(this.presence);
     clearInterval(this.countdown);
+    clearTimeout(this.away);
     this.observer.disconnect();
     this.leaving.abort();
     this.connection.close();
     if (hub.views[this.mode] === this) delete hub.views[this.mode];
   }
 
-  seenChanged() {}
+  // Places at the server are for those who look. Who comes back gets one again, with all settings.
+  seenChanged(seen) {
+    clearTimeout(this.away);
+    if (!seen) this.away = setTimeout(() => this.rest(), this.awayAfter);
+    else if (this.resting) this.connection.open();
+    this.resting &&= !seen;
+  }
+
+  rest() {
+    const { state, inFlight } = this.connection;
+    if (!["open", "connecting", "waiting"].includes(state)) return;
+    if (inFlight.size) return void (this.away = setTimeout(() => this.rest(), this.awayAfter)); // answers are to come
+    this.resting = true;
+    this.connection.close();
+  }
 
   // --- what the connection tells ------------------------------------------------------------------------
 
@@ -172,7 +190,11 @@ class LiveView {
 
   sayWhenNext() {
     const seconds = Math.max(1, Math.ceil((this.connection.retryAt - performance.now()) / 1000));
-    this.status.textContent = say("state_waiting", { seconds });
+    const count = document.createElement("span");
+    count.setAttribute("aria-hidden", "true"); // a screen reader would read every second out
+    count.textContent = say("state_waiting_seconds", { seconds });
+    if (!this.status.querySelector("span")) this.status.replaceChildren(say("state_waiting"), " ", count);
+    else this.status.querySelector("span").replaceWith(count);
   }
 
   loading(message, progress) {

@@ -37,7 +37,7 @@ class WebcamView extends LiveView {
   }
 
   stop() {
-    this.starting = false;
+    this.starting = this.resting = false;
     this.closeCamera();
     this.connection.close();
     this.showRunning();
@@ -47,7 +47,6 @@ class WebcamView extends LiveView {
     const running = Boolean(this.stream || this.starting);
     this.root.classList.toggle("af-running", running);
     this.startButton.querySelector("span").textContent = say(running ? "stop" : "start");
-    this.startButton.setAttribute("aria-pressed", running);
   }
 
   leave() {
