@@ -65,13 +65,15 @@ class Interrogator:
     @property
     def choices(self) -> dict[str, str]:
         """What people may choose, id to title."""
-        size = " (downloads 1.7 GB once)" if self.clip == CLIP else ""
-        automatic = f"{_title(self.clip)}{size}, or else the small embedded model"
-        return {
-            AUTO: f"Automatic: {EMBEDDED_TITLE if self._settings.model_id == EMBEDDED else automatic}",
-            EMBEDDED: "Small embedded model",
-            self.clip: f"{_title(self.clip)}{size}",
-        }
+        return {AUTO: "Automatic", EMBEDDED: "Small embedded model", self.clip: _title(self.clip)}
+
+    @property
+    def about(self) -> str:
+        """What people should know before they choose."""
+        size = ", 1.7 GB to download once" if self.clip == CLIP else ""
+        if self._settings.model_id == EMBEDDED:
+            return f"Automatic is {EMBEDDED_TITLE} here; {_title(self.clip)} knows far more{size}."
+        return f"Automatic is {_title(self.clip)} where it can be had{size}; else {EMBEDDED_TITLE}."
 
     def answer(self, picture: Picture, mode: str, model: str, watch: Watch) -> Answer | None:
         """What the picture shows; None when cancelled.

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from artflow.errors import ArtflowError
-from artflow.images import Picture, Size
+from artflow.images import Picture, Size, check_size
 from artflow.interrogator import Answer, Interrogator
 from artflow.log import about_prompt
 from artflow.models.catalog import Catalog, ModelSpec, load_catalog
@@ -141,18 +141,23 @@ class Pipeline:
         Raises:
             ArtflowError: bad parameters, ``busy`` where too many wait, or what went wrong on the way.
         """
-        from artflow.modes import redraw, text
+        from artflow.modes import own_size, redraw, text
 
         params, watch = self.parameters.job(text.TextParams, changes), watch or Watch()
-        limits = self.settings.server
+        limits, enlarge = self.settings.server, partial(self._enlarge, watch)
         self.parameters.check_text(params)
 
         def work(run: Run) -> list[Made]:
-            if params.hires_scale == 1:
-                return run(text.orders(params, run.runner, limits.max_size))
-            redraw.hires_size(params, run.runner, limits.max_hires)  # refused before anything is drawn
-            made = run(text.orders(params, run.runner, limits.max_size))
-            return redraw.enlarged(made, params, run, partial(self._enlarge, watch), limits.max_hires)
+            check_size(params.width, params.height, multiple=run.runner.model.vae_scale, longest=limits.max_size)
+            if params.hires_scale > 1:
+                redraw.hires_size(params, run.runner, limits.max_hires)  # refused before anything is drawn
+            drawn = own_size.drawn(params, run.runner.model.spec)
+            made = run(text.orders(drawn, run.runner, limits.max_size))
+            if drawn is not params:
+                made = own_size.fitted(made, params, run, enlarge)
+            if params.hires_scale > 1:
+                made = redraw.enlarged(made, params, run, enlarge, limits.max_hires)
+            return made
 
         return self._job(params, work, watch)
 

@@ -26,11 +26,11 @@ class LiveParams(BaseModel):
 
     prompt: str = Field("", title="Prompt")
     negative_prompt: str = Field("", title="Negative prompt")
-    prompt_b: str = Field("", title="Second prompt", description="blended in by `blend`; empty: none")
-    blend: float = Field(0.0, ge=0, le=1, title="Blend", description="0: prompt and seed; 1: prompt_b and seed_b")
+    prompt_b: str = Field("", title="Second prompt", description="for Blend; empty: none")
+    blend: float = Field(0.0, ge=0, le=1, title="Blend", description="0: the first prompt and seed; 1: the second")
     transition: float = Field(0.0, ge=0, le=30, title="Crossfade", description="seconds to blend into a new prompt")
     seed: int = Field(2, ge=-1, le=MAX_SEED, title="Seed", description="-1: a random one, shown in the recipe")
-    seed_b: int | None = Field(None, ge=0, le=MAX_SEED, title="Second seed", description="blended in by `blend`")
+    seed_b: int | None = Field(None, ge=0, le=MAX_SEED, title="Second seed", description="for Blend")
     steps: int = Field(
         2, ge=1, le=MAX_STEPS, title="Steps", validation_alias=AliasChoices("steps", "num_inference_steps")
     )

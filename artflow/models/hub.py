@@ -241,6 +241,17 @@ def _bar(report: Callable[[float], None]) -> type:
     return Bytes
 
 
+def _unreachable(error: BaseException | None) -> bool:
+    """Whether it comes of there being no connection, whichever library said so."""
+    import httpx
+
+    while error is not None:
+        if isinstance(error, httpx.TransportError | ConnectionError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _sentence(repo: str, revision: str | None, endpoint: str, error: Exception) -> str:
     """What went wrong, for the person who chose this model."""
     from huggingface_hub import errors
@@ -259,5 +270,7 @@ def _sentence(repo: str, revision: str | None, endpoint: str, error: Exception) 
             return f"{repo} on {endpoint} has no revision {revision or 'main'}."
         case errors.HfHubHTTPError() as refused:
             return f"{repo} could not be downloaded: {endpoint} answered {refused.response.status_code}."
+    if _unreachable(error):
+        return f"{repo} could not be downloaded: {endpoint} cannot be reached."
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     return f"{repo} could not be downloaded from {endpoint}: {reason}."

@@ -48,7 +48,7 @@ class RegionParams(BaseModel):
     """Where the model works, and how what it made goes back."""
 
     feather: int = Field(8, ge=0, le=256, title="Feather", description="pixels over which the edge is soft")
-    only_masked: bool = Field(False, title="Only the painted part", description="at the model's full size")
+    only_masked: bool = Field(True, title="Only the painted part", description="at the model's full size")
     padding: int = Field(32, ge=0, le=1024, title="Padding", description="pixels of context around it")
 
 

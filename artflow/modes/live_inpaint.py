@@ -46,6 +46,6 @@ LIVE_INPAINT = LiveMode(
     title="Live inpaint",
     description="What is painted over follows the prompt; the rest of the picture stays.",
     flow=Flow("live-inpaint", pipelined=False, latest_only=True, look=look, holes=True),
-    defaults={"prompt": "a red balloon", "steps": 2, "strength": 1.0, "only_masked": True, "priority": "quality"},
+    defaults={"prompt": "a red balloon", "steps": 2, "strength": 1.0, "priority": "quality"},
     kind=LiveInpaintParams,
 )

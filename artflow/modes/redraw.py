@@ -5,7 +5,7 @@ Low strength keeps what the picture shows and lets the model add what a larger p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -20,12 +20,11 @@ from artflow.engine.runner import Runner
 from artflow.engine.sampling import SamplerFlight, make_sampler, steps_from
 from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture, Size, resized
+from artflow.modes.own_size import Enlarge
 from artflow.modes.text import JobParams, TextParams
 from artflow.modes.tiles import Floats, Tile, Tiling, tiled
 from artflow.modes.upscale import FACTORS
 from artflow.modes.work import Run, shown
-
-Enlarge = Callable[[Picture, int, str], Picture | None]  # by a factor, with an upscaler; None when cancelled
 
 
 class UpscaleParams(JobParams):

@@ -25,6 +25,8 @@ CSS = """
 .gradio-container > main { width: 100%; max-width: 1280px !important; margin: auto; }
 #artflow-head p { margin: 0; opacity: .75; }
 footer { opacity: .6; }
+#artflow-text-preview img { width: 100%; height: 100%; object-fit: contain; }
+#artflow-text-gallery .grid-container { grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); }
 .artflow-send { flex-wrap: wrap; gap: 6px; }
 .artflow-send button { flex: 0 1 auto; }
 """

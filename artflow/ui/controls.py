@@ -103,6 +103,16 @@ def job_settings(pipeline: Pipeline, controls: ParamControls, *more: str) -> Non
         controls.built["model"] = model_choice(pipeline)
 
 
+def show_result(run: gr.Button, elem_id: str) -> None:
+    """Bring the place where the result comes into sight when it is asked for: on a phone it is far below."""
+    js = f"""() => {{
+      const place = document.getElementById({json.dumps(elem_id)});
+      if (place && place.getBoundingClientRect().top > innerHeight - 80)
+        place.scrollIntoView({{ behavior: "smooth", block: "start" }});
+    }}"""
+    run.click(None, js=js, api_visibility="private")
+
+
 C = TypeVar("C", bound=Component)
 
 

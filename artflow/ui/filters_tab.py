@@ -99,7 +99,7 @@ class FiltersTab:
                     buttons=["fullscreen"],
                 )  # fmt: skip
                 presets = gr.Gallery(
-                    label="Presets", show_label=False, columns=6, height=260, format="jpeg", allow_preview=False,
+                    label="Presets", columns=6, height=260, format="jpeg", allow_preview=False,
                     buttons=[], elem_id="artflow-filter-presets",
                 )  # fmt: skip
                 with gr.Row():

@@ -12,7 +12,7 @@ from artflow.images import Size, flattened
 from artflow.modes.inpaint import InpaintParams
 from artflow.modes.masks import Mask, tint
 from artflow.pipeline import Pipeline
-from artflow.ui.controls import ParamControls, examples, job_settings, prompt_box, said
+from artflow.ui.controls import ParamControls, examples, job_settings, prompt_box, said, show_result
 from artflow.ui.files import PictureUpload, read_bytes, read_with_alpha, reducer, result_place
 from artflow.ui.jobs import Jobs, saved
 from artflow.ui.mask_editor import SHOWN, MaskEditor, painted_mask, shown_in_editor
@@ -77,6 +77,7 @@ class InpaintTab:
             self._painted, [self.picture, self._editor, *settings], results, api_visibility="private",
             concurrency_limit=None, show_progress="hidden",
         )  # fmt: skip
+        show_result(run, "artflow-inpaint-slider")
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
         # Also when its bin is pressed, which takes the picture away with the strokes.
         gr.on(

@@ -12,7 +12,7 @@ from artflow.errors import ArtflowError
 from artflow.interrogator import AUTO, Answer
 from artflow.modes.interrogate import MODES
 from artflow.pipeline import Pipeline
-from artflow.ui.controls import said
+from artflow.ui.controls import said, show_result
 from artflow.ui.files import PictureUpload, read_picture
 from artflow.ui.jobs import Jobs, Outcome
 from artflow.watch import Watch
@@ -39,7 +39,9 @@ class InterrogateTab:
                 self.picture = PictureUpload(elem_id="artflow-interrogate-picture", height=280)
                 mode = gr.Radio([(words, name) for name, words in MODES.items()], value="best", label="What to find")
                 choices = [(words, name) for name, words in self._pipeline.interrogator.choices.items()]
-                model = gr.Dropdown(choices, value=AUTO, label="Who looks at it")
+                model = gr.Dropdown(
+                    choices, value=AUTO, label="Who looks at it", info=self._pipeline.interrogator.about
+                )
                 with gr.Row():
                     run = gr.Button("Find a prompt", variant="primary", elem_id="artflow-interrogate-run")
                     stop = gr.Button("Cancel", elem_id="artflow-interrogate-cancel")
@@ -62,12 +64,13 @@ class InterrogateTab:
                         for group in GROUPS
                     ]
         scores = gr.JSON(visible=False)
-        self._found_in = gr.State("best")  # the mode that the prompt comes from
+        self._found_in = gr.Textbox("best", label="Mode", visible=False)  # what the prompt was found by
         found = run.click(
             self.interrogate, [self.picture, mode, model], [self.prompt, status, scores, self._found_in],
             api_name="interrogate", concurrency_limit=None, show_progress="hidden",
         )  # fmt: skip
         found.success(_labels, scores, labels, show_progress="hidden", api_visibility="private")
+        show_result(run, "artflow-interrogate-status")
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
 
     def interrogate(
@@ -82,7 +85,7 @@ class InterrogateTab:
 
         Returns:
             The prompt; who answered; and the best terms of each group (subject, style and so on) with their scores,
-            which add up to 1 over all terms of the group.
+            which add up to 1 over all terms of the group; and the mode.
         """
 
         def work(watch: Watch) -> Answer | None:

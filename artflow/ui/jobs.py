@@ -78,6 +78,7 @@ class Jobs:
         with self._noted(session) as cancelled:
             for event in self._events(work, cancelled):
                 if isinstance(event, ArtflowError):
+                    yield None, ""  # what was said before is over; the error stands beside the page
                     raise gr.Error(event.message, title="That did not work", print_exception=False) from event
                 if isinstance(event, Exception):
                     raise event
@@ -103,7 +104,8 @@ class Jobs:
                 events.put(error)
 
         threading.Thread(target=run, name="tab job", daemon=True).start()
-        words = ""
+        words = "Begun"
+        yield None, words
         while True:
             try:
                 event = events.get(timeout=PULSE)
@@ -166,6 +168,8 @@ def _outcome(made: list[Made], cancelled: bool) -> str:
 def remarks(made: list[Made]) -> str:
     """What to say of the pictures: that some are hidden, words of the prompt that the model was never taught."""
     said = [HIDDEN] if any(one.recipe.get("hidden") for one in made) else []
+    if made and (size := made[-1].recipe.get("drawn_at")):
+        said.append(f"Drawn at {size}, this model's size, and enlarged.")
     if made and (words := made[-1].recipe.get("unknown_words")):
         said.append(f"This model does not know: {', '.join(words)}.")
     return " ".join(said)

@@ -11,7 +11,7 @@ from artflow.images import Size, resized
 from artflow.modes import outpaint
 from artflow.modes.outpaint import OutpaintParams
 from artflow.pipeline import Pipeline
-from artflow.ui.controls import ParamControls, examples, job_settings, prompt_box, said
+from artflow.ui.controls import ParamControls, examples, job_settings, prompt_box, said, show_result
 from artflow.ui.files import PictureUpload, read_bytes, read_with_alpha, reducer, result_place
 from artflow.ui.jobs import Jobs, saved
 from artflow.ui.send import SendTo
@@ -50,11 +50,14 @@ class OutpaintTab:
                 self.picture = PictureUpload(elem_id="artflow-outpaint-source")
                 prompt = controls.built["prompt"] = prompt_box(self._pipeline, "", elem_id="artflow-outpaint-prompt")
                 with gr.Row():
-                    run = gr.Button("Carry on", variant="primary", elem_id="artflow-outpaint-run")
+                    run = gr.Button("Extend", variant="primary", elem_id="artflow-outpaint-run")
                     stop = gr.Button("Cancel")
                 examples(self._pipeline, prompt)
-                with gr.Row():
-                    sides = [controls.add(side) for side in ("left", "up", "right", "down")]
+                for pair in (("left", "right"), ("up", "down")):
+                    with gr.Row():
+                        for side in pair:
+                            controls.add(side)
+                sides = [controls.built[side] for side in outpaint.Borders._fields]
                 with gr.Row():
                     unit = controls.add("unit")
                     ratio = gr.Radio(list(RATIOS), label="Or an aspect")
@@ -76,10 +79,15 @@ class OutpaintTab:
             self.outpaint, [self.picture, *(controls.built[name] for name in INPUTS), aspect, stays], [result, status],
             api_name="outpaint", concurrency_limit=None, show_progress="hidden",
         )  # fmt: skip
+        show_result(run, "artflow-outpaint-result")
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
         gr.on(
             [ratio.change, anchor.change, self.picture.change], self._for_ratio,
             [self.picture, ratio, anchor], [*sides, unit],
+            show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
+        gr.on(  # sides of one's own have another aspect
+            [control.input for control in (*sides, unit)], lambda: None, None, ratio, queue=False,
             show_progress="hidden", api_visibility="private",
         )  # fmt: skip
         gr.on(

@@ -18,7 +18,7 @@ from artflow.ui.controls import said
 from artflow.ui.files import PictureUpload, read_bytes
 
 # What recipes tell beside what somebody has set.
-FACTS = {"timesteps", "stage", "crossfade", "prompt_used", "unknown_words", "hidden", "width", "height"}
+FACTS = {"timesteps", "stage", "crossfade", "prompt_used", "unknown_words", "hidden", "width", "height", "drawn_at"}
 MOST_NAMED = 20
 
 

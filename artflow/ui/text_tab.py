@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from artflow.pipeline import Pipeline
-from artflow.ui.controls import ParamControls, examples, model_choice, prompt_box, said, upscaler_choice
+from artflow.ui.controls import ParamControls, examples, model_choice, prompt_box, said, show_result, upscaler_choice
 from artflow.ui.jobs import Jobs, Outcome, remarks, saved
 from artflow.ui.send import from_gallery
 
@@ -60,11 +60,13 @@ class TextTab:
                     with gr.Row():
                         hires += [controls.add("hires_steps"), controls.add("hires_denoise")]
             with gr.Column(scale=3):
-                preview = gr.Image(label="Picture", format="jpeg", interactive=False, elem_id="artflow-text-preview")
+                preview = gr.Image(
+                    label="Picture", format="jpeg", interactive=False, height=420, elem_id="artflow-text-preview"
+                )
                 status = gr.Markdown(elem_id="artflow-text-status")
                 gallery = gr.Gallery(
-                    label="Made", format="png", columns=4, type="filepath", object_fit="contain", height=420,
-                    interactive=False, elem_id="artflow-text-gallery",
+                    label="Made", format="png", columns=4, type="filepath", object_fit="contain", interactive=False,
+                    height=260, elem_id="artflow-text-gallery",
                 )  # fmt: skip
                 self.send = from_gallery("text", gallery)
                 used_seed = gr.Number(label="Seed used", precision=0, interactive=False)
@@ -74,6 +76,7 @@ class TextTab:
             self.text, inputs, [gallery, used_seed, preview, status], api_name="text", concurrency_limit=None,
             show_progress="hidden",
         )  # fmt: skip
+        show_result(generate, "artflow-text-preview")
         stop.click(self._stop, None, None, queue=False, api_visibility="private")
         prompt.change(  # and not `input`: an example that is clicked is followed, too
             self.typed, [follow, *inputs], [preview, status], trigger_mode="always_last", show_progress="hidden",

@@ -16,7 +16,15 @@ from artflow.modes.readback import carried_recipe
 from artflow.modes.redraw import UpscaleParams
 from artflow.modes.upscale import FACTORS
 from artflow.pipeline import Pipeline
-from artflow.ui.controls import ParamControls, described, examples, job_settings, prompt_box, upscaler_choice
+from artflow.ui.controls import (
+    ParamControls,
+    described,
+    examples,
+    job_settings,
+    prompt_box,
+    show_result,
+    upscaler_choice,
+)
 from artflow.ui.files import PictureUpload, read_bytes, read_picture, result_place, saved_png
 from artflow.ui.jobs import Jobs
 from artflow.ui.send import SendTo
@@ -69,6 +77,7 @@ class UpscaleTab:
             self.upscale, [self.picture, *(controls.built[name] for name in INPUTS)], [result, compared, status],
             api_name="upscale", concurrency_limit=None, show_progress="hidden",
         )  # fmt: skip
+        show_result(run, "artflow-upscale-slider")
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
 
     def upscale(

@@ -101,9 +101,9 @@ def test_the_frame_that_is_shown_live(tab: Callable[[str], Page]) -> None:
 
 def test_the_endpoint(app_url: str, cat: Path, tmp_path: Path) -> None:
     client = Client(app_url, verbose=False)
-    prompt, words, scores = client.predict(handle_file(cat), "classic", "embedded", api_name="/interrogate")
+    prompt, words, scores, mode = client.predict(handle_file(cat), "classic", "embedded", api_name="/interrogate")
     assert prompt.startswith("a cat on grass") and "Answered by the small embedded model" in words
-    assert scores["subject"][0][0] == "a cat" and 0 < scores["subject"][0][1] <= 1
+    assert mode == "classic" and scores["subject"][0][0] == "a cat" and 0 < scores["subject"][0][1] <= 1
     assert {"subject", "background", "style"} == set(scores)
     Image.new("RGB", (1, 1)).save(tmp_path / "one.png")
     for picture, sentence in ((None, "Choose a picture first"), (handle_file(tmp_path / "one.png"), "1 x 1")):

@@ -58,7 +58,7 @@ def test_more_than_a_few_wait_and_run_in_the_end() -> None:
         assert people[2].waits.wait(PATIENCE) and len(running) == 2
         go_on.set()
         assert all(one.result(PATIENCE) == [] for one in asked)
-    assert len(running) == 3 and people[2].words == ["Waiting for others to be done", "Made 0."]
+    assert len(running) == 3 and people[2].words == ["Begun", "Waiting for others to be done", "Made 0."]
 
 
 def seen(watch: Watch) -> list:
@@ -77,9 +77,8 @@ def test_whose_browser_has_gone_leaves_the_place_to_others(monkeypatch: pytest.M
 
     runs = jobs.run(Person(jobs, "a").request, long)
     waits = jobs.run(Person(jobs, "b").request, seen)
-    assert next(runs) == (None, "", None) and begun.is_set()
-    for _ in range(3):
-        assert next(waits) == (None, "Waiting for others to be done", None)
+    assert [next(runs) for _ in range(3)] == [(None, "Begun", None)] * 3 and begun.is_set()
+    assert [next(waits)[1] for _ in range(4)] == ["Begun"] + 3 * ["Waiting for others to be done"]
     waits.close()
     runs.close()
     assert Person(jobs, "c").ask(lambda watch: []) == []

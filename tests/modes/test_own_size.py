@@ -1,0 +1,82 @@
+"""Text pictures of any size from the model that ships, which draws well at its own size alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from artflow.errors import ArtflowError
+from artflow.images import Picture, Size, resized
+from artflow.pipeline import Pipeline
+from artflow.settings import load_settings
+from artflow.watch import Watch
+
+ROBOT = {"prompt": "a robot in space", "seed": 3, "steps": 2}
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Iterator[Pipeline]:
+    pipeline = Pipeline(load_settings(environ={}))
+    assert pipeline.spec.own_size_only
+    yield pipeline
+    pipeline.close()
+
+
+@pytest.fixture(scope="module")
+def own(pipeline: Pipeline) -> Picture:
+    """The robot as the model draws it."""
+    (made,) = pipeline.generate(ROBOT)
+    assert made.picture.shape == (128, 128, 3) and "drawn_at" not in made.recipe
+    return made.picture
+
+
+def distance(a: Picture, b: Picture) -> float:
+    """The mean difference in grey levels."""
+    return float(np.abs(a.astype(int) - b).mean())
+
+
+@pytest.mark.parametrize("side", [64, 256, 320])
+def test_a_larger_or_smaller_picture_is_the_same_one(pipeline: Pipeline, own: Picture, side: int) -> None:
+    (made,) = pipeline.generate(ROBOT | {"width": side, "height": side})
+    assert made.picture.shape == (side, side, 3)
+    assert distance(resized(made.picture, Size(128, 128)), own) < 6
+    assert (made.recipe["width"], made.recipe["height"], made.recipe["drawn_at"]) == (side, side, "128 x 128")
+
+
+@pytest.mark.parametrize(("width", "height"), [(384, 256), (256, 384)])
+def test_another_aspect_is_carried_on_beside_it(pipeline: Pipeline, own: Picture, width: int, height: int) -> None:
+    (made,) = pipeline.generate(ROBOT | {"width": width, "height": height})
+    assert made.picture.shape == (height, width, 3)
+    left, top = (width - 256) // 2, (height - 256) // 2
+    middle = made.picture[top : top + 256, left : left + 256]
+    assert distance(resized(middle, Size(128, 128)), own) < 6
+    edge = made.picture[:, :40] if width > height else made.picture[:40]
+    assert edge.mean() < 60 and edge[..., 2].mean() > edge[..., 1].mean(), "space goes on"
+
+
+def test_many_pictures_and_a_second_pass(pipeline: Pipeline) -> None:
+    made = pipeline.generate(ROBOT | {"width": 192, "height": 192, "batch_count": 2, "hires_scale": 1.5})
+    assert [m.picture.shape for m in made] == [(288, 288, 3)] * 2
+    assert distance(made[0].picture, made[1].picture) > 3
+
+
+def test_an_aspect_beyond_reach_is_refused_before_anything_is_drawn(pipeline: Pipeline) -> None:
+    steps: list = []
+    with pytest.raises(ArtflowError, match="aspect 8 is not allowed"):
+        pipeline.generate(ROBOT | {"width": 512, "height": 64}, Watch(steps.append))
+    assert not steps
+
+
+def test_cancel_while_it_is_carried_on(pipeline: Pipeline) -> None:
+    cancelled, heard = threading.Event(), []
+
+    def progress(p) -> None:
+        heard.append((p.step, p.steps))
+        if len(heard) > 2:  # the picture's own two steps are done
+            cancelled.set()
+
+    made = pipeline.generate(ROBOT | {"width": 384, "height": 256}, Watch(progress, cancelled=cancelled))
+    assert made == [] and len(heard) == 3
