@@ -14,7 +14,7 @@ from starlette.requests import HTTPConnection
 async def signed_in_user(connection: HTTPConnection) -> str | None:
     """The name that Gradio's sign-in, or the operator's own, gave this browser; None where nobody is signed in."""
     app = connection.app
-    if app.auth_dependency is not None:
+    if getattr(app, "auth_dependency", None) is not None:
         try:
             user = app.auth_dependency(connection)
             return await user if inspect.isawaitable(user) else user
@@ -29,8 +29,7 @@ async def signed_in_user(connection: HTTPConnection) -> str | None:
 
 def needs_sign_in(connection: HTTPConnection) -> bool:
     """Whether the app was launched with ``auth`` or ``auth_dependency``."""
-    app = connection.app
-    return app.auth is not None or app.auth_dependency is not None
+    return any(getattr(connection.app, way, None) is not None for way in ("auth", "auth_dependency"))
 
 
 async def owner_of(connection: HTTPConnection) -> str | None:

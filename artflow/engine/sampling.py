@@ -137,6 +137,7 @@ class SamplerFlight:
             self.latent = sampler.add_noise(source[None], noise, self._times[:1])
         self.preview: torch.Tensor | None = None
         self.step = 0
+        self._rows: list[Row] | None = None
 
     @property
     def steps(self) -> int:
@@ -150,6 +151,11 @@ class SamplerFlight:
 
     def rows(self) -> list[Row]:
         """The row of this step, and the unconditional one under guidance."""
+        if self._rows is None:  # they are asked for twice a step: who may share the call, and then for it
+            self._rows = self._made_rows()
+        return self._rows
+
+    def _made_rows(self) -> list[Row]:
         time = self._times[self.step]
         latent = self._sampler.scale_model_input(self.latent, time)[0]
         if self._mask is not None and self._masked is not None:
@@ -168,6 +174,7 @@ class SamplerFlight:
         self.latent = result.prev_sample
         self.preview = self._expected(result)
         self.step += 1
+        self._rows = None
         if self._mask is not None and self._masked is None:
             self.latent = torch.lerp(self._known(), self.latent, self._mask)
 

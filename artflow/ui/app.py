@@ -98,6 +98,7 @@ def build(pipeline: Pipeline) -> Artflow:
              filters.send],
             {"inpaint": inpaint.picture, "outpaint": outpaint.picture, "upscale": upscale.picture,
              "filters": filters.picture, "interrogate": interrogate.picture},
+            {"outpaint": outpaint.controls["prompt"], "upscale": upscale.controls["prompt"]},
             tabs, inner,
         )  # fmt: skip
         interrogate.connect({"realtime": realtime.controls, "canvas": canvas.controls, "text": text.controls}, tabs)

@@ -14,6 +14,7 @@ from gradio.components import Component
 
 from artflow.errors import ArtflowError
 from artflow.images import Picture, decode
+from artflow.modes.readback import carried_recipe
 from artflow.settings import ServerSettings
 from artflow.ui.controls import said
 from artflow.ui.files import PictureUpload, saved_png
@@ -80,6 +81,7 @@ def _index(event: gr.SelectData) -> int:
 def connect(
     senders: Sequence[SendTo],
     takers: Mapping[str, Component],
+    prompts: Mapping[str, Component],
     tabs: gr.Tabs,
     inner: Mapping[str, tuple[str, gr.Tabs]],
 ) -> None:
@@ -88,6 +90,7 @@ def connect(
     Args:
         senders: the tabs' buttons
         takers: the component that takes the picture, by tab; some have none (`IN_BROWSER`)
+        prompts: the prompts of the tabs that go on with what a picture shows, and so take its prompt, too
         tabs: of the page
         inner: the takers that are a tab within a tab: which, and the tabs in there
     """
@@ -96,9 +99,10 @@ def connect(
         for tab, button in sender.buttons.items():
             place = takers.get(tab, carrier)
             outer, *within = inner.get(tab, (tab,))
-            work = _sending((outer, tab)[: 1 + len(within)], sender.find)
+            prompt = [prompts[tab]] if tab in prompts else []
+            work = _sending((outer, tab)[: 1 + len(within)], sender.find, with_prompt=bool(prompt))
             sent = button.click(
-                work, sender.inputs, [place, tabs, *within], js=sender.js, show_progress="hidden",
+                work, sender.inputs, [place, *prompt, tabs, *within], js=sender.js, show_progress="hidden",
                 api_visibility="private",
             )  # fmt: skip
             if place is carrier:
@@ -106,7 +110,7 @@ def connect(
                 sent.success(None, carrier, None, js=js, api_visibility="private")
 
 
-def _sending(to_open: Sequence[str], find: Find) -> Callable[..., Iterator[tuple[Any, ...]]]:
+def _sending(to_open: Sequence[str], find: Find, with_prompt: bool) -> Callable[..., Iterator[tuple[Any, ...]]]:
     @said
     def found(*values: Any) -> str | tuple[Picture, dict[str, Any]]:
         picture = find(*values)
@@ -119,13 +123,19 @@ def _sending(to_open: Sequence[str], find: Find) -> Callable[..., Iterator[tuple
         if isinstance(picture, str):
             if not Path(picture).is_file():
                 raise gr.Error("This picture is too old, its file is gone: make it again.", print_exception=False)
-            yield picture, *opened
+            recipe = carried_recipe(Path(picture).read_bytes()) if with_prompt else {}
+            yield picture, *_prompt(recipe, with_prompt), *opened
             return
         frame, recipe = picture
         with saved_png(frame, recipe, "artflow-frame.png") as path:
-            yield path, *opened
+            yield path, *_prompt(recipe, with_prompt), *opened
 
     return send
+
+
+def _prompt(recipe: Mapping[str, Any], wanted: bool) -> list[Any]:
+    """The value of the prompt's field, where there is one; a picture that says nothing leaves it as it is."""
+    return [str(recipe.get("prompt") or "") or gr.skip()] if wanted else []
 
 
 def _read(snapshot: dict[str, Any], limits: ServerSettings) -> tuple[Picture, dict[str, Any]]:

@@ -50,9 +50,9 @@ class TextTab:
                     width = controls.add("width", minimum=64, maximum=longest)
                     height = controls.add("height", minimum=64, maximum=longest)
                 with gr.Row():
-                    sampler = controls.add("sampler")
                     seed, count = controls.add_seed(), controls.add("batch_count")
-                model = model_choice(self._pipeline)
+                with gr.Row():
+                    sampler, model = controls.add("sampler"), model_choice(self._pipeline)
                 with gr.Accordion("HiresFix: a larger picture, drawn in two passes", open=False):
                     with gr.Row():
                         hires = [controls.add("hires_scale", step=0.25, elem_id="artflow-hires-scale")]

@@ -141,7 +141,7 @@ def test_a_picture_of_one_pass_switches_the_second_off(tab, made: Path, tmp_path
 
 def test_what_a_control_cannot_show_is_said_and_left_out(tab, tmp_path: Path) -> None:
     path = tmp_path / "made.png"
-    path.write_bytes(encode_png(noisy(1), RECIPE | {"hires_scale": 2, "hires_upscaler": "Latent", "hires_steps": 60}))
+    path.write_bytes(encode_png(noisy(1), RECIPE | {"hires_scale": 2, "hires_upscaler": "Latent", "hires_steps": 200}))
     page = tab("Webcam")
     page.get_by_role("button", name="Read a picture's settings").click()
     page.set_input_files("#artflow-readback input[type=file]", path)

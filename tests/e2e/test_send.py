@@ -53,6 +53,7 @@ def test_a_picture_is_carried_on_and_painted_over_in_other_tabs(drawn: Page) -> 
     made = picture_of(page, "#artflow-text-gallery img")
     page.click("#artflow-text-to-outpaint")
     opened(page, "Outpaint")
+    expect(page.locator("#artflow-outpaint-prompt textarea")).to_have_value(PROMPT)  # what is to go on
     page.get_by_label("number input for Right").fill("25")
     page.get_by_label("number input for Right").press("Tab")
     page.get_by_label("In", exact=True).click()
