@@ -78,7 +78,7 @@ def test_a_hub_model_is_downloaded_once_with_progress_and_safetensors_only(tiny_
 def test_a_hub_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     with HubServer({}) as hub:
         pass
-    with pytest.raises(ArtflowError, match="me/clip could not be downloaded: .* cannot be reached") as raised:
+    with pytest.raises(ArtflowError, match=r"me/clip could not be downloaded: .* cannot be reached") as raised:
         load_towers("me/clip", "Clip", **CPU, endpoint=hub.url, cache_dir=tmp_path)
     assert raised.value.code == "download_failed"
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -98,6 +99,17 @@ def test_colour() -> None:
     assert len(np.unique(one("posterize", gradient(256, 8), bits=2)[..., 0])) <= 4
     warm, cold = (one("temperature", plain(128, 128, 128), warmth=w)[0, 0].astype(int) for w in (0.5, -0.5))
     assert warm[0] > warm[2] + 20 and cold[2] > cold[0] + 20
+
+
+
+@pytest.mark.parametrize("shape", [(300, 420), (7, 512), (512, 7)])
+@pytest.mark.parametrize("radius", [4, 20, 60])
+def test_a_wide_blur_is_the_gaussian_one_on_a_smaller_copy_too(shape: tuple[int, int], radius: float) -> None:
+    picture = cv2.resize(noisy(1), shape[::-1], interpolation=cv2.INTER_CUBIC)
+    sigma = max(shape) * radius / 1000
+    exact = cv2.GaussianBlur(picture, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    off = np.abs(one("blur", picture, radius=radius).astype(int) - exact)
+    assert off.mean() < 1 and off.max() <= 8
 
 
 def test_detail() -> None:
