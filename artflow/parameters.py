@@ -87,14 +87,23 @@ class Parameters:
         """Refuse what can be refused before a model is loaded for it.
 
         Raises:
-            ArtflowError: ``unknown_sampler``, ``bad_parameter``, ``unknown_upscaler``, ``unknown_model``.
+            ArtflowError: as `check_job` raises; ``unknown_upscaler``.
         """
-        from artflow.engine.sampling import check_sampler
         from artflow.modes.upscale import check_upscaler
 
-        check_sampler(params.sampler)
+        self.check_job(params)
         if params.hires_scale > 1:
             check_upscaler(params.hires_upscaler)
+
+    def check_job(self, params: JobParams) -> None:
+        """The same of any job that draws.
+
+        Raises:
+            ArtflowError: ``unknown_sampler``, ``unknown_model``.
+        """
+        from artflow.engine.sampling import check_sampler
+
+        check_sampler(params.sampler)
         if params.model not in ("", self._spec.id):
             self._catalog.get(params.model)
 

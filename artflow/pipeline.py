@@ -142,6 +142,7 @@ class Pipeline:
             ArtflowError: bad parameters, ``busy`` where too many wait, or what went wrong on the way.
         """
         from artflow.modes import own_size, redraw, text
+        from artflow.modes.upscale import check_upscaler
 
         params, watch = self.parameters.job(text.TextParams, changes), watch or Watch()
         limits, enlarge = self.settings.server, partial(self._enlarge, watch)
@@ -152,9 +153,12 @@ class Pipeline:
             if params.hires_scale > 1:
                 redraw.hires_size(params, run.runner, limits.max_hires)  # refused before anything is drawn
             drawn = own_size.drawn(params, run.runner.model.spec)
-            made = run(text.orders(drawn, run.runner, limits.max_size))
-            if drawn is not params:
-                made = own_size.fitted(made, params, run, enlarge)
+            orders = text.orders(drawn, run.runner, limits.max_size)
+            if drawn is params:
+                made = run(orders)
+            else:
+                check_upscaler(params.hires_upscaler)
+                made = own_size.made_to_fit(orders, params, run, enlarge)
             if params.hires_scale > 1:
                 made = redraw.enlarged(made, params, run, enlarge, limits.max_hires)
             return made
@@ -198,11 +202,13 @@ class Pipeline:
         from artflow.modes import redraw
 
         params, watch = self.parameters.job(redraw.UpscaleParams, changes), watch or Watch()
+        if params.strength > 0:
+            self.parameters.check_job(params)
         larger = self._enlarge(watch, picture, params.factor, params.upscaler)
         if larger is None:
             return []
         if params.strength == 0:
-            return [Made(larger, {"mode": "upscale"})]
+            return [Made(larger, {"mode": "upscale", "factor": params.factor, "upscaler": params.upscaler})]
         return self._job(params, lambda run: redraw.in_tiles(larger, params, run), watch)
 
     def _enlarge(self, watch: Watch, picture: Picture, factor: int, upscaler: str) -> Picture | None:

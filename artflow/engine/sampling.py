@@ -71,7 +71,7 @@ def steps_from(sampler: SchedulerMixin, steps: int, strength: float) -> int:
     diffusers' img2img leaves out the first part of the steps that are asked for. So that few-step models run all of
     them, and begin where they should, the schedule is made that much longer.
     """
-    return max(steps, min(math.ceil(steps / strength), most_steps(sampler)))
+    return max(steps, min(math.ceil(steps / max(strength, 1e-6)), most_steps(sampler)))
 
 
 class SamplerFlight:

@@ -6,6 +6,7 @@ is what the editor shows: lists of nodes and links, whose widget values have no 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -38,14 +39,17 @@ NOTHING = "ConditioningZeroOut"  # what is behind it is a text that is not used
 TEXTS = dict.fromkeys(("text", "text_g", "prompt", "string", "value", "text_l", "t5xxl", "clip_l")).keys()
 NUMBERS = ("value", "seed", "noise_seed", "number", "int", "float")
 LONGEST_WALK = 200  # nodes looked at for one answer; a graph may go in circles
+MOST_LINKS = 2000  # and links, of which many may lead nowhere
+MOST_SAMPLERS = 32
 
 
 def from_prompt(graph: Mapping[str, Any]) -> dict[str, Any]:
     """What the graph was run with, by ArtFlow's names; empty if it has no sampler."""
     nodes = {str(key): node for key, node in graph.items() if _is_node(node)}
     # The one furthest from the texts is a second pass over a larger picture; the first decides what is in it.
-    samplers = [node for node in nodes.values() if node["class_type"] in SAMPLERS]
-    first = min(samplers, key=lambda node: _passes(nodes, node), default=None)
+    samplers = [node for node in nodes.values() if node["class_type"] in SAMPLERS][:MOST_SAMPLERS]
+    before = {id(node): _sampler_before(nodes, node) for node in samplers}
+    first = min(samplers, key=lambda node: _passes(before, node), default=None)
     return _values(nodes, first) if first is not None else {}
 
 
@@ -169,10 +173,12 @@ def _search(
     behind: Callable[[Node, Any], list[Any]] = _all,
 ) -> Node | None:
     """The nearest node behind a link that is wanted; ``behind`` has the links of a node that lead to an output."""
-    waiting: list[Any] = [link]
+    waiting = deque([link])
     seen: set[str] = set()
-    while waiting and len(seen) < LONGEST_WALK:
-        link = waiting.pop(0)
+    for _ in range(MOST_LINKS):
+        if not waiting or len(seen) >= LONGEST_WALK:
+            break
+        link = waiting.popleft()
         node = _target(nodes, link)
         if node is None or str(link[0]) in seen:
             continue
@@ -183,14 +189,16 @@ def _search(
     return None
 
 
-def _passes(nodes: Graph, sampler: Node) -> int:
-    """How many samplers its picture has been through before it."""
-    count = 0
-    node: Node | None = sampler
-    while node is not None and count < LONGEST_WALK:
-        link = node["inputs"].get("latent_image")
-        node = _search(nodes, link, lambda other: other["class_type"] in SAMPLERS)
-        count += node is not None
+def _sampler_before(nodes: Graph, sampler: Node) -> Node | None:
+    """The sampler that its picture has been through last."""
+    return _search(nodes, sampler["inputs"].get("latent_image"), lambda other: other["class_type"] in SAMPLERS)
+
+
+def _passes(before: Mapping[int, Node | None], sampler: Node) -> int:
+    """How many samplers its picture has been through before it; a graph may go in circles."""
+    count, node = 0, before.get(id(sampler))
+    while node is not None and count <= len(before):
+        count, node = count + 1, before.get(id(node))
     return count
 
 

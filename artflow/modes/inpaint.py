@@ -121,7 +121,10 @@ def make(picture: NDArray[np.uint8], mask: Mask, params: InpaintParams, run: Run
     """
     planned = plan(flattened(picture), mask, params, run.runner)
     made = painted("inpaint", planned, params, run)
-    return [replace(m, picture=_as_clear(picture, planned, planned.finish(m.picture))) for m in made]
+    size = {"width": picture.shape[1], "height": picture.shape[0]}
+    return [
+        replace(m, picture=_as_clear(picture, planned, planned.finish(m.picture)), recipe=m.recipe | size) for m in made
+    ]
 
 
 def _as_clear(picture: NDArray[np.uint8], work: Inpainting, finished: Picture) -> NDArray[np.uint8]:
@@ -129,8 +132,11 @@ def _as_clear(picture: NDArray[np.uint8], work: Inpainting, finished: Picture) -
     if picture.shape[-1] == 3:
         return finished
     opacity = feathered(work.mask, work.feather)
-    colours = np.where(opacity[..., None] > 0, finished, picture[..., :3])
-    return np.dstack([colours, composed(picture[..., 3:], np.full_like(picture[..., 3:], 255), opacity)])
+    alpha = composed(picture[..., 3:], np.full_like(picture[..., 3:], 255), opacity)
+    # What is finished lies on white already, which must not count a second time where it stays see-through.
+    unmixed = np.rint(255 - (255 - finished.astype(np.float32)) * 255 / np.maximum(alpha, 1)).clip(0, 255)
+    colours = np.where(opacity[..., None] > 0, unmixed.astype(np.uint8), picture[..., :3])
+    return np.dstack([colours, alpha])
 
 
 def painted(mode: str, work: Inpainting, params: PaintParams, run: Run, doing: str = "Step") -> list[Made]:

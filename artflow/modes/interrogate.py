@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from artflow.errors import ArtflowError
+from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture, Size
 from artflow.modes.lexicon import SUBJECT, Lexicon
 
@@ -84,7 +84,7 @@ def interrogate(
     reader = _Reader(towers, folder, run, on_progress, cancelled or threading.Event())
     try:
         return _Picture(reader, lexicon, picture).answer(mode, candidates)
-    except _Cancelled:
+    except Cancelled:
         return None
 
 
@@ -96,10 +96,6 @@ def check(picture: Picture, mode: str) -> None:
     if min(height, width) < SMALLEST:
         sentence = f"The picture is {Size(width, height)}; {SMALLEST} pixels a side are needed to see anything in it."
         raise ArtflowError("picture_too_small", sentence)
-
-
-class _Cancelled(Exception):
-    """Raised out of the work between two pieces."""
 
 
 class _Reader:
@@ -154,7 +150,7 @@ class _Reader:
             return work(), monotonic() - began
 
         if self._cancelled.is_set():
-            raise _Cancelled
+            raise Cancelled
         return self._run(timed)
 
 

@@ -143,6 +143,9 @@ def surroundings(picture: Picture, mask: Mask, radius: float) -> Picture:
     if not known.any():
         return np.full_like(picture, 127)
     while missing.any():
+        if radius > max(mask.shape):  # so little is known that no blur is wide enough
+            filled[missing] = picture[known > 0].mean(0)
+            break
         weight = _blur(known, radius)
         reached = missing & (weight > 1e-2)
         values = _blur(picture * known[..., None], radius)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from artflow.engine.job import Made
+from artflow.engine.params import random_seed
 from artflow.engine.runner import Runner
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, flattened
@@ -157,6 +158,8 @@ def make(picture: NDArray[np.uint8], params: OutpaintParams, run: Run) -> list[M
 
     It has the shape (height, width, 3), or 4 where it is see-through; what is added never is.
     """
+    if params.seed == -1:  # one for all passes, so that its recipe makes the picture again
+        params = params.model_copy(update={"seed": random_seed()})
     borders = params.borders(Size(picture.shape[1], picture.shape[0]))
     result, made = flattened(picture), list[Made]()
     passes = list(strides(Size(picture.shape[1], picture.shape[0]), borders))
@@ -170,4 +173,5 @@ def make(picture: NDArray[np.uint8], params: OutpaintParams, run: Run) -> list[M
     if picture.shape[-1] == 4:
         result = np.dstack([result, np.full(result.shape[:2], 255, np.uint8)])
         result[new_area(picture, borders) == 0] = picture.reshape(-1, 4)
-    return [replace(m, picture=result) for m in made]
+    size = {"width": result.shape[1], "height": result.shape[0]}
+    return [replace(m, picture=result, recipe=m.recipe | size) for m in made]

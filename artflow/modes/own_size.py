@@ -6,9 +6,11 @@ What it draws is carried on to the aspect that is asked for (outpaint), and enla
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
-from artflow.engine.job import Made
+import numpy as np
+
+from artflow.engine.job import Made, Order
+from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, resized
 from artflow.models.catalog import ModelSpec
 from artflow.modes import outpaint
@@ -32,29 +34,45 @@ def drawn(params: TextParams, spec: ModelSpec) -> TextParams:
     return params.model_copy(update={"width": spec.width, "height": spec.height})
 
 
-def fitted(made: Sequence[Made], params: TextParams, run: Run, enlarge: Enlarge) -> list[Made]:
-    """What was drawn at the model's own size, as large as ``params`` ask; those not reached by a cancel are left out.
+def made_to_fit(orders: Sequence[Order], params: TextParams, run: Run, enlarge: Enlarge) -> list[Made]:
+    """The pictures of orders at the model's own size, as large as ``params`` ask; fewer when it was cancelled.
 
     Raises:
-        ArtflowError: ``hidden``, or what went wrong on the way.
+        ArtflowError: what went wrong on the way.
     """
-    size = Size(params.width, params.height)
     finished: list[Made] = []
-    for one in made:
-        own = Size(one.picture.shape[1], one.picture.shape[0])
-        recipe = one.recipe | {"width": size.width, "height": size.height, "drawn_at": str(own)}
-        if one.recipe.get("hidden"):
-            finished.append(Made(resized(one.picture, size), recipe))
-            continue
-        picture: Picture | None = one.picture
-        borders = borders_for_ratio(own, size.width / size.height, "centre")
-        if any(borders):
-            shared = params.model_dump(include=set(JobParams.model_fields)) | {"seed": one.recipe["seed"]}
-            wider = outpaint.make(one.picture, OutpaintParams(**shared, **borders._asdict()), run)
-            picture = wider[0].picture if wider else None
-        if picture is not None and (factor := size.width / picture.shape[1]) > 1:
-            picture = enlarge(picture, next((f for f in FACTORS if f >= factor), FACTORS[-1]), params.hires_upscaler)
-        if picture is None:
+    for number, order in enumerate(orders, 1):
+        which = f"Picture {number} of {len(orders)}, step" if len(orders) > 1 else "Step"
+        made = run([order], which)
+        one = _fitted(made[0], params, run, enlarge) if made else None
+        if one is None:
             break
-        finished.append(replace(one, picture=resized(picture, size), recipe=recipe))
+        finished.append(one)
     return finished
+
+
+def _fitted(made: Made, params: TextParams, run: Run, enlarge: Enlarge) -> Made | None:
+    size, own = Size(params.width, params.height), Size(made.picture.shape[1], made.picture.shape[0])
+    recipe = made.recipe | {"width": size.width, "height": size.height, "drawn_at": str(own)}
+    hidden = Made(resized(np.zeros_like(made.picture), size), recipe | {"hidden": True})
+    if made.recipe.get("hidden"):
+        return hidden
+    picture = made.picture
+    borders = borders_for_ratio(own, size.width / size.height, "centre")
+    if any(borders):
+        shared = params.model_dump(include=set(JobParams.model_fields)) | {"seed": made.recipe["seed"]}
+        try:
+            wider = outpaint.make(picture, OutpaintParams(**shared, **borders._asdict()), run)
+        except ArtflowError as error:
+            if error.code != "hidden":
+                raise
+            return hidden
+        if not wider:
+            return None
+        picture = wider[0].picture
+    if (factor := size.width / picture.shape[1]) > 1:
+        larger = enlarge(picture, next((f for f in FACTORS if f >= factor), FACTORS[-1]), params.hires_upscaler)
+        if larger is None:
+            return None
+        picture, recipe = larger, recipe | {"hires_upscaler": params.hires_upscaler}
+    return Made(resized(picture, size), recipe)

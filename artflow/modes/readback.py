@@ -21,6 +21,9 @@ from artflow.images import opened
 from artflow.modes import comfy
 
 MAX_TEXT = 2_000_000  # characters of one text; workflows are long, anything longer is none
+MAX_FACTS = 20_000  # characters of A1111's last line
+MAX_DEPTH = 64  # lists and objects in each other: no writer's, and not all that reads JSON takes it
+MOST_DECODED = 20_000_000  # pixels of a PNG that are decoded to reach the texts after them
 EXIF_MAKE = 0x010F
 EXIF_MODEL = 0x0110
 EXIF_DESCRIPTION = 0x010E
@@ -51,7 +54,7 @@ class ReadBack:
 
 
 def read_back(data: bytes) -> ReadBack:
-    """The parameters in a PNG, JPEG or WebP file. No pixel is decoded.
+    """The parameters in a PNG, JPEG or WebP file; of a huge PNG only what stands before its pixels.
 
     Raises:
         ArtflowError: ``bad_picture`` if it is no such file, ``no_parameters`` if it holds none that are understood.
@@ -98,8 +101,11 @@ def _texts(data: bytes) -> dict[str, str]:
     try:
         with opened(data) as image:
             texts = {str(key): value for key, value in image.info.items() if isinstance(value, str)}
-            texts |= getattr(image, "text", {}) if image.format == "PNG" else {}  # also those after the pixels
-            exif = [text for value in _exif(image) if (text := _exif_text(value))]
+            exif: list[str] = []
+            # Of a PNG, Pillow gives what stands after the pixels once it has decoded them, and so its EXIF.
+            if image.format != "PNG" or image.width * image.height <= MOST_DECODED:
+                texts |= getattr(image, "text", {})
+                exif = [text for value in _exif(image) if (text := _exif_text(value))]
     except ArtflowError:
         raise
     except Exception as error:  # noqa: BLE001 - broken files make Pillow raise nearly anything
@@ -175,9 +181,10 @@ def _a1111(texts: Mapping[str, str]) -> ReadBack | None:
 def _split_facts(text: str) -> tuple[str, dict[str, str] | None]:
     """The text before its last line, and that line's ``Name: value`` pairs; values may be quoted and hold commas."""
     head, _, last = text.rpartition("\n")
-    if not re.match(r"\s*Steps:\s*\d+", last):
+    if not re.match(r"\s*Steps:\s*\d+", last) or len(last) > MAX_FACTS:
         return text, None
-    pairs = re.findall(r'\s*([\w ./()+-]+):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)', last)
+    # No name is longer, so that text of anybody's cannot make the search go over itself again and again.
+    pairs = re.findall(r'([\w ./()+-]{1,80}):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)', last)
     return head, {key.strip(): value.strip().strip('"') for key, value in pairs}
 
 
@@ -211,4 +218,15 @@ def _object(text: str) -> dict[str, Any] | None:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    return value if isinstance(value, dict) and not _deeper(value, MAX_DEPTH) else None
+
+
+def _deeper(value: Any, most: int) -> bool:
+    """Whether lists and objects lie in each other more than so deep."""
+    level: list[Any] = [value]
+    for _ in range(most):
+        inside = (v for one in level for v in (one.values() if isinstance(one, dict) else one))
+        level = [v for v in inside if isinstance(v, dict | list)]
+        if not level:
+            return False
+    return True

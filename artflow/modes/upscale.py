@@ -244,6 +244,9 @@ def _from_file(path: Path, device: str) -> Network:
         raise ArtflowError("bad_upscaler", sentence) from None
     if not isinstance(found, spandrel.ImageModelDescriptor) or (found.input_channels, found.output_channels) != (3, 3):
         raise ArtflowError("bad_upscaler", f"{path.name} is a model, but none that enlarges colour pictures.")
+    if found.scale > max(FACTORS):  # what lies between would be far larger than any result may be
+        sentence = f"{path.name} enlarges {found.scale} times; at most {max(FACTORS)} times is allowed."
+        raise ArtflowError("bad_upscaler", sentence)
     needs = found.size_requirements
     found.to(device).eval()
     return Network(found, found.scale, device, max(1, needs.multiple_of or 1), max(1, needs.minimum or 1))

@@ -138,7 +138,8 @@ class TextTab:
         if not follow or not prompt.strip() or None in rest:  # a number field is empty on the way to another number
             yield nothing
             return
-        changes = self._changes(prompt, *rest) | {"batch_count": 1, "hires_scale": 1}
+        # Whatever is chosen for Generate, nothing is downloaded while somebody types.
+        changes = self._changes(prompt, *rest) | {"batch_count": 1, "hires_scale": 1, "hires_upscaler": "span"}
         if not said(self._pipeline.is_here)(changes["model"]):
             yield gr.skip(), "Press Generate once to load this model; then the picture follows the typing."
             return

@@ -120,6 +120,8 @@ def test_detail() -> None:
     grains = [one("grain", plain(128, 128, 128), seed=seed) for seed in (1, 1, 2)]
     assert np.array_equal(grains[0], grains[1]) and not np.array_equal(grains[0], grains[2])
     assert 4 < grains[0].std() < 30
+    coloured = one("grain", plain(128, 128, 128), amount=1, coloured=True)
+    assert (np.abs(coloured.reshape(-1, 3).std(0) - 58) < 6).all(), "in every channel"
     for look, background in (("pen", 255), ("pencil", 255), ("glow", 0)):
         lines = one("edge", step, look=look)
         assert lines[64, 10, 0] == background and np.ptp(lines[64, 60:68, 0]) > 40

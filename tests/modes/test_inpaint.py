@@ -13,7 +13,7 @@ from PIL import Image
 
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, encode_png
-from artflow.modes.inpaint import filled
+from artflow.modes.inpaint import Inpainting, filled
 from artflow.modes.outpaint import Borders, borders_for_ratio, strides
 from artflow.pipeline import Pipeline
 from artflow.settings import load_settings
@@ -115,6 +115,21 @@ def test_what_is_see_through_stays_so_outside_the_mask(pipeline: Pipeline) -> No
     assert (np.array(written) == made.picture).all()
 
 
+def test_see_through_pixels_are_not_whitened_in_the_feather(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is made lies on white; where it stays see-through, that white is taken out again."""
+    monkeypatch.setattr(Inpainting, "finish", lambda work, made: work.original)  # the model changes nothing
+    red = np.full((40, 40, 4), (255, 0, 0, 100), np.uint8)
+    mask = np.zeros((40, 40), np.uint8)
+    mask[15:25, 15:25] = 255
+    (made,) = pipeline.inpaint(red, mask, FAST | {"feather": 8})
+    ring = (made.picture[..., 3] > 100) & (made.picture[..., 3] < 255)
+    alpha = made.picture[ring][:, 3:] / 255
+    on_white = made.picture[ring][:, :3] * alpha + 255 * (1 - alpha)
+    assert ring.any() and np.abs(on_white - (255, 155, 155)).max() <= 2
+
+
 def test_a_mask_of_one_pixel_and_a_picture_of_one(pipeline: Pipeline) -> None:
     mask = np.zeros((90, 130), np.uint8)
     mask[0, 129] = 255
@@ -160,6 +175,14 @@ def test_no_seam_shows_where_a_picture_is_carried_on(shipped: Pipeline) -> None:
     typical = np.percentile(np.concatenate([across[:, 40:199].ravel(), down[40:159].ravel()]), 90)
     for seam in (across[:, 39], across[:, 199], down[39], down[159]):
         assert np.median(seam) <= typical + 0.5  # rounding to whole grey levels
+
+
+def test_a_random_seed_is_one_for_all_passes_and_makes_the_picture_again(pipeline: Pipeline) -> None:
+    asked = FAST | {"left": 150, "seed": -1}
+    (made,) = pipeline.outpaint(scene(), asked)
+    assert (made.recipe["width"], made.recipe["height"]) == (280, 90)
+    (again,) = pipeline.outpaint(scene(), asked | {"seed": made.recipe["seed"]})
+    assert (made.picture == again.picture).all()
 
 
 def test_outpaint_in_percent(pipeline: Pipeline) -> None:

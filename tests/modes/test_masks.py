@@ -84,6 +84,13 @@ def test_surroundings_fill_the_hole_with_what_is_around_it() -> None:
     assert np.abs(filled.astype(int) - (200, 40, 40)).max() <= 2
 
 
+def test_surroundings_of_next_to_nothing_are_its_colour() -> None:
+    mask = np.full((256, 256), 255, np.uint8)
+    mask[126:130, 126:130] = 0
+    picture = np.full((256, 256, 3), (200, 40, 10), np.uint8)
+    assert (np.abs(surroundings(picture, mask, radius=8).astype(int) - picture) <= 1).all()
+
+
 def test_healing_takes_a_colour_cast_off_the_seam() -> None:
     original = np.full((64, 64, 3), 100, np.uint8)
     made = np.full((64, 64, 3), 130, np.uint8)  # as an autoencoder with a cast gives it back

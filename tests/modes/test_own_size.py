@@ -10,6 +10,7 @@ import pytest
 
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, resized
+from artflow.modes import outpaint
 from artflow.pipeline import Pipeline
 from artflow.settings import load_settings
 from artflow.watch import Watch
@@ -44,6 +45,7 @@ def test_a_larger_or_smaller_picture_is_the_same_one(pipeline: Pipeline, own: Pi
     assert made.picture.shape == (side, side, 3)
     assert distance(resized(made.picture, Size(128, 128)), own) < 6
     assert (made.recipe["width"], made.recipe["height"], made.recipe["drawn_at"]) == (side, side, "128 x 128")
+    assert made.recipe.get("hires_upscaler") == ("span" if side > 128 else None)
 
 
 @pytest.mark.parametrize(("width", "height"), [(384, 256), (256, 384)])
@@ -80,3 +82,41 @@ def test_cancel_while_it_is_carried_on(pipeline: Pipeline) -> None:
 
     made = pipeline.generate(ROBOT | {"width": 384, "height": 256}, Watch(progress, cancelled=cancelled))
     assert made == [] and len(heard) == 3
+
+
+def test_cancel_keeps_the_pictures_that_are_done(pipeline: Pipeline) -> None:
+    cancelled, heard = threading.Event(), []
+
+    def progress(p) -> None:
+        heard.append(p.doing)
+        if p.doing.startswith("Picture 3"):
+            cancelled.set()
+
+    many = ROBOT | {"width": 256, "height": 256, "batch_count": 4}
+    made = pipeline.generate(many, Watch(progress, cancelled=cancelled))
+    assert [m.picture.shape for m in made] == [(256, 256, 3)] * 2
+    assert "Picture 2 of 4, step" in heard
+
+
+def test_a_border_that_must_not_be_shown_hides_its_picture_alone(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, calls = outpaint.make, []
+
+    def one_refused(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise ArtflowError("hidden", "not shown")
+        return make(*args)
+
+    monkeypatch.setattr(outpaint, "make", one_refused)
+    made = pipeline.generate(ROBOT | {"width": 192, "height": 128, "batch_count": 3})
+    assert [bool(m.recipe.get("hidden")) for m in made] == [False, True, False]
+    assert not made[1].picture.any() and made[1].picture.shape == (128, 192, 3)
+
+
+def test_an_upscaler_that_is_not_there_is_said_before_anything_is_drawn(pipeline: Pipeline) -> None:
+    steps: list = []
+    with pytest.raises(ArtflowError, match="nope"):
+        pipeline.generate(ROBOT | {"width": 256, "height": 256, "hires_upscaler": "nope"}, Watch(steps.append))
+    assert not steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from typing import Any
@@ -258,6 +259,45 @@ def test_a_broken_picture_says_so() -> None:
     with pytest.raises(ArtflowError, match="The picture cannot be read: ") as raised:
         read_back(encode_png(noisy(1), {"prompt": "a fox"})[:-60])
     assert raised.value.code == "bad_picture" and "<" not in raised.value.message
+
+
+# -- what anybody's file may not do: each of these once held the process up for many seconds ---------------------------
+
+
+@pytest.mark.parametrize("filler", [" " * 100_000, "a" * 100_000, "a b " * 4000, '"' * 19_000], ids=str.__len__)
+def test_a_hostile_last_line_is_read_at_once(filler: str) -> None:
+    with contextlib.suppress(ArtflowError):
+        read_back(png(parameters=f"a cat\nSteps: 20, {filler}!"))
+
+
+def test_hostile_graphs_are_read_at_once() -> None:
+    ring = {str(i): {"class_type": "Node", "inputs": {"a": [str((i + 1) % 190), 0]}} for i in range(190)}
+    samplers = {f"s{i}": {"class_type": "KSampler", "inputs": {"latent_image": [str(i % 190), 0]}} for i in range(5000)}
+    dead = {"class_type": "KSampler", "inputs": {f"x{i}": [f"nowhere{i}", 0] for i in range(50_000)}}
+    for graph in (ring | samplers, {"1": dead, "2": {"class_type": "KSampler", "inputs": {"latent_image": ["1", 0]}}}):
+        with contextlib.suppress(ArtflowError):
+            read_back(png(prompt=json.dumps(graph)))
+
+
+def test_what_is_nested_deeper_than_anybody_writes_is_no_recipe() -> None:
+    deep: Any = 1
+    for _ in range(300):
+        deep = [deep]
+    with pytest.raises(ArtflowError, match="holds no settings"):
+        read_back(png(artflow=json.dumps({"mode": "text", "prompt": deep})))
+
+
+def test_a_huge_picture_is_read_without_its_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.BytesIO()
+    info = PngImagePlugin.PngInfo()
+    info.add_text("parameters", A1111)
+    Image.new("1", (5000, 5000)).save(out, "PNG", pnginfo=info)
+
+    def decoded(image: Image.Image) -> None:
+        raise AssertionError("the pixels were decoded")
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", decoded)
+    assert read_back(out.getvalue()).values["steps"] == 28
 
 
 def test_only_what_fits_is_filled_in() -> None:

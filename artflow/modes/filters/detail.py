@@ -56,7 +56,7 @@ def grain(picture: Picture, amount: float, size: float, coloured: bool, seed: in
     rows, columns = max(1, round(height / step)), max(1, round(width / step))
     noise = np.empty((rows, columns, 3 if coloured else 1), np.int16)
     cv2.setRNGSeed(seed)  # OpenCV keeps one generator a thread
-    cv2.randn(noise, 0, 60 * amount)
+    cv2.randn(noise, (0,) * 4, (60 * amount,) * 4)  # a number alone would be the first channel's
     noise = cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, -1)
     return cv2.add(picture, noise if coloured else cv2.merge([noise] * 3), dtype=cv2.CV_8U)
 

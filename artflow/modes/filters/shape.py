@@ -33,7 +33,9 @@ def crop(picture: Picture, left: float, right: float, top: float, bottom: float,
     ratio = ASPECTS[aspect]
     if ratio:
         size = Size(min(image.width, round(image.height * ratio)), min(image.height, round(image.width / ratio)))
-        image = ImageOps.fit(image, (max(1, size.width), max(1, size.height)))
+        w, h = max(1, size.width), max(1, size.height)
+        x, y = (image.width - w) // 2, (image.height - h) // 2  # whole pixels: nothing is computed anew
+        image = image.crop((x, y, x + w, y + h))
     return np.asarray(image)
 
 
@@ -41,7 +43,7 @@ def crop(picture: Picture, left: float, right: float, top: float, bottom: float,
     "Rotate", GROUP, angle=Slider("Clockwise, degrees", -180, 180, 90, step=0.5), grow=Switch("Keep the corners", True)
 )
 def rotate(picture: Picture, angle: float, grow: bool) -> Picture:
-    """Turned round the middle, on white; quarter turns copy pixels and change none."""
+    """Turned round the middle, on white; quarter turns that keep the corners copy pixels and change none."""
     image = Image.fromarray(picture)
     return np.asarray(image.rotate(-angle, Image.Resampling.BICUBIC, expand=grow, fillcolor="white"))
 
