@@ -45,10 +45,10 @@ class Jobs:
         self._waiting = threading.Semaphore(MOST_WAITING)
         self._lock = threading.Lock()
 
-    def stop(self, request: gr.Request) -> None:
+    def stop(self, request: gr.Request | None) -> None:
         """End this browser's jobs before their next step."""
         with self._lock:
-            for running in self._running.get(request.session_hash or "", ()):
+            for running in self._running.get(_session(request), ()):
                 running.set()
 
     def run(
@@ -74,8 +74,7 @@ class Jobs:
         Raises:
             gr.Error: what went wrong, in one sentence.
         """
-        session = getattr(request, "session_hash", None) or ""
-        with self._noted(session) as cancelled:
+        with self._noted(_session(request)) as cancelled:
             for event in self._events(work, cancelled):
                 if isinstance(event, ArtflowError):
                     yield None, ""  # what was said before is over; the error stands beside the page
@@ -156,6 +155,11 @@ class Jobs:
                 self._running[session].discard(cancelled)
                 if not self._running[session]:
                     del self._running[session]
+
+
+def _session(request: gr.Request | None) -> str:
+    """Whose jobs; those of programs that say nothing of a session, or ask without a server, are nobody's."""
+    return getattr(request, "session_hash", None) or ""
 
 
 def _outcome(made: list[Made], cancelled: bool) -> str:
