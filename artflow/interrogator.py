@@ -57,7 +57,7 @@ class Interrogator:
         self._settings, self._device, self._dtype, self._run = settings, device, dtype, run
         self._lock = threading.Lock()
         self._looking: dict[str, Looking] = {}
-        self._missed: tuple[float, ArtflowError] | None = None  # when "auto" could not get its model, and why
+        self._missed: tuple[float, str] | None = None  # when "auto" could not get its model, and why
         wanted = settings.model_id
         self.clip = CLIP if wanted in (AUTO, EMBEDDED) else wanted
         """The CLIP model that people may choose: its Hub id or folder."""
@@ -112,10 +112,10 @@ class Interrogator:
                 self._wait(self.clip, watch)
             except ArtflowError as error:
                 log.warning("the embedded model answers instead: %s", error.message)
-                self._missed = monotonic(), error
+                self._missed = monotonic(), error.message  # not the error, which holds all that was loaded so far
             else:
                 return self.clip, ""
-        return EMBEDDED, f"{self._missed[1].message} So {EMBEDDED_TITLE} answered."
+        return EMBEDDED, f"{self._missed[1]} So {EMBEDDED_TITLE} answered."
 
     def _wait(self, chosen: str, watch: Watch) -> Towers | None:
         """The towers, or None when cancelled; a load that has begun goes on then, for whoever asks next."""

@@ -131,15 +131,16 @@ def test_the_picture_follows_the_typing(tab: Callable[[str], Page]) -> None:
 
 def test_what_was_typed_before_never_replaces_what_is_made(tab: Callable[[str], Page]) -> None:
     page = tab("Text")
-    set_number(page, "Pictures", 1)
-    set_number(page, "Steps", 150)
+    for side in ("Width", "Height"):
+        set_number(page, side, 1024)  # many tiles to enlarge
     page.locator("#artflow-text-prompt textarea").fill("a heart on a blue background")
-    page.wait_for_timeout(300)  # it is being drawn
-    set_number(page, "Steps", 1)
+    page.wait_for_timeout(1000)  # it is being made
+    for side in ("Width", "Height"):
+        set_number(page, side, 128)
     page.locator("#artflow-generate").click()
     page.wait_for_function(SAYS, arg="Made", timeout=LONG)
     made = source(page, "#artflow-text-preview img")
-    page.wait_for_timeout(8000)  # longer than 150 steps take
+    page.wait_for_timeout(15_000)  # longer than what was typed would take
     assert source(page, "#artflow-text-preview img") == made
 
 

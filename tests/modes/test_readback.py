@@ -12,6 +12,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 
 from artflow.errors import ArtflowError
 from artflow.images import encode_png
+from artflow.modes import comfy
 from artflow.modes.readback import carried_recipe, fitting, read_back
 from artflow.modes.text import TextParams
 from tests.support.live import noisy
@@ -270,13 +271,17 @@ def test_a_hostile_last_line_is_read_at_once(filler: str) -> None:
         read_back(png(parameters=f"a cat\nSteps: 20, {filler}!"))
 
 
-def test_hostile_graphs_are_read_at_once() -> None:
+def test_hostile_graphs_are_read_in_few_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[Any] = []
+    target = comfy._target
+    monkeypatch.setattr(comfy, "_target", lambda nodes, link: looks.append(link) or target(nodes, link))
     ring = {str(i): {"class_type": "Node", "inputs": {"a": [str((i + 1) % 190), 0]}} for i in range(190)}
     samplers = {f"s{i}": {"class_type": "KSampler", "inputs": {"latent_image": [str(i % 190), 0]}} for i in range(5000)}
     dead = {"class_type": "KSampler", "inputs": {f"x{i}": [f"nowhere{i}", 0] for i in range(50_000)}}
     for graph in (ring | samplers, {"1": dead, "2": {"class_type": "KSampler", "inputs": {"latent_image": ["1", 0]}}}):
         with contextlib.suppress(ArtflowError):
             read_back(png(prompt=json.dumps(graph)))
+    assert 100 < len(looks) < 20_000
 
 
 def test_what_is_nested_deeper_than_anybody_writes_is_no_recipe() -> None:
