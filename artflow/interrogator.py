@@ -138,11 +138,11 @@ class Interrogator:
         return clip.load_towers(source, _title(chosen), device=self._device, dtype=dtype, on_progress=looking.say)
 
     def _look(self, picture: Picture, towers: Towers, mode: str, chosen: str, watch: Watch) -> Interrogation | None:
-        from artflow.engine.job import Progress
+        from artflow.engine.job import JobProgress
         from artflow.models.features import default_folder
 
         def progress(doing: str, done: int, total: int) -> None:
-            watch.on_progress(Progress(0, 1, done, total, doing=doing))
+            watch.on_progress(JobProgress(0, 1, done, total, doing=doing))
 
         terms = _taught() if chosen == EMBEDDED else published(self._settings.lists, PRESETS / "interrogate")
         return interrogate(

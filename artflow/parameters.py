@@ -33,16 +33,16 @@ class Parameters:
     def modes(self) -> dict[str, LiveMode]:
         """The live modes by name."""
         from artflow.modes.canvas import CANVAS
-        from artflow.modes.live_inpaint import LIVE_INPAINT, look
+        from artflow.modes.live_inpaint import LIVE_INPAINT, preprocess
         from artflow.modes.realtime import REALTIME
 
         limits = self._settings.server
-        canvas = CANVAS.flow
+        canvas = CANVAS.policy
         if self._settings.canvas.coalesce:
             canvas = replace(canvas, latest_only=True)
         canvas = replace(canvas, max_waiting=limits.max_waiting)
-        inpaint = replace(LIVE_INPAINT.flow, look=partial(look, longest=limits.max_size))
-        changed = (replace(CANVAS, flow=canvas), replace(LIVE_INPAINT, flow=inpaint))
+        inpaint = replace(LIVE_INPAINT.policy, preprocess=partial(preprocess, longest=limits.max_size))
+        changed = (replace(CANVAS, policy=canvas), replace(LIVE_INPAINT, policy=inpaint))
         return {mode.name: mode for mode in (REALTIME, *changed)}
 
     def live(self, mode: str) -> LiveParams:

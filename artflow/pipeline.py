@@ -23,10 +23,10 @@ from artflow.watch import Watch, in_thread
 
 if TYPE_CHECKING:
     from artflow.engine.engine import Engine
-    from artflow.engine.flow import Result
-    from artflow.engine.job import Made
+    from artflow.engine.job import GeneratedImage
     from artflow.engine.runner import Runner
     from artflow.engine.session import LiveSession
+    from artflow.engine.stream_policy import Result
     from artflow.modes.masks import Mask
     from artflow.modes.text import JobParams
     from artflow.modes.work import Run
@@ -128,12 +128,12 @@ class Pipeline:
                 "too_many_sessions", f"All {limits.max_queue_size} places are taken; try again in a moment."
             )
         params = self.parameters.changed(self.parameters.live(mode), changes)
-        session = LiveSession(runner, params, self.parameters.modes[mode].flow, on_result, max_size=limits.max_size)
+        session = LiveSession(runner, params, self.parameters.modes[mode].policy, on_result, max_size=limits.max_size)
         self.engine.add(session)
         log.info("a live session", extra={"session": session.id, "mode": mode, "model": runner.model.id})
         return session
 
-    def generate(self, changes: Mapping[str, Any], watch: Watch | None = None) -> list[Made]:
+    def generate(self, changes: Mapping[str, Any], watch: Watch | None = None) -> list[GeneratedImage]:
         """Text to pictures, enlarged and redrawn where HiresFix is asked for; blocks until they are made.
 
         Fewer come back when it is cancelled.
@@ -141,24 +141,24 @@ class Pipeline:
         Raises:
             ArtflowError: bad parameters, ``busy`` where too many wait, or what went wrong on the way.
         """
-        from artflow.modes import own_size, redraw, text
+        from artflow.modes import native_resolution, redraw, text
         from artflow.modes.upscale import check_upscaler
 
         params, watch = self.parameters.job(text.TextParams, changes), watch or Watch()
         limits, enlarge = self.settings.server, partial(self._enlarge, watch)
         self.parameters.check_text(params)
 
-        def work(run: Run) -> list[Made]:
+        def work(run: Run) -> list[GeneratedImage]:
             check_size(params.width, params.height, multiple=run.runner.model.vae_scale, longest=limits.max_size)
             if params.hires_scale > 1:
                 redraw.hires_size(params, run.runner, limits.max_hires)  # refused before anything is drawn
-            drawn = own_size.drawn(params, run.runner.model.spec)
+            drawn = native_resolution.drawn(params, run.runner.model.spec)
             orders = text.orders(drawn, run.runner, limits.max_size)
             if drawn is params:
                 made = run(orders)
             else:
                 check_upscaler(params.hires_upscaler)
-                made = own_size.made_to_fit(orders, params, run, enlarge)
+                made = native_resolution.made_to_fit(orders, params, run, enlarge)
             if params.hires_scale > 1:
                 made = redraw.enlarged(made, params, run, enlarge, limits.max_hires)
             return made
@@ -167,7 +167,7 @@ class Pipeline:
 
     def inpaint(
         self, picture: Picture, mask: Mask, changes: Mapping[str, Any], watch: Watch | None = None
-    ) -> list[Made]:
+    ) -> list[GeneratedImage]:
         """The picture with what the mask covers made anew (`artflow.modes.inpaint`); blocks as `generate` does.
 
         Raises:
@@ -178,7 +178,9 @@ class Pipeline:
         params = self.parameters.job(inpaint.InpaintParams, changes)
         return self._job(params, lambda run: inpaint.make(picture, mask, params, run), watch or Watch())
 
-    def outpaint(self, picture: Picture, changes: Mapping[str, Any], watch: Watch | None = None) -> list[Made]:
+    def outpaint(
+        self, picture: Picture, changes: Mapping[str, Any], watch: Watch | None = None
+    ) -> list[GeneratedImage]:
         """The picture carried on beyond its borders, in passes (`artflow.modes.outpaint`); blocks as `generate` does.
 
         Raises:
@@ -191,14 +193,14 @@ class Pipeline:
         outpaint.check_borders(size, params.borders(size), max_pixels=self.settings.server.max_pixels)
         return self._job(params, lambda run: outpaint.make(picture, params, run), watch or Watch())
 
-    def upscale(self, picture: Picture, changes: Mapping[str, Any], watch: Watch | None = None) -> list[Made]:
+    def upscale(self, picture: Picture, changes: Mapping[str, Any], watch: Watch | None = None) -> list[GeneratedImage]:
         """The picture enlarged and, at a strength above 0, redrawn by the model in tiles; blocks as `generate` does.
 
         Raises:
             ArtflowError: bad parameters, ``picture_too_large``, ``unknown_upscaler``, ``not_installed``, ``busy``,
                 ``hidden``.
         """
-        from artflow.engine.job import Made
+        from artflow.engine.job import GeneratedImage
         from artflow.modes import redraw
 
         params, watch = self.parameters.job(redraw.UpscaleParams, changes), watch or Watch()
@@ -208,11 +210,11 @@ class Pipeline:
         if larger is None:
             return []
         if params.strength == 0:
-            return [Made(larger, {"mode": "upscale", "factor": params.factor, "upscaler": params.upscaler})]
+            return [GeneratedImage(larger, {"mode": "upscale", "factor": params.factor, "upscaler": params.upscaler})]
         return self._job(params, lambda run: redraw.in_tiles(larger, params, run), watch)
 
     def _enlarge(self, watch: Watch, picture: Picture, factor: int, upscaler: str) -> Picture | None:
-        from artflow.engine.job import Progress
+        from artflow.engine.job import JobProgress
         from artflow.modes.upscale import fetch, upscale
 
         state = Underway(f"Looking for {upscaler}")
@@ -222,7 +224,7 @@ class Pipeline:
         fetched.result()  # raises where it could not be had
 
         def progress(done: int, total: int) -> None:
-            watch.on_progress(Progress(0, 1, done, total, doing="Enlarging, tile"))
+            watch.on_progress(JobProgress(0, 1, done, total, doing="Enlarging, tile"))
 
         return upscale(picture, factor, upscaler, progress, watch.cancelled, device=self.device, run=self.on_device)
 
@@ -233,7 +235,9 @@ class Pipeline:
     def _spec(self, model_id: str) -> ModelSpec:
         return self.spec if model_id in ("", self.spec.id) else self.catalog.get(model_id)
 
-    def _job(self, params: JobParams, work: Callable[[Run], list[Made]], watch: Watch) -> list[Made]:
+    def _job(
+        self, params: JobParams, work: Callable[[Run], list[GeneratedImage]], watch: Watch
+    ) -> list[GeneratedImage]:
         """Load the model and do the work, if not too many wait already."""
         limits = self.settings.server
         with self._lock:

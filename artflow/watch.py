@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from artflow.models.progress import Underway
 
 if TYPE_CHECKING:
-    from artflow.engine.job import Progress
+    from artflow.engine.job import JobProgress
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 class Watch:
     """One who waits: for a job that makes progress, and before it for what has to be loaded."""
 
-    on_progress: Callable[[Progress], None] = lambda _: None
+    on_progress: Callable[[JobProgress], None] = lambda _: None
     on_loading: Callable[[Underway], None] = lambda _: None
     cancelled: threading.Event = field(default_factory=threading.Event)
 

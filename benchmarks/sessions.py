@@ -16,15 +16,15 @@ import numpy as np
 import torch
 
 from artflow.engine.engine import Engine
-from artflow.engine.flow import Flow, Result
 from artflow.engine.params import LiveParams
 from artflow.engine.runner import Runner
 from artflow.engine.session import LiveSession
+from artflow.engine.stream_policy import Result, StreamPolicy
 from benchmarks.common import apart, machine, scenes
 from benchmarks.models import subject
 
 COUNTS = (1, 2, 4, 8, 16)
-FLOW = Flow("benchmark", pipelined=True, latest_only=False)
+POLICY = StreamPolicy("benchmark", pipelined=True, latest_only=False)
 
 
 def main() -> None:
@@ -84,7 +84,7 @@ class Person:
         self.latencies: list[float] = []
         self._feed = cycle(scenes(8, side, seed=number))
         self._free = threading.Semaphore(2)
-        self.session = LiveSession(runner, params, FLOW, self._answered)
+        self.session = LiveSession(runner, params, POLICY, self._answered)
         engine.add(self.session)
 
     def start(self) -> None:

@@ -19,10 +19,10 @@ from diffusers import AutoPipelineForImage2Image
 from PIL import Image
 
 from artflow.engine.engine import Engine
-from artflow.engine.flow import Flow, Result
 from artflow.engine.params import LiveParams
 from artflow.engine.runner import Runner
 from artflow.engine.session import LiveSession
+from artflow.engine.stream_policy import Result, StreamPolicy
 from artflow.images import Picture
 from benchmarks.common import apart, in_turns, machine, psnr, scenes
 from benchmarks.models import Subject, subject
@@ -81,8 +81,8 @@ class LiveStream:
     def __init__(self, engine: Engine, runner: Runner, side: int, indices: tuple[int, ...]) -> None:
         self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         params = LiveParams(prompt=PROMPT, width=side, height=side, priority="quality", t_index_list=indices)
-        flow = Flow("benchmark", pipelined=True, latest_only=False)
-        self._session = LiveSession(runner, params, flow, self._results.put)
+        policy = StreamPolicy("benchmark", pipelined=True, latest_only=False)
+        self._session = LiveSession(runner, params, policy, self._results.put)
         engine.add(self._session)
         self._ahead = len(indices) - 1
 

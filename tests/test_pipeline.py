@@ -198,7 +198,7 @@ def test_defaults_come_from_mode_model_and_operator(pipeline: Pipeline) -> None:
 
 def test_coalescing_is_the_operators_choice() -> None:
     ordered, newest = (
-        Pipeline(tiny_settings(ARTFLOW_CANVAS__COALESCE=value), tiny_catalog()).parameters.modes["canvas"].flow
+        Pipeline(tiny_settings(ARTFLOW_CANVAS__COALESCE=value), tiny_catalog()).parameters.modes["canvas"].policy
         for value in ("false", "true")
     )
     assert (ordered.latest_only, newest.latest_only) == (False, True)

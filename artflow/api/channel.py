@@ -16,8 +16,8 @@ from artflow.errors import ArtflowError
 from artflow.images import encode_jpeg
 
 if TYPE_CHECKING:
-    from artflow.engine.flow import Result
     from artflow.engine.session import LiveSession
+    from artflow.engine.stream_policy import Result
     from artflow.pipeline import Pipeline
 
 USER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")

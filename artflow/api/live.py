@@ -20,9 +20,9 @@ from artflow.images import decode
 from artflow.modes.params import names
 
 if TYPE_CHECKING:
-    from artflow.engine.flow import Result
     from artflow.engine.runner import Runner
     from artflow.engine.session import LiveSession
+    from artflow.engine.stream_policy import Result
 
 log = logging.getLogger(__name__)
 router = APIRouter()
@@ -241,7 +241,7 @@ def _take(api: Api, channel: Channel, header: dict[str, Any], data: bytes) -> bo
     if number is not None and not _is_number(number):
         raise ArtflowError("bad_parameter", f"frame cannot be {str(number)[:80]!r}: a whole number from 0.")
     most = {"max_pixels": limits.max_pixels, "max_bytes": limits.max_frame_bytes}
-    picture = decode(data, **most, keep_alpha=session.flow.holes) if data else None
+    picture = decode(data, **most, keep_alpha=session.policy.keep_alpha) if data else None
     changes = {name: value for name, value in header.items() if name not in ENVELOPE}
     before = session.params
     try:
@@ -256,7 +256,7 @@ def _take(api: Api, channel: Channel, header: dict[str, Any], data: bytes) -> bo
         session.submit(picture, number)
         return True
     # Settings alone: the next frame of a camera shows them; a drawing stays as it is, so it is answered once more.
-    return changed and not session.flow.pipelined and session.repeat()
+    return changed and not session.policy.pipelined and session.repeat()
 
 
 def _use(api: Api, session: LiveSession, changes: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a person sent, as the engine works on it: a picture, and sometimes a hole in it that is to be made anew."""
+"""What a person sent, as the engine works on it: a picture, and sometimes a region of it to be painted anew."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from artflow.images import Picture, Size, fit, resized
 
 
 @dataclass(frozen=True)
-class Hole:
-    """The part of a frame that is made anew; the rest of it is known and stays.
+class InpaintRegion:
+    """The part of a frame that is painted anew; the rest of the frame stays as it is.
 
-    ``mask`` is ``uint8`` of the frame's height and width: over 127 where to make anew. ``unseen`` is the frame without
-    what is in the hole, for a UNet that is shown it (`Model.inpaints`), else None. ``finish`` puts what was made, at
-    any size, back into the picture that came in; it takes its time, so whoever shows the picture calls it, never the
-    engine.
+    ``mask``: ``uint8`` of the frame's height and width, over 127 where to paint. ``masked_image``: the frame with the
+    painted part grey, for a UNet that is shown it (`Model.inpaints`), else None. ``composite`` puts what was made, of
+    any size, back into the picture that came in. It is slow, so the engine never calls it: whoever shows the picture
+    does.
     """
 
     mask: NDArray[np.uint8]
-    unseen: Picture | None
-    finish: Callable[[Picture], Picture]
+    masked_image: Picture | None
+    composite: Callable[[Picture], Picture]
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Frame:
     number: int
     picture: Picture | None
     received: float
-    hole: Hole | None = None
+    region: InpaintRegion | None = None
 
     def pictures(self, size: Size) -> list[Picture]:
         """What is encoded to begin with, at a plan's size: the picture, and what a UNet is shown of one with a hole."""
         if self.picture is None:
             return []
-        if self.hole is None:
+        if self.region is None:
             return [fit(self.picture, size)]
         # Never cropped: what is made has to lie over the picture when it goes back.
-        return [resized(picture, size) for picture in (self.picture, self.hole.unseen) if picture is not None]
+        return [resized(picture, size) for picture in (self.picture, self.region.masked_image) if picture is not None]

@@ -21,7 +21,7 @@ PREVIEW_EVERY = 0.4  # seconds between step previews: a preview is a decode
 
 
 @dataclass(frozen=True)
-class Progress:
+class JobProgress:
     """How far a job is: pictures done and in all, steps of the current one, and sometimes a preview of it.
 
     ``doing`` is what a step is called to people, so that they can tell the passes of a longer work.
@@ -44,7 +44,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Made:
+class GeneratedImage:
     """A finished picture and what made it. One that must not be shown is black, and its recipe has ``hidden``."""
 
     picture: Picture
@@ -61,13 +61,13 @@ class Job:
         self,
         runner: Runner,
         orders: Sequence[Order],
-        on_progress: Callable[[Progress], None] = lambda _: None,
+        on_progress: Callable[[JobProgress], None] = lambda _: None,
         cancelled: threading.Event | None = None,
         doing: str = "Step",
     ) -> None:
         self.id = secrets.token_hex(4)  # for the log
         self.runner = runner
-        self.made: list[Made] = []
+        self.made: list[GeneratedImage] = []
         self.skipped_calls = 0  # model calls that went by without this job's row
         self._orders = list(orders)
         self._on_progress = on_progress
@@ -80,7 +80,7 @@ class Job:
 
     # -- any thread ---------------------------------------------------------------------------------------------
 
-    def wait(self, timeout: float | None = None) -> list[Made]:
+    def wait(self, timeout: float | None = None) -> list[GeneratedImage]:
         """The finished pictures, fewer than asked for when it was cancelled.
 
         Raises:
@@ -136,7 +136,7 @@ class Job:
             recipe = self._orders[len(self.made)].recipe
             if flagged:
                 picture, recipe = np.zeros_like(picture), recipe | {"hidden": True}
-            self.made.append(Made(picture, recipe))
+            self.made.append(GeneratedImage(picture, recipe))
             self._flight = None
             self.waiting_since = time.monotonic()
             if len(self.made) == len(self._orders):
@@ -151,4 +151,4 @@ class Job:
     def _report(self, preview: Picture | None) -> None:
         assert self._flight is not None
         done, total = len(self.made), len(self._orders)
-        self._on_progress(Progress(done, total, self._flight.step, self._flight.steps, preview, self._doing))
+        self._on_progress(JobProgress(done, total, self._flight.step, self._flight.steps, preview, self._doing))

@@ -117,7 +117,7 @@ def _ask(owner: LiveSession | Job, now: float) -> tuple[Key | None, int]:
         rows = flight.rows()
         return _key(owner.runner, rows[0].latent.shape, rows[0].conditioning), len(rows)
     plan = owner.prepare(now)
-    enters = owner.flow.pipelined or not owner.flights
+    enters = owner.policy.pipelined or not owner.flights
     in_air = 2 if plan.guided and plan.cfg_type == "full" else 1
     count = in_air * len(owner.flights) + (enters and (2 if plan.guided and plan.cfg_type != "self" else 1))
     return _key(owner.runner, plan.noise.shape[1:], plan.positive), count

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 
 from artflow.engine.flight import Flight, Known, Plan, Step
-from artflow.engine.flow import Flow, Result
 from artflow.engine.frame import Frame
 from artflow.engine.load import LoadLadder
 from artflow.engine.numbers import Numbers
@@ -23,6 +22,7 @@ from artflow.engine.params import MAX_STEPS, LiveParams, random_seed
 from artflow.engine.planner import Planner
 from artflow.engine.runner import Runner
 from artflow.engine.similarity import SimilarityFilter
+from artflow.engine.stream_policy import Result, StreamPolicy
 from artflow.errors import HIDDEN, ArtflowError
 from artflow.images import Picture, Size, check_size
 
@@ -41,14 +41,14 @@ class LiveSession:
         self,
         runner: Runner,
         params: LiveParams,
-        flow: Flow,
+        policy: StreamPolicy,
         on_result: Callable[[Result], None],
         *,
         max_size: int = 1024,
     ) -> None:
         self.id = secrets.token_hex(4)  # for the log
         self.runner = runner
-        self.flow = flow
+        self.policy = policy
         self.numbers = Numbers()
         self.last_served = 0.0
         self.closed = False
@@ -63,7 +63,7 @@ class LiveSession:
         self._flights: list[Flight] = []
         self._stock: torch.Tensor | None = None
         self._ladder = LoadLadder()
-        self._planner = Planner(runner, flow.mode)
+        self._planner = Planner(runner, policy.mode)
         self._emptied = False  # what was in the air was let go, so the filter's last picture was never shown
         self._paced = float("-inf")  # when the last frame should have begun under max_fps
         self._waiting_since = self._begun = self._ended = 0.0  # of the frame that waits; of the last step
@@ -96,7 +96,7 @@ class LiveSession:
     @property
     def greatest_depth(self) -> int:
         """What `depth` can become by other settings."""
-        return MAX_STEPS if self.flow.pipelined else 1
+        return MAX_STEPS if self.policy.pipelined else 1
 
     def update(self, params: LiveParams) -> None:
         """Use these settings from the next frame on.
@@ -118,27 +118,28 @@ class LiveSession:
         """Hand in a frame; returns its number (counted up from 0 where none is given).
 
         Raises:
-            ArtflowError: ``too_many_waiting``, ``session_closed``, or what the flow's ``look`` raises.
+            ArtflowError: ``too_many_waiting``, ``session_closed``, or what the policy's ``preprocess`` raises.
         """
         received = time.monotonic()
         with self._entry:
             params = self._params
             number = self._next_number if number is None else number
-            if not self.flow.latest_only and len(self._inbox) >= self.flow.max_waiting:
+            if not self.policy.latest_only and len(self._inbox) >= self.policy.max_waiting:
                 raise ArtflowError(
-                    "too_many_waiting", f"{len(self._inbox)} strokes wait already; at most {self.flow.max_waiting} may."
+                    "too_many_waiting",
+                    f"{len(self._inbox)} strokes wait already; at most {self.policy.max_waiting} may.",
                 )
-            shown, hole = self.flow.look(picture, params, self.runner)
+            shown, region = self.policy.preprocess(picture, params, self.runner)
             # A fade changes the picture of a still scene, too, and the filter does not see what is a hole.
-            filtered = params.enable_similar_image_filter and hole is None
+            filtered = params.enable_similar_image_filter and region is None
             if self._planner.fading or self._emptied:
                 self._emptied = False
                 self._filter.forget()
             skip = filtered and not self._filter.passes(shown)
-            replaced = [] if skip else self._put_in(Frame(number, shown, received, hole))
+            replaced = [] if skip else self._put_in(Frame(number, shown, received, region))
             self._filter.replaced(len(replaced))
             self._next_number = number + 1
-            if not self.flow.pipelined:  # only those are repeated, perhaps at another size: uncut
+            if not self.policy.pipelined:  # only those are repeated, perhaps at another size: uncut
                 self._last_picture = picture
         for old in replaced:
             self._dropped(old)
@@ -156,10 +157,10 @@ class LiveSession:
         """
         received = time.monotonic()
         with self._entry:
-            if self._last_picture is None or (self._inbox and not self.flow.holes):
+            if self._last_picture is None or (self._inbox and not self.policy.keep_alpha):
                 return False
-            shown, hole = self.flow.look(self._last_picture, self._params, self.runner)
-            frame = Frame(self._next_number - 1, shown, received, hole)
+            shown, region = self.policy.preprocess(self._last_picture, self._params, self.runner)
+            frame = Frame(self._next_number - 1, shown, received, region)
             with self._lock:
                 if self._inbox:  # settings may size and cut a hole: what waits is looked at again
                     self._inbox[-1] = replace(frame, received=self._inbox[-1].received)
@@ -179,7 +180,7 @@ class LiveSession:
 
     def ready(self, now: float) -> bool:
         """Whether there is a step to run."""
-        if self._flights and not self.flow.pipelined:
+        if self._flights and not self.policy.pipelined:
             return True
         return now >= self.due
 
@@ -193,7 +194,7 @@ class LiveSession:
 
     def prepare(self, now: float) -> Plan:
         """The plan that the next step is run with, made anew where settings, stage or a crossfade changed it."""
-        if self._flights and not self.flow.pipelined:
+        if self._flights and not self.policy.pipelined:
             return self._flights[0].plan
         params = self._params
         if params.priority == "quality":
@@ -210,7 +211,7 @@ class LiveSession:
 
     def take(self, now: float) -> Frame | None:
         """The frame that enters with this step; None for a later step of one that is in the air."""
-        if self._flights and not self.flow.pipelined:
+        if self._flights and not self.policy.pipelined:
             return None
         due = self.due
         with self._lock:
@@ -218,7 +219,7 @@ class LiveSession:
                 return None
             frame = self._inbox.popleft()
             # A camera always has a frame waiting: that its own last step is not over is no wait for others.
-            since = max(self._waiting_since, self._ended) if self.flow.latest_only else frame.received
+            since = max(self._waiting_since, self._ended) if self.policy.latest_only else frame.received
         self._begun, self._waited = now, max(now - max(since, due), 0.0)
         fps = self._params.max_fps
         # A frame that comes a little late must not slow the stream down, so up to one interval is made up for.
@@ -235,8 +236,8 @@ class LiveSession:
         """The flight of a frame; ``latents`` are those of its pictures (`Frame.pictures`)."""
         source, *masked = latents if len(latents) else [None]
         known = None
-        if frame.hole is not None and source is not None:
-            mask = self.runner.latent_mask(frame.hole.mask, self.plan.size)
+        if frame.region is not None and source is not None:
+            mask = self.runner.latent_mask(frame.region.mask, self.plan.size)
             known = Known(source, mask, *masked)
         return Flight.start(self.plan, source, self._stock, self._planner.recipe, frame, known)
 
@@ -259,12 +260,12 @@ class LiveSession:
         self.numbers.answered(latency)
         if self._params.priority == "latency":
             # What each step of a stream costs, once for every step that it takes: that frames come slowly is no load.
-            steps = len(flight.plan.schedule) if self.flow.pipelined else 1
+            steps = len(flight.plan.schedule) if self.policy.pipelined else 1
             self._ladder.observe(steps * (self._waited + now - self._begun))
         if flagged:
             self._tell(Result(flight.frame.number, latency, error=ArtflowError("hidden", HIDDEN)))
         else:
-            self._tell(Result(flight.frame.number, latency, picture, flight.recipe, hole=flight.frame.hole))
+            self._tell(Result(flight.frame.number, latency, picture, flight.recipe, region=flight.frame.region))
 
     def fail(self, frames: list[Frame], error: ArtflowError) -> None:
         """Give up these frames and what is in the air; the session goes on with the next frame."""
@@ -293,7 +294,7 @@ class LiveSession:
         return SimilarityFilter(*_filter_settings(self._params)[1:], depth=self._depth(self._params))
 
     def _depth(self, params: LiveParams) -> int:
-        if not self.flow.pipelined:
+        if not self.policy.pipelined:
             return 1
         return len(self.runner.schedules.make(params.steps, params.strength, params.t_index_list))
 
@@ -301,7 +302,7 @@ class LiveSession:
         """The size of the frame that waits where that has a hole, which sizes it by its picture; else what is asked."""
         with self._lock:
             frame = self._inbox[0] if self._inbox else None
-        if frame is None or frame.picture is None or frame.hole is None:
+        if frame is None or frame.picture is None or frame.region is None:
             return Size(params.width, params.height)
         return Size(frame.picture.shape[1], frame.picture.shape[0])
 
@@ -310,7 +311,7 @@ class LiveSession:
         with self._lock:
             if self.closed:
                 raise ArtflowError("session_closed", "This session has ended; connect again.")
-            replaced = list(self._inbox) if self.flow.latest_only else []
+            replaced = list(self._inbox) if self.policy.latest_only else []
             if replaced:
                 self._inbox.clear()
             elif not self._inbox:

@@ -73,7 +73,7 @@ class ModelSpec(BaseModel):
     """What the UNet predicts, for models that say it wrongly or not at all."""
     width: int = Field(default=512, ge=64, le=4096, multiple_of=8)
     height: int = Field(default=512, ge=64, le=4096, multiple_of=8)
-    own_size_only: bool = False
+    native_resolution_only: bool = False
     """Whether it draws well at this size alone: pictures of others are made of such, carried on and enlarged."""
     defaults: Defaults = Defaults()
     examples: list[str] = []

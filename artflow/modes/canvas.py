@@ -1,12 +1,12 @@
 """Drawing: every stroke is answered, in order, at full steps; a stroke never shows the one before."""
 
-from artflow.engine.flow import Flow
+from artflow.engine.stream_policy import StreamPolicy
 from artflow.modes.live import LiveMode
 
 CANVAS = LiveMode(
     name="canvas",
     title="Canvas",
     description="The picture follows every stroke.",
-    flow=Flow("canvas", pipelined=False, latest_only=False),
+    policy=StreamPolicy("canvas", pipelined=False, latest_only=False),
     defaults={"prompt": "a house by a lake", "steps": 2, "strength": 0.75, "priority": "quality"},
 )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from artflow.engine.job import Made, Order
+from artflow.engine.job import GeneratedImage, Order
 from artflow.engine.params import random_seed
 from artflow.engine.runner import Runner
 from artflow.engine.sampling import SamplerFlight, make_sampler, steps_from
@@ -81,11 +81,11 @@ class Inpainting:
         return covering(self.area.cut(self.mask), self.extent)
 
     @property
-    def unseen(self) -> Picture:
+    def masked_image(self) -> Picture:
         """What the model is shown with grey where the mask is, as inpaint UNets want it."""
         return filled(self.shown, self.shown_mask, "empty", seed=0)
 
-    def finish(self, made: Picture) -> Picture:
+    def composite(self, made: Picture) -> Picture:
         """The original with what the model made in its place. ``made`` has the size of ``extent``."""
         result = self.original.copy()
         part, mask = self.area.cut(result), self.area.cut(self.mask)
@@ -113,7 +113,7 @@ def plan(picture: Picture, mask: Mask, params: RegionParams, runner: Runner, nat
     return Inpainting(picture, mask, area, extent, params.feather)
 
 
-def make(picture: NDArray[np.uint8], mask: Mask, params: InpaintParams, run: Run) -> list[Made]:
+def make(picture: NDArray[np.uint8], mask: Mask, params: InpaintParams, run: Run) -> list[GeneratedImage]:
     """The picture with what the mask covers made anew; of shape (height, width, 3), or 4 where it is see-through.
 
     Raises:
@@ -123,7 +123,8 @@ def make(picture: NDArray[np.uint8], mask: Mask, params: InpaintParams, run: Run
     made = painted("inpaint", planned, params, run)
     size = {"width": picture.shape[1], "height": picture.shape[0]}
     return [
-        replace(m, picture=_as_clear(picture, planned, planned.finish(m.picture)), recipe=m.recipe | size) for m in made
+        replace(m, picture=_as_clear(picture, planned, planned.composite(m.picture)), recipe=m.recipe | size)
+        for m in made
     ]
 
 
@@ -139,10 +140,10 @@ def _as_clear(picture: NDArray[np.uint8], work: Inpainting, finished: Picture) -
     return np.dstack([colours, alpha])
 
 
-def painted(mode: str, work: Inpainting, params: PaintParams, run: Run, doing: str = "Step") -> list[Made]:
+def painted(mode: str, work: Inpainting, params: PaintParams, run: Run, doing: str = "Step") -> list[GeneratedImage]:
     """What the hole of one inpainting or pass of outpaint is filled with; none when cancelled.
 
-    It goes through `Inpainting.finish`. At strength 0 that is what it begins with.
+    It goes through `Inpainting.composite`. At strength 0 that is what it begins with.
 
     Raises:
         ArtflowError: ``hidden``, or what went wrong on the way.
@@ -150,7 +151,7 @@ def painted(mode: str, work: Inpainting, params: PaintParams, run: Run, doing: s
     wanted = order(mode, work, params, run.runner)
     if params.strength == 0:
         part, mask = work.area.cut(work.original), work.area.cut(work.mask)
-        return [Made(filled(part, mask, params.fill, wanted.recipe["seed"]), wanted.recipe)]
+        return [GeneratedImage(filled(part, mask, params.fill, wanted.recipe["seed"]), wanted.recipe)]
     return shown(run([wanted], doing))
 
 
@@ -160,7 +161,7 @@ def order(mode: str, work: Inpainting, params: PaintParams, runner: Runner) -> O
     shown = filled(work.shown, work.shown_mask, params.fill, seed)
 
     def begin(runner: Runner) -> SamplerFlight:
-        masked = runner.encode([work.unseen])[0] if runner.model.inpaints else None
+        masked = runner.encode([work.masked_image])[0] if runner.model.inpaints else None
         sampler = make_sampler(params.sampler, runner.model.scheduler_config)
         about = params.for_sampler(runner, work.extent, seed)
         return SamplerFlight(

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from artflow.engine.flow import Flow
 from artflow.engine.params import LiveParams
+from artflow.engine.stream_policy import StreamPolicy
 from artflow.models.catalog import ModelSpec
 from artflow.modes.params import merged
 from artflow.settings import LiveSettings
@@ -20,7 +20,7 @@ class LiveMode:
     name: str
     title: str
     description: str
-    flow: Flow
+    policy: StreamPolicy
     defaults: Mapping[str, Any] = field(default_factory=dict)
     kind: type[LiveParams] = LiveParams
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from artflow.engine.flow import Flow
-from artflow.engine.frame import Hole
+from artflow.engine.frame import InpaintRegion
 from artflow.engine.params import LiveParams
 from artflow.engine.runner import Runner
+from artflow.engine.stream_policy import StreamPolicy
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size
 from artflow.modes.inpaint import RegionParams, plan
@@ -19,9 +19,9 @@ class LiveInpaintParams(RegionParams, LiveParams):
     """What a person may set in live inpaint. ``width`` and ``height`` say how large the model is shown the picture."""
 
 
-def look(
+def preprocess(
     picture: NDArray[np.uint8], params: LiveParams, runner: Runner, longest: int | None = None
-) -> tuple[Picture, Hole]:
+) -> tuple[Picture, InpaintRegion]:
     """What the model is shown of a picture of shape (height, width, 4), and the hole in it.
 
     Whatever is less than half opaque is made anew; its colours are what the strength is measured from. ``longest``
@@ -38,14 +38,16 @@ def look(
         )
     mask = np.where(picture[..., 3] < 128, np.uint8(255), np.uint8(0))
     work = plan(picture[..., :3], mask, params, runner, Size(params.width, params.height))
-    return work.shown, Hole(work.shown_mask, work.unseen if runner.model.inpaints else None, work.finish)
+    return work.shown, InpaintRegion(
+        work.shown_mask, work.masked_image if runner.model.inpaints else None, work.composite
+    )
 
 
 LIVE_INPAINT = LiveMode(
     name="inpaint",
     title="Live inpaint",
     description="What is painted over follows the prompt; the rest of the picture stays.",
-    flow=Flow("live-inpaint", pipelined=False, latest_only=True, look=look, holes=True),
+    policy=StreamPolicy("live-inpaint", pipelined=False, latest_only=True, preprocess=preprocess, keep_alpha=True),
     defaults={"prompt": "a red balloon", "steps": 2, "strength": 1.0, "priority": "quality"},
     kind=LiveInpaintParams,
 )

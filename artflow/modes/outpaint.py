@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from artflow.engine.job import Made
+from artflow.engine.job import GeneratedImage
 from artflow.engine.params import random_seed
 from artflow.engine.runner import Runner
 from artflow.errors import ArtflowError
@@ -153,7 +153,7 @@ def plan(picture: Picture, borders: Borders, runner: Runner) -> Inpainting:
     return Inpainting(canvas, mask, area, extent_for(area.size, native, runner.model.vae_scale), feather=0, fade=fade)
 
 
-def make(picture: NDArray[np.uint8], params: OutpaintParams, run: Run) -> list[Made]:
+def make(picture: NDArray[np.uint8], params: OutpaintParams, run: Run) -> list[GeneratedImage]:
     """The picture carried on beyond its borders, in passes; none when cancelled, since half of it is of no use.
 
     It has the shape (height, width, 3), or 4 where it is see-through; what is added never is.
@@ -161,7 +161,7 @@ def make(picture: NDArray[np.uint8], params: OutpaintParams, run: Run) -> list[M
     if params.seed == -1:  # one for all passes, so that its recipe makes the picture again
         params = params.model_copy(update={"seed": random_seed()})
     borders = params.borders(Size(picture.shape[1], picture.shape[0]))
-    result, made = flattened(picture), list[Made]()
+    result, made = flattened(picture), list[GeneratedImage]()
     passes = list(strides(Size(picture.shape[1], picture.shape[0]), borders))
     for number, step in enumerate(passes, 1):
         planned = plan(result, step, run.runner)
@@ -169,7 +169,7 @@ def make(picture: NDArray[np.uint8], params: OutpaintParams, run: Run) -> list[M
         made = painted("outpaint", planned, params, run, about)
         if not made:
             return []
-        result = planned.finish(made[0].picture)
+        result = planned.composite(made[0].picture)
     if picture.shape[-1] == 4:
         result = np.dstack([result, np.full(result.shape[:2], 255, np.uint8)])
         result[new_area(picture, borders) == 0] = picture.reshape(-1, 4)

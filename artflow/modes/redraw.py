@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from artflow.engine.job import Made, Order
+from artflow.engine.job import GeneratedImage, Order
 from artflow.engine.params import random_seed
 from artflow.engine.runner import Runner
 from artflow.engine.sampling import SamplerFlight, make_sampler, steps_from
 from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture, Size, resized
-from artflow.modes.own_size import Enlarge
+from artflow.modes.native_resolution import Enlarge
 from artflow.modes.text import JobParams, TextParams
 from artflow.modes.tiles import Floats, Tile, Tiling, tiled
 from artflow.modes.upscale import FACTORS
@@ -35,13 +35,15 @@ class UpscaleParams(JobParams):
     strength: float = Field(0, ge=0, le=1, title="Redraw with the model", description="0: not at all; 0.3 adds detail")
 
 
-def enlarged(made: Sequence[Made], params: TextParams, run: Run, enlarge: Enlarge, max_size: int) -> list[Made]:
+def enlarged(
+    made: Sequence[GeneratedImage], params: TextParams, run: Run, enlarge: Enlarge, max_size: int
+) -> list[GeneratedImage]:
     """HiresFix: each picture enlarged, and redrawn at its new size. Those not reached by a cancel stay as they were.
 
     Raises:
         ArtflowError: ``bad_size`` where the enlarged picture would be over ``max_size`` pixels long.
     """
-    finished: list[Made] = []
+    finished: list[GeneratedImage] = []
     for one in made:
         if one.recipe.get("hidden"):
             finished.append(one)
@@ -77,7 +79,7 @@ def hires_size(params: TextParams, runner: Runner, max_size: int) -> Size:
     return size
 
 
-def in_tiles(picture: Picture, params: UpscaleParams, run: Run) -> list[Made]:
+def in_tiles(picture: Picture, params: UpscaleParams, run: Run) -> list[GeneratedImage]:
     """Diffusion upscale: the (enlarged) picture redrawn in tiles of the model's own size; none when cancelled.
 
     All tiles are cut out of one field of noise, so that neighbours draw the same in what they share, and fade into
@@ -113,7 +115,7 @@ def in_tiles(picture: Picture, params: UpscaleParams, run: Run) -> list[Made]:
         result = tiled(padded, 1, redrawn, tiling, after_tile)
     except Cancelled:
         return []
-    return [Made(result[:height, :width], recipe)]
+    return [GeneratedImage(result[:height, :width], recipe)]
 
 
 def tiling_for(runner: Runner) -> Tiling:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from artflow.engine.engine import Engine
-from artflow.engine.job import Job, Made, Order, Progress
+from artflow.engine.job import GeneratedImage, Job, JobProgress, Order
 from artflow.engine.runner import Runner
 from artflow.errors import HIDDEN, ArtflowError
 
 log = logging.getLogger(__name__)
 
 
-def shown(made: list[Made]) -> list[Made]:
+def shown(made: list[GeneratedImage]) -> list[GeneratedImage]:
     """These pictures, for a work that has no use for one that must not be shown.
 
     Raises:
@@ -33,11 +33,11 @@ class Run:
 
     engine: Engine
     runner: Runner
-    on_progress: Callable[[Progress], None]
+    on_progress: Callable[[JobProgress], None]
     cancelled: threading.Event
     about: Mapping[str, Any]  # for the log
 
-    def __call__(self, orders: Sequence[Order], doing: str = "Step") -> list[Made]:
+    def __call__(self, orders: Sequence[Order], doing: str = "Step") -> list[GeneratedImage]:
         """The finished pictures, fewer than asked for when it was cancelled. ``doing`` names a step to who waits.
 
         Raises:

@@ -12,7 +12,7 @@ from gradio.components import Component
 from PIL import Image
 from pydantic import BaseModel
 
-from artflow.engine.job import Made, Progress
+from artflow.engine.job import GeneratedImage, JobProgress
 from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture
 from artflow.modes.filters import (
@@ -227,11 +227,11 @@ class FiltersTab:
             with saved_png(made[0].picture, made[0].recipe, "artflow-filtered.png") as path:
                 yield path, words
 
-    def _made(self, path: str | None, stack: Any, watch: Watch) -> list[Made]:
+    def _made(self, path: str | None, stack: Any, watch: Watch) -> list[GeneratedImage]:
         layers = read_stack(stack)
 
         def after_layer(done: int) -> None:
-            watch.on_progress(Progress(0, 1, done, len(layers), doing="Filter"))
+            watch.on_progress(JobProgress(0, 1, done, len(layers), doing="Filter"))
             if watch.cancelled.is_set():
                 raise Cancelled
 
@@ -240,7 +240,7 @@ class FiltersTab:
         except Cancelled:
             return []
         recipe = {"mode": MODE} | carried_recipe(read_bytes(path)) | {"filters": as_json(layers)}
-        return [Made(made, recipe)]
+        return [GeneratedImage(made, recipe)]
 
     @said
     def _changed(self, index: int, name: str, history: History, path: str | None, value: Any) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from artflow.engine.job import Made
+from artflow.engine.job import GeneratedImage
 from artflow.images import Size, flattened
 from artflow.modes.inpaint import InpaintParams
 from artflow.modes.masks import Mask, tint
@@ -158,7 +158,7 @@ class InpaintTab:
         changes = dict(zip(INPUTS, values, strict=True))
         mask: Mask | None = None
 
-        def work(watch: Watch) -> list[Made]:
+        def work(watch: Watch) -> list[GeneratedImage]:
             nonlocal mask
             original = read_with_alpha(read_bytes(path), self._pipeline.settings.server)
             mask = masked(Size(original.shape[1], original.shape[0]))

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import gradio as gr
 
-from artflow.engine.job import Made, Progress
+from artflow.engine.job import GeneratedImage, JobProgress
 from artflow.errors import HIDDEN, ArtflowError
 from artflow.images import Picture, encode_png
 from artflow.models.progress import Underway
@@ -52,8 +52,8 @@ class Jobs:
                 running.set()
 
     def run(
-        self, request: gr.Request | None, work: Callable[[Watch], list[Made]]
-    ) -> Iterator[tuple[Picture | None, str, list[Made] | None]]:
+        self, request: gr.Request | None, work: Callable[[Watch], list[GeneratedImage]]
+    ) -> Iterator[tuple[Picture | None, str, list[GeneratedImage] | None]]:
         """(preview or None, words, None) while it runs, then (last picture or None, words, what was made).
 
         Raises:
@@ -91,7 +91,7 @@ class Jobs:
             share = "" if state.fraction is None else f" ({state.fraction:.0%})"
             events.put((None, f"{state.message}{share}"))
 
-        def progress(p: Progress) -> None:
+        def progress(p: JobProgress) -> None:
             number = f", picture {p.picture + 1} of {p.pictures}" if p.pictures > 1 else ""
             events.put((p.preview, f"{p.doing} {p.step} of {p.steps}{number}"))
 
@@ -162,14 +162,14 @@ def _session(request: gr.Request | None) -> str:
     return getattr(request, "session_hash", None) or ""
 
 
-def _outcome(made: list[Made], cancelled: bool) -> str:
+def _outcome(made: list[GeneratedImage], cancelled: bool) -> str:
     if cancelled:
         return f"Cancelled; {len(made)} made before that are kept." if made else "Cancelled."
     words = "Made." if len(made) == 1 else f"Made {len(made)}."
     return f"{words} {remarks(made)}".strip()
 
 
-def remarks(made: list[Made]) -> str:
+def remarks(made: list[GeneratedImage]) -> str:
     """What to say of the pictures: that some are hidden, words of the prompt that the model was never taught."""
     said = [HIDDEN] if any(one.recipe.get("hidden") for one in made) else []
     if made and (size := made[-1].recipe.get("drawn_at")):
@@ -180,7 +180,7 @@ def remarks(made: list[Made]) -> str:
 
 
 @contextmanager
-def saved(made: list[Made]) -> Iterator[list[str]]:
+def saved(made: list[GeneratedImage]) -> Iterator[list[str]]:
     """The pictures as PNG files that carry their recipes. Gradio copies what is yielded, so they may go after."""
     with tempfile.TemporaryDirectory(prefix="artflow-") as folder:
         paths = []

@@ -10,7 +10,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from artflow.engine.job import Made
+from artflow.engine.job import GeneratedImage
 from artflow.images import Picture
 from artflow.modes.readback import carried_recipe
 from artflow.modes.redraw import UpscaleParams
@@ -117,7 +117,7 @@ class UpscaleTab:
         about = {"factor": factor, "upscaler": upscaler, "strength": strength}
         original: Picture | None = None
 
-        def work(watch: Watch) -> list[Made]:
+        def work(watch: Watch) -> list[GeneratedImage]:
             nonlocal original
             original = read_picture(picture, self._pipeline.settings.server)
             recipe = {"mode": "upscale"} | carried_recipe(read_bytes(picture))

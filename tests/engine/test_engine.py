@@ -126,21 +126,21 @@ class Fussy(Runner):
 
 
 @pytest.mark.parametrize("where", ["encode", "predict", "decode"])
-@pytest.mark.parametrize("flow", [STREAM, DRAWING], ids=["camera", "drawing"])
-def test_an_error_belongs_to_the_row_that_caused_it(engine: Engine, runner: Runner, where: str, flow) -> None:
+@pytest.mark.parametrize("policy", [STREAM, DRAWING], ids=["camera", "drawing"])
+def test_an_error_belongs_to_the_row_that_caused_it(engine: Engine, runner: Runner, where: str, policy) -> None:
     fussy = Fussy(runner.model)
     fussy.fails_in = where
-    good = [Person(engine, fussy, flow, prompt=f"fine {i}", steps=2) for i in range(3)]
-    bad = Person(engine, fussy, flow, prompt="fine" if where == "encode" else "poison", steps=2)
+    good = [Person(engine, fussy, policy, prompt=f"fine {i}", steps=2) for i in range(3)]
+    bad = Person(engine, fussy, policy, prompt="fine" if where == "encode" else "poison", steps=2)
     job = job_of(fussy)
     with held(engine):
         for person in (*good, bad):
             person.send(*([WHITE] * 3 if person is bad and where == "encode" else FRAMES[:3]))
         engine.add(job)
     for person in good:
-        count = 2 if flow is STREAM else 3
+        count = 2 if policy is STREAM else 3
         results = person.wait_for(count)
-        alone = Person(engine, runner, flow, prompt=person.session.params.prompt, steps=2)
+        alone = Person(engine, runner, policy, prompt=person.session.params.prompt, steps=2)
         alone.send(*FRAMES[:3])
         for ours, theirs in zip(results, alone.wait_for(count), strict=True):
             assert difference(ours.picture, theirs.picture) <= 1
@@ -313,14 +313,14 @@ def test_an_idle_engine_does_nothing(engine: Engine, runner: Runner) -> None:
     assert (engine.calls, engine.rows) == (0, 0)
 
 
-@pytest.mark.parametrize("flow", [STREAM, DRAWING], ids=["camera", "drawing"])
-def test_a_closed_session_is_freed_at_once(engine: Engine, runner: Runner, flow) -> None:
+@pytest.mark.parametrize("policy", [STREAM, DRAWING], ids=["camera", "drawing"])
+def test_a_closed_session_is_freed_at_once(engine: Engine, runner: Runner, policy) -> None:
     """By counting references alone: the garbage collector comes when it likes."""
     other = Person(engine, runner)
     gc.collect()
     gc.disable()
     try:
-        session = LiveSession(runner, LiveParams(width=64, height=64, steps=3), flow, lambda result: None)
+        session = LiveSession(runner, LiveParams(width=64, height=64, steps=3), policy, lambda result: None)
         engine.add(session)
         for frame in FRAMES[:5]:
             session.submit(frame)

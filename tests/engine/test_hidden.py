@@ -11,7 +11,7 @@ import pytest
 
 from artflow.engine import job as job_module
 from artflow.engine.engine import Engine
-from artflow.engine.job import Job, Progress
+from artflow.engine.job import Job, JobProgress
 from artflow.engine.runner import Runner
 from artflow.images import Picture
 from artflow.modes.text import TextParams, orders
@@ -60,14 +60,14 @@ def test_of_several_pictures_only_the_hidden_one_is_black(
     monkeypatch.setattr(job_module, "PREVIEW_EVERY", 0.0)
     params = TextParams(width=64, height=64, steps=2, seed=5, guidance_scale=1.0, batch_count=3, sampler="Euler")
 
-    def made_by(runner: Runner, seen: list[Progress]) -> Job:
+    def made_by(runner: Runner, seen: list[JobProgress]) -> Job:
         job = Job(runner, orders(params, runner, 1024), seen.append, threading.Event())
         engine.add(job)
         job.wait(PATIENCE)
         return job
 
     plainly = made_by(runner, [])
-    seen: list[Progress] = []
+    seen: list[JobProgress] = []
     checked = made_by(against(plainly.made[1].picture), seen)
     assert [not one.picture.any() for one in checked.made] == [False, True, False]
     assert ["hidden" in one.recipe for one in checked.made] == [False, True, False]

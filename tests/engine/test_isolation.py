@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from artflow.engine.engine import Engine
-from artflow.engine.flow import Flow
-from artflow.engine.job import Job, Made
+from artflow.engine.job import GeneratedImage, Job
 from artflow.engine.runner import Runner
 from artflow.engine.sampling import SAMPLERS
+from artflow.engine.stream_policy import StreamPolicy
 from artflow.images import Picture
 from artflow.modes.text import TextParams, orders
 from tests.support.live import DRAWING, PATIENCE, STREAM, Person, difference, plain
@@ -24,7 +24,7 @@ TOLERANCE = 1  # grey levels
 CFG = (("none", 1.0), ("self", 1.4), ("initialize", 1.6), ("full", 2.0))
 
 
-def wishes(seed: int) -> tuple[Flow, dict[str, Any], list[Picture]]:
+def wishes(seed: int) -> tuple[StreamPolicy, dict[str, Any], list[Picture]]:
     """What one person is like: mode, settings, and frames of a colour of their own."""
     dice = random.Random(seed)
     cfg_type, guidance = CFG[seed % 4]
@@ -46,9 +46,9 @@ def wishes(seed: int) -> tuple[Flow, dict[str, Any], list[Picture]]:
 
 def alone(runner: Runner, seed: int, sent: int) -> list[Picture]:
     """What this person gets with an engine to themselves."""
-    flow, params, frames = wishes(seed)
+    policy, params, frames = wishes(seed)
     engine = Engine()
-    person = Person(engine, runner, flow, **params)
+    person = Person(engine, runner, policy, **params)
     person.send(*frames[:sent])
     person.wait_for(expected(person, sent))
     engine.close()
@@ -57,7 +57,7 @@ def alone(runner: Runner, seed: int, sent: int) -> list[Picture]:
 
 def expected(person: Person, sent: int) -> int:
     """How many pictures a person gets for so many frames: a pipelined one keeps the last n - 1."""
-    steps = person.session.params.steps if person.session.flow.pipelined else 1
+    steps = person.session.params.steps if person.session.policy.pipelined else 1
     return max(sent - steps + 1, 0)
 
 
@@ -81,7 +81,7 @@ def job_of(runner: Runner, number: int) -> Job:
     return Job(runner, orders(params, runner, 1024))
 
 
-def made_alone(runner: Runner, number: int) -> list[Made]:
+def made_alone(runner: Runner, number: int) -> list[GeneratedImage]:
     engine, job = Engine(), job_of(runner, number)
     engine.add(job)
     made = job.wait(PATIENCE)
@@ -111,9 +111,9 @@ def test_everybody_gets_what_they_would_get_alone(runner: Runner, order: int) ->
                 left[who] = present.pop(who)
                 left[who].session.close()
         elif who not in left:
-            flow, params, frames = wishes(who)
+            policy, params, frames = wishes(who)
             if who not in present:
-                present[who] = Person(engine, watchful, flow, **params)
+                present[who] = Person(engine, watchful, policy, **params)
             present[who].send(frames[sent[who]])
             sent[who] += 1
     for who, person in present.items():

@@ -10,7 +10,7 @@ import pytest
 
 from artflow.engine import job as job_module
 from artflow.engine.engine import Engine
-from artflow.engine.job import Job, Progress
+from artflow.engine.job import Job, JobProgress
 from artflow.engine.runner import Runner
 from artflow.engine.sampling import SAMPLERS
 from artflow.errors import ArtflowError
@@ -22,13 +22,13 @@ class Asked(Job):
     """A job whose progress is kept."""
 
     def __init__(self, runner: Runner, **params: Any) -> None:
-        self.seen: list[Progress] = []
+        self.seen: list[JobProgress] = []
         self.cancelled = threading.Event()
         self.cancel_at: tuple[int, int] | None = None  # picture, step
         wanted = {"width": 64, "height": 64, "steps": 4, "seed": 1, "guidance_scale": 1.0} | params
         super().__init__(runner, orders(TextParams(**wanted), runner, 1024), self._see, self.cancelled)
 
-    def _see(self, progress: Progress) -> None:
+    def _see(self, progress: JobProgress) -> None:
         self.seen.append(progress)
         if (progress.picture, progress.step) == self.cancel_at:
             self.cancelled.set()

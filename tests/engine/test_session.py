@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from artflow.engine.engine import Engine
-from artflow.engine.flow import Flow
 from artflow.engine.load import STAGES, LoadLadder
 from artflow.engine.runner import Runner
+from artflow.engine.stream_policy import StreamPolicy
 from artflow.errors import ArtflowError
 from tests.support.live import CAMERA, DRAWING, SIDE, STREAM, Person, difference, held, noisy, plain, settle, wait_until
 from tests.support.models import tiny_runner
@@ -67,17 +67,17 @@ CHANGES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("flow", [STREAM, DRAWING], ids=["camera", "drawing"])
+@pytest.mark.parametrize("policy", [STREAM, DRAWING], ids=["camera", "drawing"])
 @pytest.mark.parametrize("options", [{}, {"family": "sdxl"}, {"scheduler": "euler", "prediction_type": "v_prediction"}])
-def test_any_setting_in_any_mode_acts_on_the_next_frame(engine: Engine, flow: Flow, options: dict) -> None:
+def test_any_setting_in_any_mode_acts_on_the_next_frame(engine: Engine, policy: StreamPolicy, options: dict) -> None:
     """The reference raises when the prompt changes under ``initialize`` or ``full``, and when guidance is 1 there."""
-    person = Person(engine, tiny_runner(**options), flow, prompt="a red fox", steps=2)
+    person = Person(engine, tiny_runner(**options), policy, prompt="a red fox", steps=2)
     person.send(*FRAMES[:3])
     for change in CHANGES:
         person.change(**change)
         in_use = person.session.params
         number = person.session.submit(FRAMES[0])
-        if flow.pipelined:
+        if policy.pipelined:
             person.send(*FRAMES[1 : len(in_use.t_index_list or range(in_use.steps))])  # to push it out of the stream
         result = wait_until(lambda number=number: next((r for r in person.results if r.frame == number), None))
         assert result.picture is not None, result
@@ -195,14 +195,14 @@ def test_every_stroke_is_answered_in_order_at_full_steps(engine: Engine, runner:
 
 
 def test_a_coalescing_canvas_answers_the_newest_stroke(engine: Engine, runner: Runner) -> None:
-    person = Person(engine, runner, Flow("canvas", pipelined=False, latest_only=True), steps=2)
+    person = Person(engine, runner, StreamPolicy("canvas", pipelined=False, latest_only=True), steps=2)
     with held(engine):
         person.send(*FRAMES[:4])
     assert [(r.frame, r.dropped) for r in person.wait_for(4)] == [(0, True), (1, True), (2, True), (3, False)]
 
 
 def test_only_so_many_strokes_may_wait(engine: Engine, runner: Runner) -> None:
-    person = Person(engine, runner, Flow("canvas", pipelined=False, latest_only=False, max_waiting=2))
+    person = Person(engine, runner, StreamPolicy("canvas", pipelined=False, latest_only=False, max_waiting=2))
     with held(engine):
         person.send(*FRAMES[:2])
         with pytest.raises(ArtflowError, match="2 strokes wait already") as caught:

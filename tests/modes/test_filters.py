@@ -16,7 +16,7 @@ from PIL import Image
 from skimage import data
 
 from artflow.api.channel import _as_jpeg
-from artflow.engine.flow import Result
+from artflow.engine.stream_policy import Result
 from artflow.errors import ArtflowError
 from artflow.images import decode, encode_jpeg
 from artflow.modes.filters import FILTERS, Slider, apply, as_json, load_presets, new_layer, read_stack

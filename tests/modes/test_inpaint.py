@@ -119,7 +119,7 @@ def test_see_through_pixels_are_not_whitened_in_the_feather(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is made lies on white; where it stays see-through, that white is taken out again."""
-    monkeypatch.setattr(Inpainting, "finish", lambda work, made: work.original)  # the model changes nothing
+    monkeypatch.setattr(Inpainting, "composite", lambda work, made: work.original)  # the model changes nothing
     red = np.full((40, 40, 4), (255, 0, 0, 100), np.uint8)
     mask = np.zeros((40, 40), np.uint8)
     mask[15:25, 15:25] = 255

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from artflow.engine.flow import Result
+from artflow.engine.stream_policy import Result
 from artflow.errors import ArtflowError
 from artflow.images import Picture
 from artflow.pipeline import Pipeline

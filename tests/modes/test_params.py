@@ -57,8 +57,8 @@ def test_every_number_is_described_with_its_limits_and_they_are_the_real_ones(ki
 
 
 def test_a_webcam_pipelines_its_latest_frame_and_a_canvas_answers_every_stroke() -> None:
-    assert (REALTIME.flow.pipelined, REALTIME.flow.latest_only) == (True, True)
-    assert (CANVAS.flow.pipelined, CANVAS.flow.latest_only) == (False, False)
+    assert (REALTIME.policy.pipelined, REALTIME.policy.latest_only) == (True, True)
+    assert (CANVAS.policy.pipelined, CANVAS.policy.latest_only) == (False, False)
     assert CANVAS.defaults["priority"] == "quality"
 
 

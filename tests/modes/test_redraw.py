@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from artflow.engine.job import Progress
+from artflow.engine.job import JobProgress
 from artflow.errors import ArtflowError
 from artflow.images import Picture, parameters_text
 from artflow.modes.readback import read_back
@@ -86,7 +86,7 @@ def test_the_recipe_says_how_and_is_read_back(pipeline: Pipeline) -> None:
 
 
 def test_what_people_wait_for_has_a_name(pipeline: Pipeline) -> None:
-    heard: list[Progress] = []
+    heard: list[JobProgress] = []
     pipeline.generate(HIRES | {"batch_count": 2}, Watch(heard.append))
     names = list(dict.fromkeys(p.doing for p in heard))
     assert names == [
@@ -97,7 +97,7 @@ def test_what_people_wait_for_has_a_name(pipeline: Pipeline) -> None:
 def test_cancelled_in_the_second_pass_keeps_what_the_first_made(pipeline: Pipeline) -> None:
     cancelled = threading.Event()
 
-    def progress(progress: Progress) -> None:
+    def progress(progress: JobProgress) -> None:
         if progress.doing.startswith("Picture 2"):
             cancelled.set()
 
@@ -116,7 +116,7 @@ def test_cancelled_in_the_second_pass_keeps_what_the_first_made(pipeline: Pipeli
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_drawn(pipeline: Pipeline, changes: dict, sentence: str) -> None:
-    heard: list[Progress] = []
+    heard: list[JobProgress] = []
     with pytest.raises(ArtflowError, match=sentence):
         pipeline.generate(HIRES | changes, Watch(heard.append))
     assert not heard
@@ -159,7 +159,7 @@ def test_cancel_stops_within_a_step(pipeline: Pipeline) -> None:
     cancelled = threading.Event()
     heard: list[str] = []
 
-    def progress(progress: Progress) -> None:
+    def progress(progress: JobProgress) -> None:
         heard.append(progress.doing)
         if progress.doing.startswith("Tile 2 of"):
             cancelled.set()

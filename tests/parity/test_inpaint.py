@@ -53,7 +53,7 @@ def test_equals_diffusers(sampler: str, strength: float, channels: int, monkeypa
     )
     pipe.scheduler = make_sampler(sampler, runner.model.scheduler_config)
     # Inpaint UNets are shown what is under the mask as grey, 127 of 255 here and exactly half there.
-    unseen = {"masked_image_latents": runner.encode([work.unseen])} if channels == 9 else {}
+    unseen = {"masked_image_latents": runner.encode([work.masked_image])} if channels == 9 else {}
     expected = pipe(
         prompt="a fox", image=Image.fromarray(picture), mask_image=Image.fromarray(mask), height=SIDE, width=SIDE,
         num_inference_steps=math.ceil(5 / strength), guidance_scale=3.0, strength=strength, output_type="latent",

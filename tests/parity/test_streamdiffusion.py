@@ -11,9 +11,9 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from artflow.engine.engine import Engine
-from artflow.engine.flow import Flow, Result
 from artflow.engine.params import LiveParams
 from artflow.engine.session import LiveSession
+from artflow.engine.stream_policy import Result, StreamPolicy
 from tests.support.models import tiny_folder, tiny_runner
 from tests.support.reference import streamdiffusion
 
@@ -66,7 +66,7 @@ def our_latents(count: int, indices: tuple[int, ...], cfg_type: str, delta: floa
         prompt="a red fox", negative_prompt="blurry", seed=5, t_index_list=indices, cfg_type=cfg_type,
         guidance_scale=GUIDANCE[cfg_type], delta=delta, width=SIDE, height=SIDE, priority="quality",
     )  # fmt: skip
-    session = LiveSession(runner, params, Flow("test", pipelined=True, latest_only=False), results.append)
+    session = LiveSession(runner, params, StreamPolicy("test", pipelined=True, latest_only=False), results.append)
     engine.add(session)
     for frame in frames(count):
         session.submit(frame)

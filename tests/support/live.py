@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 
 from artflow.engine.engine import Engine
-from artflow.engine.flow import Flow, Result
 from artflow.engine.params import LiveParams
 from artflow.engine.runner import Runner
 from artflow.engine.session import LiveSession
+from artflow.engine.stream_policy import Result, StreamPolicy
 from artflow.images import Picture
 
 SIDE = 64
 PATIENCE = 30  # seconds after which a test that waits has failed; nothing is expected to take long
 
-STREAM = Flow("realtime", pipelined=True, latest_only=False)  # a camera none of whose frames are dropped
-CAMERA = Flow("realtime", pipelined=True, latest_only=True)
-DRAWING = Flow("canvas", pipelined=False, latest_only=False)
+STREAM = StreamPolicy("realtime", pipelined=True, latest_only=False)  # a camera none of whose frames are dropped
+CAMERA = StreamPolicy("realtime", pipelined=True, latest_only=True)
+DRAWING = StreamPolicy("canvas", pipelined=False, latest_only=False)
 
 
 def wait_until(condition: Callable[[], Any], what: str = "the condition") -> Any:
@@ -55,12 +55,17 @@ class Person:
     """A live session on an engine, and what came back from it."""
 
     def __init__(
-        self, engine: Engine, runner: Runner, flow: Flow = STREAM, kind: type[LiveParams] = LiveParams, **params: Any
+        self,
+        engine: Engine,
+        runner: Runner,
+        policy: StreamPolicy = STREAM,
+        kind: type[LiveParams] = LiveParams,
+        **params: Any,
     ) -> None:
         self.results: list[Result] = []
         self._came = threading.Condition()
         wanted = {"width": SIDE, "height": SIDE, "priority": "quality", "seed": 1} | params
-        self.session = LiveSession(runner, kind(**wanted), flow, self._take)
+        self.session = LiveSession(runner, kind(**wanted), policy, self._take)
         engine.add(self.session)
 
     def _take(self, result: Result) -> None:

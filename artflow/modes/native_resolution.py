@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from artflow.engine.job import Made, Order
+from artflow.engine.job import GeneratedImage, Order
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, resized
 from artflow.models.catalog import ModelSpec
@@ -28,19 +28,19 @@ def drawn(params: TextParams, spec: ModelSpec) -> TextParams:
     Raises:
         ArtflowError: ``bad_ratio``, where that cannot be carried on to the aspect.
     """
-    if not spec.own_size_only or (params.width, params.height) == (spec.width, spec.height):
+    if not spec.native_resolution_only or (params.width, params.height) == (spec.width, spec.height):
         return params
     borders_for_ratio(Size(spec.width, spec.height), params.width / params.height, "centre")
     return params.model_copy(update={"width": spec.width, "height": spec.height})
 
 
-def made_to_fit(orders: Sequence[Order], params: TextParams, run: Run, enlarge: Enlarge) -> list[Made]:
+def made_to_fit(orders: Sequence[Order], params: TextParams, run: Run, enlarge: Enlarge) -> list[GeneratedImage]:
     """The pictures of orders at the model's own size, as large as ``params`` ask; fewer when it was cancelled.
 
     Raises:
         ArtflowError: what went wrong on the way.
     """
-    finished: list[Made] = []
+    finished: list[GeneratedImage] = []
     for number, order in enumerate(orders, 1):
         which = f"Picture {number} of {len(orders)}, step" if len(orders) > 1 else "Step"
         made = run([order], which)
@@ -51,10 +51,10 @@ def made_to_fit(orders: Sequence[Order], params: TextParams, run: Run, enlarge: 
     return finished
 
 
-def _fitted(made: Made, params: TextParams, run: Run, enlarge: Enlarge) -> Made | None:
+def _fitted(made: GeneratedImage, params: TextParams, run: Run, enlarge: Enlarge) -> GeneratedImage | None:
     size, own = Size(params.width, params.height), Size(made.picture.shape[1], made.picture.shape[0])
     recipe = made.recipe | {"width": size.width, "height": size.height, "drawn_at": str(own)}
-    hidden = Made(resized(np.zeros_like(made.picture), size), recipe | {"hidden": True})
+    hidden = GeneratedImage(resized(np.zeros_like(made.picture), size), recipe | {"hidden": True})
     if made.recipe.get("hidden"):
         return hidden
     picture = made.picture
@@ -75,4 +75,4 @@ def _fitted(made: Made, params: TextParams, run: Run, enlarge: Enlarge) -> Made 
         if larger is None:
             return None
         picture, recipe = larger, recipe | {"hires_upscaler": params.hires_upscaler}
-    return Made(resized(picture, size), recipe)
+    return GeneratedImage(resized(picture, size), recipe)

@@ -12,25 +12,25 @@ import torch
 
 from artflow.engine.engine import Engine
 from artflow.engine.flight import Flight, Known, advance
-from artflow.engine.flow import Flow
-from artflow.engine.frame import Frame, Hole
+from artflow.engine.frame import Frame, InpaintRegion
 from artflow.engine.load import LoadLadder
 from artflow.engine.params import LiveParams
 from artflow.engine.runner import Runner
+from artflow.engine.stream_policy import StreamPolicy
 from artflow.images import Picture, Size
 from tests.engine.test_flight import CFG_TYPES, FRAME, SHAPE, make_plan, random
 from tests.support.live import DRAWING, SIDE, STREAM, Person, difference, held, noisy, plain
 from tests.support.models import tiny_runner
 
 
-def look(picture: np.ndarray, params: LiveParams, runner: Runner) -> tuple[Picture, Hole]:
+def preprocess(picture: np.ndarray, params: LiveParams, runner: Runner) -> tuple[Picture, InpaintRegion]:
     """See-through is the hole, the model is shown all of the picture, and people see what it makes half as bright."""
     colours, mask = picture[..., :3], 255 - picture[..., 3]
-    unseen = np.where(mask[..., None] > 0, np.uint8(127), colours) if runner.model.inpaints else None
-    return colours, Hole(mask, unseen, lambda made: made // 2)
+    masked_image = np.where(mask[..., None] > 0, np.uint8(127), colours) if runner.model.inpaints else None
+    return colours, InpaintRegion(mask, masked_image, lambda made: made // 2)
 
 
-HOLED = Flow("inpaint", pipelined=False, latest_only=False, look=look, holes=True)
+HOLED = StreamPolicy("inpaint", pipelined=False, latest_only=False, preprocess=preprocess, keep_alpha=True)
 LATEST = replace(HOLED, latest_only=True)
 LEFT = np.zeros((SIDE, SIDE), np.uint8)
 LEFT[:, : SIDE // 2] = 255
@@ -191,11 +191,11 @@ def test_what_waits_is_cut_out_anew_under_new_settings(engine: Engine, runner: R
     """A hole is cut when its frame comes in; a frame that waits must still show settings that came after it."""
     seen: list[str] = []
 
-    def looking(picture: np.ndarray, params: LiveParams, runner: Runner) -> tuple[Picture, Hole]:
-        shown, hole = look(picture, params, runner)
-        return shown, replace(hole, finish=lambda made: seen.append(params.prompt) or made)
+    def looking(picture: np.ndarray, params: LiveParams, runner: Runner) -> tuple[Picture, InpaintRegion]:
+        shown, region = preprocess(picture, params, runner)
+        return shown, replace(region, composite=lambda made: seen.append(params.prompt) or made)
 
-    person = Person(engine, runner, replace(LATEST, look=looking), prompt="before")
+    person = Person(engine, runner, replace(LATEST, preprocess=looking), prompt="before")
     with held(engine):
         person.send(holed(noisy(1)))
         person.change(prompt="after")
@@ -214,16 +214,16 @@ def test_a_new_hole_is_never_taken_for_the_same_picture(engine: Engine, runner: 
 # -- isolation ----------------------------------------------------------------------------------------------------
 
 
-def wishes(seed: int) -> tuple[Flow, dict[str, Any], list[np.ndarray]]:
+def wishes(seed: int) -> tuple[StreamPolicy, dict[str, Any], list[np.ndarray]]:
     """One person: every third has holes, each of a shape of its own; the others stream or draw."""
-    flow = (HOLED, STREAM, DRAWING)[seed % 3]
+    policy = (HOLED, STREAM, DRAWING)[seed % 3]
     cfg_type = CFG_TYPES[seed % 4]
     params = {"prompt": f"person {seed}", "seed": seed, "steps": 1 + seed % 2, "cfg_type": cfg_type,
               "guidance_scale": 1.5, "strength": 0.9}  # fmt: skip
     picture = plain(*[dice.Random(seed).randrange(256) for _ in range(3)])
     mask = np.zeros((SIDE, SIDE), np.uint8)
     mask[: 16 + 4 * seed] = 255
-    return flow, params, [holed(picture, mask) if flow is HOLED else picture] * 4
+    return policy, params, [holed(picture, mask) if policy is HOLED else picture] * 4
 
 
 def test_people_with_holes_and_without_share_calls_and_nothing_else(engine: Engine, runner: Runner) -> None:
@@ -236,9 +236,9 @@ def test_people_with_holes_and_without_share_calls_and_nothing_else(engine: Engi
         person.wait_for(counts[seed])
     assert engine.rows > 3 * engine.calls
     for seed, person in people.items():
-        flow, params, frames = wishes(seed)
+        policy, params, frames = wishes(seed)
         own = Engine()
-        alone = Person(own, runner, flow, **params)
+        alone = Person(own, runner, policy, **params)
         alone.send(*frames)
         alone.wait_for(counts[seed])
         own.close()

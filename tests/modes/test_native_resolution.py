@@ -21,7 +21,7 @@ ROBOT = {"prompt": "a robot in space", "seed": 3, "steps": 2}
 @pytest.fixture(scope="module")
 def pipeline() -> Iterator[Pipeline]:
     pipeline = Pipeline(load_settings(environ={}))
-    assert pipeline.spec.own_size_only
+    assert pipeline.spec.native_resolution_only
     yield pipeline
     pipeline.close()
 

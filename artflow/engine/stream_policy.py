@@ -1,4 +1,4 @@
-"""How a mode's frames flow, and what comes out: what the modes, the sockets and the sessions have in common."""
+"""How a mode treats the frames of its sessions, and what comes out of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from artflow.engine.frame import Hole
+from artflow.engine.frame import InpaintRegion
 from artflow.engine.params import LiveParams
 from artflow.engine.runner import Runner
 from artflow.errors import ArtflowError
@@ -30,36 +30,36 @@ class Result:
     skipped: bool = False
     dropped: bool = False
     error: ArtflowError | None = None
-    hole: Hole | None = None
+    region: InpaintRegion | None = None
 
     def whole(self) -> Picture:
-        """The picture; where it filled a hole, back in its place. Takes its time: not for the engine's thread."""
+        """The whole picture: an inpainted region is put back into its frame. Slow: not for the engine's thread."""
         assert self.picture is not None
-        return self.picture if self.hole is None else self.hole.finish(self.picture)
+        return self.picture if self.region is None else self.region.composite(self.picture)
 
 
-Look = Callable[[NDArray[np.uint8], LiveParams, Runner], tuple[Picture, Hole | None]]
+Preprocess = Callable[[NDArray[np.uint8], LiveParams, Runner], tuple[Picture, InpaintRegion | None]]
 
 
-def centred(picture: NDArray[np.uint8], params: LiveParams, runner: Runner) -> tuple[Picture, Hole | None]:
+def centred(picture: NDArray[np.uint8], params: LiveParams, runner: Runner) -> tuple[Picture, InpaintRegion | None]:
     """The centre of a picture, at the size that is asked for."""
     return fit(picture, Size(params.width, params.height)), None
 
 
 @dataclass(frozen=True)
-class Flow:
+class StreamPolicy:
     """How a mode treats the frames of its sessions.
 
     ``mode`` is what the recipes call the mode.
     ``pipelined``: n steps of n frames share one call (webcam); else a frame runs all its steps before the next.
     ``latest_only``: one frame waits at most, newer ones replace it; else up to ``max_waiting`` wait, in order.
-    ``look``: what the model is shown of a picture; raises `ArtflowError` for one that cannot be worked with.
-    ``holes``: pictures keep their transparency, (height, width, 4), because what is see-through is to be made anew.
+    ``preprocess``: what the model is shown of a picture; raises `ArtflowError` for one that cannot be worked with.
+    ``keep_alpha``: pictures are (height, width, 4), because what is transparent in them is to be painted anew.
     """
 
     mode: str
     pipelined: bool
     latest_only: bool
     max_waiting: int = 64
-    look: Look = centred
-    holes: bool = False
+    preprocess: Preprocess = centred
+    keep_alpha: bool = False
