@@ -151,8 +151,8 @@ class Pipeline:
         def work(run: Run) -> list[GeneratedImage]:
             check_size(params.width, params.height, multiple=run.runner.model.vae_scale, longest=limits.max_size)
             if params.hires_scale > 1:
-                redraw.hires_size(params, run.runner, limits.max_hires)  # refused before anything is drawn
-            drawn = native_resolution.drawn(params, run.runner.model.spec)
+                redraw.hires_size(params, run.runner.model.info, limits.max_hires)  # refused before anything is drawn
+            drawn = native_resolution.drawn(params, run.runner.model.info)
             orders = text.orders(drawn, run.runner, limits.max_size)
             if drawn is params:
                 made = run(orders)

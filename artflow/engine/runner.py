@@ -56,11 +56,7 @@ class Runner:
 
     def reading(self, prompt: str) -> dict[str, Any]:
         """What a recipe says of the text that was really used: nothing where it is the prompt itself."""
-        if self.vocabulary is None:
-            return {}
-        read = self.vocabulary.read(prompt)
-        used = {"prompt_used": read.text} if read.text != prompt else {}
-        return used | ({"unknown_words": list(read.unknown)} if read.unknown else {})
+        return {} if self.vocabulary is None else self.vocabulary.facts(prompt)
 
     def latent_shape(self, size: Size) -> tuple[int, int, int]:
         """(channels, height, width) of the latent of a picture."""

@@ -129,7 +129,7 @@ class LiveSession:
                     "too_many_waiting",
                     f"{len(self._inbox)} strokes wait already; at most {self.policy.max_waiting} may.",
                 )
-            shown, region = self.policy.preprocess(picture, params, self.runner)
+            shown, region = self.policy.preprocess(picture, params, self.runner.model.info)
             # A fade changes the picture of a still scene, too, and the filter does not see what is a hole.
             filtered = params.enable_similar_image_filter and region is None
             if self._planner.fading or self._emptied:
@@ -159,7 +159,7 @@ class LiveSession:
         with self._entry:
             if self._last_picture is None or (self._inbox and not self.policy.keep_alpha):
                 return False
-            shown, region = self.policy.preprocess(self._last_picture, self._params, self.runner)
+            shown, region = self.policy.preprocess(self._last_picture, self._params, self.runner.model.info)
             frame = Frame(self._next_number - 1, shown, received, region)
             with self._lock:
                 if self._inbox:  # settings may size and cut a hole: what waits is looked at again

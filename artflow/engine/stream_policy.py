@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from artflow.engine.frame import InpaintRegion
 from artflow.engine.params import LiveParams
-from artflow.engine.runner import Runner
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, fit
+from artflow.models.info import ModelInfo
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Result:
         return self.picture if self.region is None else self.region.composite(self.picture)
 
 
-Preprocess = Callable[[NDArray[np.uint8], LiveParams, Runner], tuple[Picture, InpaintRegion | None]]
+Preprocess = Callable[[NDArray[np.uint8], LiveParams, ModelInfo], tuple[Picture, InpaintRegion | None]]
 
 
-def centred(picture: NDArray[np.uint8], params: LiveParams, runner: Runner) -> tuple[Picture, InpaintRegion | None]:
+def centred(picture: NDArray[np.uint8], params: LiveParams, model: ModelInfo) -> tuple[Picture, InpaintRegion | None]:
     """The centre of a picture, at the size that is asked for."""
     return fit(picture, Size(params.width, params.height)), None
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
+
+from artflow.models.info import ModelInfo
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +35,20 @@ class Model:
     @property
     def id(self) -> str:
         return self.spec.id
+
+    @cached_property
+    def info(self) -> ModelInfo:
+        """What others need to know of it, as plain values."""
+        folder = self.spec.source.folder
+        return ModelInfo(
+            id=self.id,
+            width=self.spec.width,
+            height=self.spec.height,
+            vae_scale=self.vae_scale,
+            inpaints=self.inpaints,
+            native_resolution_only=self.spec.native_resolution_only,
+            folder=None if folder is None else str(folder),
+        )
 
     @property
     def prediction_type(self) -> str:

@@ -15,6 +15,7 @@ from artflow.engine.params import random_seed
 from artflow.engine.runner import Runner
 from artflow.engine.sampling import SamplerFlight, make_sampler, steps_from
 from artflow.images import Picture, Size, flattened, resized
+from artflow.models.info import ModelInfo
 from artflow.modes.masks import (
     Bounds,
     Mask,
@@ -99,17 +100,18 @@ class Inpainting:
         return result
 
 
-def plan(picture: Picture, mask: Mask, params: RegionParams, runner: Runner, native: Size | None = None) -> Inpainting:
+def plan(
+    picture: Picture, mask: Mask, params: RegionParams, model: ModelInfo, native: Size | None = None
+) -> Inpainting:
     """Where to work and at which size: such that the longer side is that of ``native``, if not given the model's own.
 
     Raises:
         ArtflowError: ``empty_mask``, ``bad_mask``.
     """
     check_mask(mask, picture)
-    spec = runner.model.spec
-    native = native or Size(spec.width, spec.height)
+    native = native or model.native_size
     area = around(mask, params.padding + params.feather, native) if params.only_masked else whole(picture)
-    extent = extent_for(area.size, native, runner.model.vae_scale)
+    extent = extent_for(area.size, native, model.vae_scale)
     return Inpainting(picture, mask, area, extent, params.feather)
 
 
@@ -119,7 +121,7 @@ def make(picture: NDArray[np.uint8], mask: Mask, params: InpaintParams, run: Run
     Raises:
         ArtflowError: ``empty_mask``, ``bad_mask``, ``hidden``, or what went wrong on the way.
     """
-    planned = plan(flattened(picture), mask, params, run.runner)
+    planned = plan(flattened(picture), mask, params, run.runner.model.info)
     made = painted("inpaint", planned, params, run)
     size = {"width": picture.shape[1], "height": picture.shape[0]}
     return [
@@ -173,7 +175,7 @@ def order(mode: str, work: Inpainting, params: PaintParams, runner: Runner) -> O
             masked=masked,
         )
 
-    recipe = params.recipe(mode, runner, seed) | {"width": work.extent.width, "height": work.extent.height}
+    recipe = params.recipe(mode, runner.model.info, seed) | {"width": work.extent.width, "height": work.extent.height}
     return Order(recipe, begin)
 
 

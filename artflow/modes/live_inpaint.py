@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from artflow.engine.frame import InpaintRegion
 from artflow.engine.params import LiveParams
-from artflow.engine.runner import Runner
 from artflow.engine.stream_policy import StreamPolicy
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size
+from artflow.models.info import ModelInfo
 from artflow.modes.inpaint import RegionParams, plan
 from artflow.modes.live import LiveMode
 
@@ -20,7 +20,7 @@ class LiveInpaintParams(RegionParams, LiveParams):
 
 
 def preprocess(
-    picture: NDArray[np.uint8], params: LiveParams, runner: Runner, longest: int | None = None
+    picture: NDArray[np.uint8], params: LiveParams, model: ModelInfo, longest: int | None = None
 ) -> tuple[Picture, InpaintRegion]:
     """What the model is shown of a picture of shape (height, width, 4), and the hole in it.
 
@@ -37,9 +37,9 @@ def preprocess(
             "picture_too_large", f"The picture is {size}; live it may have {longest} pixels a side, so send it smaller."
         )
     mask = np.where(picture[..., 3] < 128, np.uint8(255), np.uint8(0))
-    work = plan(picture[..., :3], mask, params, runner, Size(params.width, params.height))
+    work = plan(picture[..., :3], mask, params, model, Size(params.width, params.height))
     return work.shown, InpaintRegion(
-        work.shown_mask, work.masked_image if runner.model.inpaints else None, work.composite
+        work.shown_mask, work.masked_image if model.inpaints else None, work.composite
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from artflow.engine.job import GeneratedImage, Order
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, resized
-from artflow.models.catalog import ModelSpec
+from artflow.models.info import ModelInfo
 from artflow.modes import outpaint
 from artflow.modes.outpaint import OutpaintParams, borders_for_ratio
 from artflow.modes.text import JobParams, TextParams
@@ -22,16 +22,16 @@ from artflow.modes.work import Run
 Enlarge = Callable[[Picture, int, str], Picture | None]  # by a factor, with an upscaler; None when cancelled
 
 
-def drawn(params: TextParams, spec: ModelSpec) -> TextParams:
+def drawn(params: TextParams, model: ModelInfo) -> TextParams:
     """What the model is asked for: the same at its own size where it draws no other.
 
     Raises:
         ArtflowError: ``bad_ratio``, where that cannot be carried on to the aspect.
     """
-    if not spec.native_resolution_only or (params.width, params.height) == (spec.width, spec.height):
+    if not model.native_resolution_only or (params.width, params.height) == model.native_size:
         return params
-    borders_for_ratio(Size(spec.width, spec.height), params.width / params.height, "centre")
-    return params.model_copy(update={"width": spec.width, "height": spec.height})
+    borders_for_ratio(model.native_size, params.width / params.height, "centre")
+    return params.model_copy(update={"width": model.width, "height": model.height})
 
 
 def made_to_fit(orders: Sequence[Order], params: TextParams, run: Run, enlarge: Enlarge) -> list[GeneratedImage]:

@@ -13,9 +13,9 @@ from pydantic import Field
 
 from artflow.engine.job import GeneratedImage
 from artflow.engine.params import random_seed
-from artflow.engine.runner import Runner
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, flattened
+from artflow.models.info import ModelInfo
 from artflow.modes.inpaint import Inpainting, PaintParams, painted
 from artflow.modes.masks import around, composed, distance_inside, extent_for
 from artflow.modes.work import Run
@@ -139,18 +139,17 @@ def new_area(picture: Picture, borders: Borders) -> np.ndarray:
     return mask
 
 
-def plan(picture: Picture, borders: Borders, runner: Runner) -> Inpainting:
+def plan(picture: Picture, borders: Borders, model: ModelInfo) -> Inpainting:
     """One pass: the model is shown the new part with as much of the picture as fits.
 
     The soft transition lies in the new part, where what is made fades in over the drawn-out edges, so that the picture
     itself keeps every byte and no step shows at its edge.
     """
     canvas, mask = extended(picture, borders), new_area(picture, borders)
-    spec = runner.model.spec
-    native = Size(spec.width, spec.height)
-    area = around(mask, max(borders), native)
+    area = around(mask, max(borders), model.native_size)
     fade = max(8, min(max(area.size) // 16, min(b for b in borders if b) // 2))
-    return Inpainting(canvas, mask, area, extent_for(area.size, native, runner.model.vae_scale), feather=0, fade=fade)
+    extent = extent_for(area.size, model.native_size, model.vae_scale)
+    return Inpainting(canvas, mask, area, extent, feather=0, fade=fade)
 
 
 def make(picture: NDArray[np.uint8], params: OutpaintParams, run: Run) -> list[GeneratedImage]:
@@ -164,7 +163,7 @@ def make(picture: NDArray[np.uint8], params: OutpaintParams, run: Run) -> list[G
     result, made = flattened(picture), list[GeneratedImage]()
     passes = list(strides(Size(picture.shape[1], picture.shape[0]), borders))
     for number, step in enumerate(passes, 1):
-        planned = plan(result, step, run.runner)
+        planned = plan(result, step, run.runner.model.info)
         about = f"Pass {number} of {len(passes)}, step" if len(passes) > 1 else "Step"
         made = painted("outpaint", planned, params, run, about)
         if not made:

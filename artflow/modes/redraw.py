@@ -20,6 +20,7 @@ from artflow.engine.runner import Runner
 from artflow.engine.sampling import SamplerFlight, make_sampler, steps_from
 from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture, Size, resized
+from artflow.models.info import ModelInfo
 from artflow.modes.native_resolution import Enlarge
 from artflow.modes.text import JobParams, TextParams
 from artflow.modes.tiles import Floats, Tile, Tiling, tiled
@@ -48,7 +49,7 @@ def enlarged(
         if one.recipe.get("hidden"):
             finished.append(one)
             continue
-        size = hires_size(params, run.runner, max_size)
+        size = hires_size(params, run.runner.model.info, max_size)
         larger = enlarge(one.picture, next(f for f in FACTORS if f >= params.hires_scale), params.hires_upscaler)
         if larger is None:
             break
@@ -65,14 +66,14 @@ def enlarged(
     return finished + list(made[len(finished) :])
 
 
-def hires_size(params: TextParams, runner: Runner, max_size: int) -> Size:
+def hires_size(params: TextParams, model: ModelInfo, max_size: int) -> Size:
     """The size of the second pass: the first one's, enlarged, as the model can make it.
 
     Raises:
         ArtflowError: ``bad_size``.
     """
     first = Size(params.width, params.height)
-    size = first.scaled(params.hires_scale, runner.model.vae_scale)
+    size = first.scaled(params.hires_scale, model.vae_scale)
     if max(size) > max_size:
         sentence = f"{first} enlarged {params.hires_scale:g} times is {size}; {max_size} pixels a side are allowed."
         raise ArtflowError("bad_size", sentence)
@@ -90,11 +91,11 @@ def in_tiles(picture: Picture, params: UpscaleParams, run: Run) -> list[Generate
     scale = runner.model.vae_scale
     height, width = picture.shape[:2]
     padded = cv2.copyMakeBorder(picture, 0, -height % scale, 0, -width % scale, cv2.BORDER_REPLICATE)
-    tiling = tiling_for(runner)
+    tiling = tiling_for(runner.model.info)
     total, done = tiling.count(*padded.shape[:2]), 0
     channels, *field = runner.latent_shape(Size(padded.shape[1], padded.shape[0]))
     noise = torch.randn((1, channels, *field), generator=torch.Generator().manual_seed(seed))
-    recipe = params.recipe("upscale", runner, seed) | {"width": width, "height": height}
+    recipe = params.recipe("upscale", runner.model.info, seed) | {"width": width, "height": height}
 
     def redrawn(tile: Tile) -> Floats:
         rows, columns = (slice(at // scale, (at + side) // scale) for at, side in zip(tile.at, tile.picture.shape))
@@ -118,10 +119,9 @@ def in_tiles(picture: Picture, params: UpscaleParams, run: Run) -> list[Generate
     return [GeneratedImage(result[:height, :width], recipe)]
 
 
-def tiling_for(runner: Runner) -> Tiling:
+def tiling_for(model: ModelInfo) -> Tiling:
     """Tiles as large as the model's pictures, whose edges fall on whole latents."""
-    spec = runner.model.spec
-    side = max(min(spec.width, spec.height) // 64 * 64, 64)
+    side = max(min(model.native_size) // 64 * 64, 64)
     return Tiling(side, trim=side // 16, fade=side // 4)
 
 

@@ -13,7 +13,9 @@ from artflow.engine.runner import Runner
 from artflow.engine.sampling import SAMPLERS, SamplerFlight, make_sampler
 from artflow.images import Size, check_size
 from artflow.models.catalog import ModelSpec
+from artflow.models.info import ModelInfo
 from artflow.modes.params import merged
+from artflow.prompts.vocabulary import load_vocabulary
 
 
 class JobParams(BaseModel):
@@ -45,10 +47,12 @@ class JobParams(BaseModel):
             "device": runner.model.device,
         }
 
-    def recipe(self, mode: str, runner: Runner, seed: int) -> dict[str, Any]:
+    def recipe(self, mode: str, model: ModelInfo, seed: int) -> dict[str, Any]:
         """What a picture of this request says of itself."""
-        facts = {"mode": mode, "seed": seed, "model": runner.model.id}
-        return self.model_dump(exclude={"batch_count"}) | facts | runner.reading(self.prompt)
+        facts = {"mode": mode, "seed": seed, "model": model.id}
+        vocabulary = load_vocabulary(model.folder)
+        words = vocabulary.facts(self.prompt) if vocabulary is not None else {}
+        return self.model_dump(exclude={"batch_count"}) | facts | words
 
 
 class TextParams(JobParams):
@@ -67,9 +71,9 @@ class TextParams(JobParams):
         """What a picture of the second pass (HiresFix) says of it, beside the recipe of the first."""
         return self.model_dump(include=HIRES)
 
-    def recipe(self, mode: str, runner: Runner, seed: int) -> dict[str, Any]:
+    def recipe(self, mode: str, model: ModelInfo, seed: int) -> dict[str, Any]:
         """What a picture of the first pass says of itself."""
-        return {k: v for k, v in super().recipe(mode, runner, seed).items() if k not in HIRES}
+        return {k: v for k, v in super().recipe(mode, model, seed).items() if k not in HIRES}
 
 
 HIRES = {"hires_scale", "hires_upscaler", "hires_steps", "hires_denoise"}
@@ -90,7 +94,7 @@ def orders(params: TextParams, runner: Runner, max_size: int) -> list[Order]:
     size = check_size(params.width, params.height, multiple=runner.model.vae_scale, longest=max_size)
     first = random_seed() if params.seed == -1 else params.seed
     seeds = [(first + i) % (MAX_SEED + 1) for i in range(params.batch_count)]
-    return [Order(params.recipe("text", runner, seed), _beginning(params, size, seed)) for seed in seeds]
+    return [Order(params.recipe("text", runner.model.info, seed), _beginning(params, size, seed)) for seed in seeds]
 
 
 def _beginning(params: TextParams, size: Size, seed: int) -> Callable[[Runner], SamplerFlight]:

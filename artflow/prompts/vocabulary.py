@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,12 @@ class Vocabulary:
         words = WORD.findall(prompt.lower())
         return Reading(prompt, tuple(dict.fromkeys(w for w in words if w not in self._words)))
 
+    def facts(self, prompt: str) -> dict[str, Any]:
+        """What a recipe says of the words that were really used: nothing where they are the prompt itself."""
+        read = self.read(prompt)
+        used = {"prompt_used": read.text} if read.text != prompt else {}
+        return used | ({"unknown_words": list(read.unknown)} if read.unknown else {})
+
     def _from_chinese(self, prompt: str) -> Reading:
         assert self._mixed is not None
         prompt = prompt.lower()
@@ -80,9 +87,10 @@ class Vocabulary:
         return ", ".join([caption.strip(), *styles[:1]])
 
 
-def load_vocabulary(folder: Path | None) -> Vocabulary | None:
+@lru_cache(maxsize=8)
+def load_vocabulary(folder: Path | str | None) -> Vocabulary | None:
     """The vocabulary of a model folder; None for models that are not limited to one."""
-    path = folder / "concepts.json" if folder is not None else None
+    path = Path(folder) / "concepts.json" if folder is not None else None
     if path is None or not path.is_file():
         return None
     return Vocabulary(json.loads(path.read_text("utf-8")))

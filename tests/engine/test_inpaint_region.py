@@ -18,15 +18,16 @@ from artflow.engine.params import LiveParams
 from artflow.engine.runner import Runner
 from artflow.engine.stream_policy import StreamPolicy
 from artflow.images import Picture, Size
+from artflow.models.info import ModelInfo
 from tests.engine.test_flight import CFG_TYPES, FRAME, SHAPE, make_plan, random
 from tests.support.live import DRAWING, SIDE, STREAM, Person, difference, held, noisy, plain
 from tests.support.models import tiny_runner
 
 
-def preprocess(picture: np.ndarray, params: LiveParams, runner: Runner) -> tuple[Picture, InpaintRegion]:
+def preprocess(picture: np.ndarray, params: LiveParams, model: ModelInfo) -> tuple[Picture, InpaintRegion]:
     """See-through is the hole, the model is shown all of the picture, and people see what it makes half as bright."""
     colours, mask = picture[..., :3], 255 - picture[..., 3]
-    masked_image = np.where(mask[..., None] > 0, np.uint8(127), colours) if runner.model.inpaints else None
+    masked_image = np.where(mask[..., None] > 0, np.uint8(127), colours) if model.inpaints else None
     return colours, InpaintRegion(mask, masked_image, lambda made: made // 2)
 
 
@@ -191,8 +192,8 @@ def test_what_waits_is_cut_out_anew_under_new_settings(engine: Engine, runner: R
     """A hole is cut when its frame comes in; a frame that waits must still show settings that came after it."""
     seen: list[str] = []
 
-    def looking(picture: np.ndarray, params: LiveParams, runner: Runner) -> tuple[Picture, InpaintRegion]:
-        shown, region = preprocess(picture, params, runner)
+    def looking(picture: np.ndarray, params: LiveParams, model: ModelInfo) -> tuple[Picture, InpaintRegion]:
+        shown, region = preprocess(picture, params, model)
         return shown, replace(region, composite=lambda made: seen.append(params.prompt) or made)
 
     person = Person(engine, runner, replace(LATEST, preprocess=looking), prompt="before")

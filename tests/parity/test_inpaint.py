@@ -41,7 +41,7 @@ def test_equals_diffusers(sampler: str, strength: float, channels: int, monkeypa
     seen: list[torch.Tensor] = []
     decode = runner.decode
     monkeypatch.setattr(runner, "decode", lambda latents: seen.append(latents.clone()) or decode(latents))
-    work = inpaint.plan(picture, mask, params, runner)
+    work = inpaint.plan(picture, mask, params, runner.model.info)
     engine = Engine()
     job = Job(runner, [inpaint.order("inpaint", work, params, runner)])
     engine.add(job)
