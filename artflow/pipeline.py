@@ -153,12 +153,12 @@ class Pipeline:
             if params.hires_scale > 1:
                 redraw.hires_size(params, run.runner.model.info, limits.max_hires)  # refused before anything is drawn
             drawn = native_resolution.drawn(params, run.runner.model.info)
-            orders = text.orders(drawn, run.runner, limits.max_size)
+            specs = text.image_specs(drawn, run.runner.model.info, limits.max_size)
             if drawn is params:
-                made = run(orders)
+                made = run(specs)
             else:
                 check_upscaler(params.hires_upscaler)
-                made = native_resolution.made_to_fit(orders, params, run, enlarge)
+                made = native_resolution.made_to_fit(specs, params, run, enlarge)
             if params.hires_scale > 1:
                 made = redraw.enlarged(made, params, run, enlarge, limits.max_hires)
             return made

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from artflow.engine.image_spec import ImageSpec
 from artflow.engine.runner import Runner
-from artflow.engine.sampling import SamplerFlight
+from artflow.engine.sampling import SamplerFlight, begin
 from artflow.errors import ArtflowError
 from artflow.images import Picture
 
@@ -36,14 +37,6 @@ class JobProgress:
 
 
 @dataclass(frozen=True)
-class Order:
-    """One picture of a job: its recipe, and what begins its flight (called on the engine's thread)."""
-
-    recipe: dict[str, Any]
-    begin: Callable[[Runner], SamplerFlight]
-
-
-@dataclass(frozen=True)
 class GeneratedImage:
     """A finished picture and what made it. One that must not be shown is black, and its recipe has ``hidden``."""
 
@@ -60,7 +53,7 @@ class Job:
     def __init__(
         self,
         runner: Runner,
-        orders: Sequence[Order],
+        specs: Sequence[ImageSpec],
         on_progress: Callable[[JobProgress], None] = lambda _: None,
         cancelled: threading.Event | None = None,
         doing: str = "Step",
@@ -69,7 +62,7 @@ class Job:
         self.runner = runner
         self.made: list[GeneratedImage] = []
         self.skipped_calls = 0  # model calls that went by without this job's row
-        self._orders = list(orders)
+        self._specs = list(specs)
         self._on_progress = on_progress
         self._doing = doing
         self._flight: SamplerFlight | None = None
@@ -110,7 +103,7 @@ class Job:
             self._finished.set()
             return None
         if self._flight is None:
-            self._flight = self._orders[len(self.made)].begin(self.runner)
+            self._flight = begin(self._specs[len(self.made)], self.runner)
         return self._flight
 
     def absorb(self, answer: torch.Tensor) -> torch.Tensor | None:
@@ -133,13 +126,13 @@ class Job:
         assert flight is not None
         self._report(None if flagged else picture)
         if flight.done:
-            recipe = self._orders[len(self.made)].recipe
+            recipe = self._specs[len(self.made)].recipe
             if flagged:
                 picture, recipe = np.zeros_like(picture), recipe | {"hidden": True}
             self.made.append(GeneratedImage(picture, recipe))
             self._flight = None
             self.waiting_since = time.monotonic()
-            if len(self.made) == len(self._orders):
+            if len(self.made) == len(self._specs):
                 self._finished.set()
 
     def fail(self, error: ArtflowError) -> None:
@@ -150,5 +143,5 @@ class Job:
 
     def _report(self, preview: Picture | None) -> None:
         assert self._flight is not None
-        done, total = len(self.made), len(self._orders)
+        done, total = len(self.made), len(self._specs)
         self._on_progress(JobProgress(done, total, self._flight.step, self._flight.steps, preview, self._doing))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import torch
 from diffusers import (
@@ -20,8 +21,12 @@ from diffusers import (
 
 from artflow.engine.conditioning import Conditioning
 from artflow.engine.flight import Row
+from artflow.engine.image_spec import ImageSpec, NoiseRegion
 from artflow.errors import ArtflowError
 from artflow.images import Size
+
+if TYPE_CHECKING:
+    from artflow.engine.runner import Runner
 
 SAMPLERS: dict[str, tuple[type[SchedulerMixin], dict[str, Any]]] = {
     "Euler": (EulerDiscreteScheduler, {}),
@@ -191,3 +196,46 @@ class SamplerFlight:
         if self.done:
             return self._source[None]
         return self._sampler.add_noise(self._source[None], self._noise, self._times[self.step : self.step + 1])
+
+
+@torch.inference_mode()
+def begin(spec: ImageSpec, runner: Runner) -> SamplerFlight:
+    """The picture of a spec before its first step.
+
+    Raises:
+        ArtflowError: ``unknown_sampler``, ``bad_parameter`` for more steps than the sampler can make.
+    """
+    model, shape = runner.model, runner.latent_shape(spec.size)
+    sampler = make_sampler(spec.sampler, model.scheduler_config)
+    mask = None if spec.mask is None else runner.latent_mask(spec.mask, spec.size)
+    masked_image = spec.masked_image if mask is not None and model.inpaints else None
+    source, masked = (None if p is None else runner.encode([p])[0] for p in (spec.source, masked_image))
+    return SamplerFlight(
+        sampler,
+        steps=steps_from(sampler, spec.steps, spec.strength),
+        shape=shape,
+        seed=spec.seed,
+        positive=runner.prompts.encode(spec.prompt),
+        negative=runner.prompts.encode(spec.negative_prompt, negative=True),
+        guidance=spec.guidance,
+        embedded_guidance=model.time_cond_width is not None,
+        size=spec.size,
+        device=model.device,
+        source=source,
+        strength=spec.strength,
+        mask=mask,
+        masked=masked,
+        noise=None if spec.noise_region is None else _region_of_noise(spec.seed, spec.noise_region, shape),
+    )
+
+
+def _region_of_noise(seed: int, region: NoiseRegion, shape: tuple[int, int, int]) -> torch.Tensor:
+    """The noise of a picture of this latent shape, cut out of a larger field: (1, channels, height, width)."""
+    channels, height, width = shape
+    field = _noise_field(seed, (1, channels, region.height, region.width))
+    return field[..., region.row : region.row + height, region.column : region.column + width]
+
+
+@lru_cache(maxsize=2)  # all tiles of a picture are cut out of one field
+def _noise_field(seed: int, shape: tuple[int, ...]) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from artflow.engine.job import GeneratedImage, Order
+from artflow.engine.image_spec import ImageSpec
+from artflow.engine.job import GeneratedImage
 from artflow.engine.params import random_seed
-from artflow.engine.runner import Runner
-from artflow.engine.sampling import SamplerFlight, make_sampler, steps_from
 from artflow.images import Picture, Size, flattened, resized
 from artflow.models.info import ModelInfo
 from artflow.modes.masks import (
@@ -150,33 +149,26 @@ def painted(mode: str, work: Inpainting, params: PaintParams, run: Run, doing: s
     Raises:
         ArtflowError: ``hidden``, or what went wrong on the way.
     """
-    wanted = order(mode, work, params, run.runner)
+    wanted = image_spec(mode, work, params, run.runner.model.info)
     if params.strength == 0:
         part, mask = work.area.cut(work.original), work.area.cut(work.mask)
-        return [GeneratedImage(filled(part, mask, params.fill, wanted.recipe["seed"]), wanted.recipe)]
+        return [GeneratedImage(filled(part, mask, params.fill, wanted.seed), wanted.recipe)]
     return shown(run([wanted], doing))
 
 
-def order(mode: str, work: Inpainting, params: PaintParams, runner: Runner) -> Order:
+def image_spec(mode: str, work: Inpainting, params: PaintParams, model: ModelInfo) -> ImageSpec:
     """The picture of one inpainting or pass of outpaint, at a strength above 0."""
     seed = random_seed() if params.seed == -1 else params.seed
-    shown = filled(work.shown, work.shown_mask, params.fill, seed)
-
-    def begin(runner: Runner) -> SamplerFlight:
-        masked = runner.encode([work.masked_image])[0] if runner.model.inpaints else None
-        sampler = make_sampler(params.sampler, runner.model.scheduler_config)
-        about = params.for_sampler(runner, work.extent, seed)
-        return SamplerFlight(
-            sampler,
-            **about | {"steps": steps_from(sampler, params.steps, params.strength)},
-            source=runner.encode([shown])[0],
-            strength=params.strength,
-            mask=runner.latent_mask(work.shown_mask, work.extent),
-            masked=masked,
-        )
-
-    recipe = params.recipe(mode, runner.model.info, seed) | {"width": work.extent.width, "height": work.extent.height}
-    return Order(recipe, begin)
+    recipe = params.recipe(mode, model, seed) | {"width": work.extent.width, "height": work.extent.height}
+    return params.image_spec(
+        recipe,
+        work.extent,
+        seed,
+        strength=params.strength,
+        source=filled(work.shown, work.shown_mask, params.fill, seed),
+        mask=work.shown_mask,
+        masked_image=work.masked_image if model.inpaints else None,
+    )
 
 
 def filled(picture: Picture, mask: Mask, fill: Fill, seed: int) -> Picture:

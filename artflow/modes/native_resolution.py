@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from artflow.engine.job import GeneratedImage, Order
+from artflow.engine.image_spec import ImageSpec
+from artflow.engine.job import GeneratedImage
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, resized
 from artflow.models.info import ModelInfo
@@ -34,16 +35,16 @@ def drawn(params: TextParams, model: ModelInfo) -> TextParams:
     return params.model_copy(update={"width": model.width, "height": model.height})
 
 
-def made_to_fit(orders: Sequence[Order], params: TextParams, run: Run, enlarge: Enlarge) -> list[GeneratedImage]:
-    """The pictures of orders at the model's own size, as large as ``params`` ask; fewer when it was cancelled.
+def made_to_fit(specs: Sequence[ImageSpec], params: TextParams, run: Run, enlarge: Enlarge) -> list[GeneratedImage]:
+    """These pictures, drawn at the model's own size, as large as ``params`` ask; fewer when it was cancelled.
 
     Raises:
         ArtflowError: what went wrong on the way.
     """
     finished: list[GeneratedImage] = []
-    for number, order in enumerate(orders, 1):
-        which = f"Picture {number} of {len(orders)}, step" if len(orders) > 1 else "Step"
-        made = run([order], which)
+    for number, spec in enumerate(specs, 1):
+        which = f"Picture {number} of {len(specs)}, step" if len(specs) > 1 else "Step"
+        made = run([spec], which)
         one = _fitted(made[0], params, run, enlarge) if made else None
         if one is None:
             break

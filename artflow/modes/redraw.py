@@ -6,18 +6,14 @@ Low strength keeps what the picture shows and lets the model add what a larger p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from pydantic import Field
 
-from artflow.engine.job import GeneratedImage, Order
+from artflow.engine.image_spec import NoiseRegion
+from artflow.engine.job import GeneratedImage
 from artflow.engine.params import random_seed
-from artflow.engine.runner import Runner
-from artflow.engine.sampling import SamplerFlight, make_sampler, steps_from
 from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture, Size, resized
 from artflow.models.info import ModelInfo
@@ -54,12 +50,16 @@ def enlarged(
         if larger is None:
             break
         seed = int(one.recipe["seed"])
-        flight = partial(
-            _flight, params=params, picture=resized(larger, size), seed=seed, strength=params.hires_denoise,
+        spec = params.image_spec(
+            one.recipe | params.hires,
+            size,
+            seed,
             steps=params.hires_steps or params.steps,
-        )  # fmt: skip
+            strength=params.hires_denoise,
+            source=resized(larger, size),
+        )
         number = f"Picture {len(finished) + 1}, second" if len(made) > 1 else "Second"
-        again = run([Order(one.recipe | params.hires, flight)], f"{number} pass, step")
+        again = run([spec], f"{number} pass, step")
         if not again:
             break
         finished += again
@@ -86,24 +86,26 @@ def in_tiles(picture: Picture, params: UpscaleParams, run: Run) -> list[Generate
     All tiles are cut out of one field of noise, so that neighbours draw the same in what they share, and fade into
     each other there.
     """
-    runner = run.runner
+    model = run.runner.model.info
     seed = random_seed() if params.seed == -1 else params.seed
-    scale = runner.model.vae_scale
+    scale = model.vae_scale
     height, width = picture.shape[:2]
     padded = cv2.copyMakeBorder(picture, 0, -height % scale, 0, -width % scale, cv2.BORDER_REPLICATE)
-    tiling = tiling_for(runner.model.info)
+    tiling = tiling_for(model)
     total, done = tiling.count(*padded.shape[:2]), 0
-    channels, *field = runner.latent_shape(Size(padded.shape[1], padded.shape[0]))
-    noise = torch.randn((1, channels, *field), generator=torch.Generator().manual_seed(seed))
-    recipe = params.recipe("upscale", runner.model.info, seed) | {"width": width, "height": height}
+    field = (padded.shape[0] // scale, padded.shape[1] // scale)
+    recipe = params.recipe("upscale", model, seed) | {"width": width, "height": height}
 
     def redrawn(tile: Tile) -> Floats:
-        rows, columns = (slice(at // scale, (at + side) // scale) for at, side in zip(tile.at, tile.picture.shape))
-        flight = partial(
-            _flight, params=params, picture=tile.picture, seed=seed, strength=params.strength, steps=params.steps,
-            noise=noise[..., rows, columns],
-        )  # fmt: skip
-        made = shown(run([Order(recipe, flight)], f"Tile {done + 1} of {total}, step"))
+        spec = params.image_spec(
+            recipe,
+            Size(tile.picture.shape[1], tile.picture.shape[0]),
+            seed,
+            strength=params.strength,
+            source=tile.picture,
+            noise_region=NoiseRegion(*field, *(at // scale for at in tile.at)),
+        )
+        made = shown(run([spec], f"Tile {done + 1} of {total}, step"))
         if not made:
             raise Cancelled
         return made[0].picture.astype(np.float32)
@@ -124,18 +126,3 @@ def tiling_for(model: ModelInfo) -> Tiling:
     side = max(min(model.native_size) // 64 * 64, 64)
     return Tiling(side, trim=side // 16, fade=side // 4)
 
-
-def _flight(
-    runner: Runner,
-    params: JobParams,
-    picture: Picture,
-    seed: int,
-    strength: float,
-    steps: int,
-    noise: torch.Tensor | None = None,
-) -> SamplerFlight:
-    """A picture on its way through ``steps`` steps from ``strength``; on the engine's thread."""
-    sampler = make_sampler(params.sampler, runner.model.scheduler_config)
-    about: dict[str, Any] = params.for_sampler(runner, Size(picture.shape[1], picture.shape[0]), seed)
-    about["steps"] = steps_from(sampler, steps, strength)
-    return SamplerFlight(sampler, **about, source=runner.encode([picture])[0], strength=strength, noise=noise)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from artflow.engine.job import Order
+from artflow.engine.image_spec import ImageSpec
 from artflow.engine.params import MAX_SEED, random_seed
-from artflow.engine.runner import Runner
-from artflow.engine.sampling import SAMPLERS, SamplerFlight, make_sampler
+from artflow.engine.sampling import SAMPLERS
 from artflow.images import Size, check_size
 from artflow.models.catalog import ModelSpec
 from artflow.models.info import ModelInfo
@@ -33,19 +31,16 @@ class JobParams(BaseModel):
     seed: int = Field(-1, ge=-1, le=MAX_SEED, title="Seed", description="-1: a random one, shown in the recipe")
     model: str = Field("", title="Model", description="an id of the catalog; empty: the app's")
 
-    def for_sampler(self, runner: Runner, size: Size, seed: int) -> dict[str, Any]:
-        """The arguments of a `SamplerFlight` that follow from these parameters; on the engine's thread."""
-        return {
+    def image_spec(self, recipe: dict[str, Any], size: Size, seed: int, **more: Any) -> ImageSpec:
+        """A picture of this request; ``more``: further fields of the spec, or others in place of these."""
+        asked: dict[str, Any] = {
+            "prompt": self.prompt,
+            "negative_prompt": self.negative_prompt,
             "steps": self.steps,
-            "shape": runner.latent_shape(size),
-            "seed": seed,
-            "positive": runner.prompts.encode(self.prompt),
-            "negative": runner.prompts.encode(self.negative_prompt, negative=True),
             "guidance": self.guidance_scale,
-            "embedded_guidance": runner.model.time_cond_width is not None,
-            "size": size,
-            "device": runner.model.device,
+            "sampler": self.sampler,
         }
+        return ImageSpec(recipe=recipe, size=size, seed=seed, **asked | more)
 
     def recipe(self, mode: str, model: ModelInfo, seed: int) -> dict[str, Any]:
         """What a picture of this request says of itself."""
@@ -85,21 +80,13 @@ def defaults(spec: ModelSpec, generation: dict[str, Any]) -> TextParams:
     return merged(TextParams, native, spec.defaults.text, generation)
 
 
-def orders(params: TextParams, runner: Runner, max_size: int) -> list[Order]:
+def image_specs(params: TextParams, model: ModelInfo, max_size: int) -> list[ImageSpec]:
     """The pictures of one request; picture i has the seed plus i.
 
     Raises:
         ArtflowError: ``bad_size`` (naming the nearest sizes).
     """
-    size = check_size(params.width, params.height, multiple=runner.model.vae_scale, longest=max_size)
+    size = check_size(params.width, params.height, multiple=model.vae_scale, longest=max_size)
     first = random_seed() if params.seed == -1 else params.seed
     seeds = [(first + i) % (MAX_SEED + 1) for i in range(params.batch_count)]
-    return [Order(params.recipe("text", runner.model.info, seed), _beginning(params, size, seed)) for seed in seeds]
-
-
-def _beginning(params: TextParams, size: Size, seed: int) -> Callable[[Runner], SamplerFlight]:
-    def begin(runner: Runner) -> SamplerFlight:
-        sampler = make_sampler(params.sampler, runner.model.scheduler_config)
-        return SamplerFlight(sampler, **params.for_sampler(runner, size, seed))
-
-    return begin
+    return [params.image_spec(params.recipe("text", model, seed), size, seed) for seed in seeds]

@@ -1,4 +1,4 @@
-"""How a mode gets its pictures made: by rounds of orders on a loaded model, told about and cancelled as one."""
+"""How a mode gets its pictures made: by rounds of pictures on a loaded model, told about and cancelled as one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from artflow.engine.engine import Engine
-from artflow.engine.job import GeneratedImage, Job, JobProgress, Order
+from artflow.engine.image_spec import ImageSpec
+from artflow.engine.job import GeneratedImage, Job, JobProgress
 from artflow.engine.runner import Runner
 from artflow.errors import HIDDEN, ArtflowError
 
@@ -37,13 +38,13 @@ class Run:
     cancelled: threading.Event
     about: Mapping[str, Any]  # for the log
 
-    def __call__(self, orders: Sequence[Order], doing: str = "Step") -> list[GeneratedImage]:
+    def __call__(self, specs: Sequence[ImageSpec], doing: str = "Step") -> list[GeneratedImage]:
         """The finished pictures, fewer than asked for when it was cancelled. ``doing`` names a step to who waits.
 
         Raises:
             ArtflowError: what went wrong on the way.
         """
-        job = Job(self.runner, orders, self.on_progress, self.cancelled, doing)
-        log.info("a job of %d pictures", len(orders), extra={"job": job.id, **self.about})
+        job = Job(self.runner, specs, self.on_progress, self.cancelled, doing)
+        log.info("a job of %d pictures", len(specs), extra={"job": job.id, **self.about})
         self.engine.add(job)
         return job.wait()

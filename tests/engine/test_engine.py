@@ -20,7 +20,7 @@ from artflow.engine.runner import Runner
 from artflow.engine.session import LiveSession
 from artflow.errors import ArtflowError
 from artflow.images import Picture
-from artflow.modes.text import TextParams, orders
+from artflow.modes.text import TextParams, image_specs
 from tests.support.live import (
     DRAWING,
     PATIENCE,
@@ -40,7 +40,7 @@ WHITE = plain(255, 255, 255)
 
 def job_of(runner: Runner, **params: Any) -> Job:
     wanted = {"width": 64, "height": 64, "steps": 4, "seed": 1, "guidance_scale": 1.0} | params
-    return Job(runner, orders(TextParams(**wanted), runner, 1024))
+    return Job(runner, image_specs(TextParams(**wanted), runner.model.info, 1024))
 
 
 # -- sharing ------------------------------------------------------------------------------------------------------
@@ -174,9 +174,8 @@ def test_an_error_on_the_way_into_the_call_is_its_owners_alone(
 def test_a_job_that_is_cancelled_is_let_go_at_once(engine: Engine, runner: Runner) -> None:
     """With nothing else to do the engine sleeps, and what it holds stays with it."""
     cancelled = threading.Event()
-    job = Job(
-        runner, orders(TextParams(width=64, height=64, steps=9), runner, 1024), lambda p: cancelled.set(), cancelled
-    )
+    specs = image_specs(TextParams(width=64, height=64, steps=9), runner.model.info, 1024)
+    job = Job(runner, specs, lambda p: cancelled.set(), cancelled)
     engine.add(job)
     assert job.wait(PATIENCE) == []
     wait_until(lambda: not engine.uses(runner) and not engine.active_jobs)
@@ -268,7 +267,7 @@ def test_a_job_whose_listener_raises_fails_alone(engine: Engine, runner: Runner)
     def gone(progress: Any) -> None:
         raise ConnectionError("nobody is there")
 
-    broken = Job(runner, orders(TextParams(width=64, height=64, steps=3, seed=1), runner, 1024), gone)
+    broken = Job(runner, image_specs(TextParams(width=64, height=64, steps=3, seed=1), runner.model.info, 1024), gone)
     person, other = Person(engine, runner, STREAM, steps=1), job_of(runner)
     with held(engine):
         engine.add(broken)

@@ -14,7 +14,7 @@ from artflow.engine.engine import Engine
 from artflow.engine.job import Job, JobProgress
 from artflow.engine.runner import Runner
 from artflow.images import Picture
-from artflow.modes.text import TextParams, orders
+from artflow.modes.text import TextParams, image_specs
 from tests.support.live import DRAWING, PATIENCE, STREAM, Person, noisy, plain
 from tests.support.models import tiny_model
 from tests.support.safety import checker_against
@@ -61,7 +61,7 @@ def test_of_several_pictures_only_the_hidden_one_is_black(
     params = TextParams(width=64, height=64, steps=2, seed=5, guidance_scale=1.0, batch_count=3, sampler="Euler")
 
     def made_by(runner: Runner, seen: list[JobProgress]) -> Job:
-        job = Job(runner, orders(params, runner, 1024), seen.append, threading.Event())
+        job = Job(runner, image_specs(params, runner.model.info, 1024), seen.append, threading.Event())
         engine.add(job)
         job.wait(PATIENCE)
         return job

@@ -14,7 +14,7 @@ from artflow.engine.runner import Runner
 from artflow.engine.sampling import SAMPLERS
 from artflow.engine.stream_policy import StreamPolicy
 from artflow.images import Picture
-from artflow.modes.text import TextParams, orders
+from artflow.modes.text import TextParams, image_specs
 from tests.support.live import DRAWING, PATIENCE, STREAM, Person, difference, plain
 
 PEOPLE, FRAMES = 16, 6
@@ -78,7 +78,7 @@ def job_of(runner: Runner, number: int) -> Job:
         prompt=f"job {number}", negative_prompt="no", sampler=sampler, steps=5, guidance_scale=1.0 + number % 3,
         seed=100 + number, width=64, height=96 if number == 2 else 64, batch_count=1 + number % 2,
     )  # fmt: skip
-    return Job(runner, orders(params, runner, 1024))
+    return Job(runner, image_specs(params, runner.model.info, 1024))
 
 
 def made_alone(runner: Runner, number: int) -> list[GeneratedImage]:

@@ -14,7 +14,7 @@ from artflow.engine.job import Job, JobProgress
 from artflow.engine.runner import Runner
 from artflow.engine.sampling import SAMPLERS
 from artflow.errors import ArtflowError
-from artflow.modes.text import TextParams, orders
+from artflow.modes.text import TextParams, image_specs
 from tests.support.live import DRAWING, PATIENCE, STREAM, Person, difference, held, noisy
 
 
@@ -26,7 +26,7 @@ class Asked(Job):
         self.cancelled = threading.Event()
         self.cancel_at: tuple[int, int] | None = None  # picture, step
         wanted = {"width": 64, "height": 64, "steps": 4, "seed": 1, "guidance_scale": 1.0} | params
-        super().__init__(runner, orders(TextParams(**wanted), runner, 1024), self._see, self.cancelled)
+        super().__init__(runner, image_specs(TextParams(**wanted), runner.model.info, 1024), self._see, self.cancelled)
 
     def _see(self, progress: JobProgress) -> None:
         self.seen.append(progress)

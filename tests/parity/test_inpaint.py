@@ -43,7 +43,7 @@ def test_equals_diffusers(sampler: str, strength: float, channels: int, monkeypa
     monkeypatch.setattr(runner, "decode", lambda latents: seen.append(latents.clone()) or decode(latents))
     work = inpaint.plan(picture, mask, params, runner.model.info)
     engine = Engine()
-    job = Job(runner, [inpaint.order("inpaint", work, params, runner)])
+    job = Job(runner, [inpaint.image_spec("inpaint", work, params, runner.model.info)])
     engine.add(job)
     job.wait(60)
     engine.close()

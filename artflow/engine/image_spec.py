@@ -1,0 +1,48 @@
+"""What one picture of a job is to be: plain values, so that the engine that makes it may be another process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artflow.images import Picture, Size
+
+
+class NoiseRegion(NamedTuple):
+    """Where in a larger field of noise a picture's own noise lies, in latents: neighbours share what they overlap in.
+
+    ``height`` and ``width`` are the field's; ``row`` and ``column`` are where the picture begins.
+    """
+
+    height: int
+    width: int
+    row: int
+    column: int
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSpec:
+    """One picture of a job.
+
+    ``steps`` are run, however low the ``strength``; ``source`` is the picture to begin from at a strength below 1,
+    ``uint8`` of ``size``; None: noise alone. ``mask``, ``uint8`` of ``size``, says where to paint (over 127), the rest
+    stays; ``masked_image`` is the source with the painted part grey, for a model that is shown it
+    (`ModelInfo.inpaints`). ``recipe`` comes back with the picture.
+    """
+
+    recipe: dict[str, Any]
+    size: Size
+    seed: int
+    prompt: str
+    negative_prompt: str
+    steps: int
+    guidance: float
+    sampler: str
+    strength: float = 1.0
+    source: Picture | None = None
+    mask: NDArray[np.uint8] | None = None
+    masked_image: Picture | None = None
+    noise_region: NoiseRegion | None = None

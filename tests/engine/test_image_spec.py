@@ -1,0 +1,95 @@
+"""A picture of a job as plain values: what the engine makes of them, wherever they come from."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from artflow.engine.engine import Engine
+from artflow.engine.image_spec import ImageSpec, NoiseRegion
+from artflow.engine.job import Job
+from artflow.engine.runner import Runner
+from artflow.engine.sampling import begin
+from artflow.images import Picture, Size
+from tests.support.live import PATIENCE, SIDE, difference, noisy
+from tests.support.models import tiny_runner
+
+MASK = np.zeros((SIDE, SIDE), np.uint8)
+MASK[16:48, 8:40] = 255
+
+
+def fox(**more: Any) -> ImageSpec:
+    """A picture of a fox."""
+    asked: dict[str, Any] = {
+        "recipe": {"prompt": "a fox"}, "size": Size(SIDE, SIDE), "seed": 7, "prompt": "a fox", "negative_prompt": "",
+        "steps": 2, "guidance": 1.5, "sampler": "DDIM",
+    }  # fmt: skip
+    return ImageSpec(**asked | more)
+
+
+KINDS = {
+    "text": fox(),
+    "image to image": fox(source=noisy(1), strength=0.5),
+    "inpaint": fox(source=noisy(1), mask=MASK, masked_image=noisy(1), strength=0.5),
+    "tile": fox(source=noisy(1), strength=0.5, noise_region=NoiseRegion(12, 12, 2, 4)),
+}
+
+
+def made(engine: Engine, runner: Runner, *specs: ImageSpec) -> list[Picture]:
+    """The pictures of these specs as one job."""
+    job = Job(runner, specs)
+    engine.add(job)
+    return [image.picture for image in job.wait(PATIENCE)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_spec_that_has_travelled_gives_the_same_picture(engine: Engine, runner: Runner, kind: str) -> None:
+    here = KINDS[kind]
+    there = pickle.loads(pickle.dumps(here))
+    first, second = made(engine, runner, here, there)
+    assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_field_is_json_or_an_array(kind: str) -> None:
+    for field in fields(ImageSpec):
+        value = getattr(KINDS[kind], field.name)
+        assert isinstance(value, np.ndarray) or json.dumps(value), field.name
+
+
+def test_without_a_source_it_begins_from_the_seeds_noise(runner: Runner) -> None:
+    state = begin(fox(), runner)
+    noise = torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(7))
+    torch.testing.assert_close(state.latent, noise)
+    assert state.steps == 2
+
+
+def test_all_steps_are_run_at_any_strength(runner: Runner) -> None:
+    assert [begin(fox(source=noisy(1), strength=s), runner).steps for s in (0.2, 0.5, 1.0)] == [2, 2, 2]
+
+
+def test_neighbouring_tiles_have_the_same_noise_where_they_overlap(runner: Runner) -> None:
+    """Cut out of one field: the right half of the first tile is the left half of the second."""
+    first, second = (begin(fox(noise_region=NoiseRegion(8, 12, 0, column)), runner).latent for column in (0, 4))
+    assert torch.equal(first[..., 4:], second[..., :4])
+    assert not torch.equal(first, second)
+
+
+def test_outside_of_the_mask_the_source_stays(engine: Engine, runner: Runner) -> None:
+    (picture,) = made(engine, runner, KINDS["inpaint"])
+    (itself,) = runner.decode(runner.encode([noisy(1)]))
+    assert difference(picture[:, 48:], itself[:, 48:]) < difference(picture[16:48, 8:40], itself[16:48, 8:40])
+
+
+def test_an_inpaint_model_is_shown_the_masked_image(engine: Engine) -> None:
+    runner = tiny_runner(inpaint=True)
+    grey = np.full((SIDE, SIDE, 3), 127, np.uint8)
+    spec = replace(KINDS["inpaint"], strength=1.0)
+    first, second = made(engine, runner, spec, replace(spec, masked_image=grey))
+    assert difference(first, second) > 0
