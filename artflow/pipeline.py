@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from artflow.engine.runner import Runner
     from artflow.engine.session import LiveSession
     from artflow.engine.stream_policy import Result
+    from artflow.modes.job_runner import JobRunner
     from artflow.modes.masks import Mask
     from artflow.modes.text import JobParams
-    from artflow.modes.work import Run
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -141,17 +141,17 @@ class Pipeline:
         Raises:
             ArtflowError: bad parameters, ``busy`` where too many wait, or what went wrong on the way.
         """
-        from artflow.modes import native_resolution, redraw, text
+        from artflow.modes import hires, native_resolution, text
         from artflow.modes.upscale import check_upscaler
 
         params, watch = self.parameters.job(text.TextParams, changes), watch or Watch()
         limits, enlarge = self.settings.server, partial(self._enlarge, watch)
         self.parameters.check_text(params)
 
-        def work(run: Run) -> list[GeneratedImage]:
+        def work(run: JobRunner) -> list[GeneratedImage]:
             check_size(params.width, params.height, multiple=run.runner.model.vae_scale, longest=limits.max_size)
             if params.hires_scale > 1:
-                redraw.hires_size(params, run.runner.model.info, limits.max_hires)  # refused before anything is drawn
+                hires.hires_size(params, run.runner.model.info, limits.max_hires)  # refused before anything is drawn
             drawn = native_resolution.drawn(params, run.runner.model.info)
             specs = text.image_specs(drawn, run.runner.model.info, limits.max_size)
             if drawn is params:
@@ -160,7 +160,7 @@ class Pipeline:
                 check_upscaler(params.hires_upscaler)
                 made = native_resolution.made_to_fit(specs, params, run, enlarge)
             if params.hires_scale > 1:
-                made = redraw.enlarged(made, params, run, enlarge, limits.max_hires)
+                made = hires.enlarged(made, params, run, enlarge, limits.max_hires)
             return made
 
         return self._job(params, work, watch)
@@ -201,9 +201,9 @@ class Pipeline:
                 ``hidden``.
         """
         from artflow.engine.job import GeneratedImage
-        from artflow.modes import redraw
+        from artflow.modes import tiled_img2img
 
-        params, watch = self.parameters.job(redraw.UpscaleParams, changes), watch or Watch()
+        params, watch = self.parameters.job(tiled_img2img.UpscaleParams, changes), watch or Watch()
         if params.strength > 0:
             self.parameters.check_job(params)
         larger = self._enlarge(watch, picture, params.factor, params.upscaler)
@@ -211,7 +211,7 @@ class Pipeline:
             return []
         if params.strength == 0:
             return [GeneratedImage(larger, {"mode": "upscale", "factor": params.factor, "upscaler": params.upscaler})]
-        return self._job(params, lambda run: redraw.in_tiles(larger, params, run), watch)
+        return self._job(params, lambda run: tiled_img2img.in_tiles(larger, params, run), watch)
 
     def _enlarge(self, watch: Watch, picture: Picture, factor: int, upscaler: str) -> Picture | None:
         from artflow.engine.job import JobProgress
@@ -236,7 +236,7 @@ class Pipeline:
         return self.spec if model_id in ("", self.spec.id) else self.catalog.get(model_id)
 
     def _job(
-        self, params: JobParams, work: Callable[[Run], list[GeneratedImage]], watch: Watch
+        self, params: JobParams, work: Callable[[JobRunner], list[GeneratedImage]], watch: Watch
     ) -> list[GeneratedImage]:
         """Load the model and do the work, if not too many wait already."""
         limits = self.settings.server
@@ -245,13 +245,13 @@ class Pipeline:
                 raise ArtflowError("busy", f"{limits.max_jobs} jobs wait already; try again in a moment.")
             self._jobs += 1
         try:
-            from artflow.modes.work import Run
+            from artflow.modes.job_runner import JobRunner
 
             with self.shelf.held(self._spec(params.model)) as loading:
                 if not watch.wait_for(loading.runner, loading):
                     return []
                 about = {"model": loading.spec.id} | about_prompt(params.prompt, self.settings.logging)
-                return work(Run(self.engine, loading.runner.result(), watch.on_progress, watch.cancelled, about))
+                return work(JobRunner(self.engine, loading.runner.result(), watch.on_progress, watch.cancelled, about))
         finally:
             with self._lock:
                 self._jobs -= 1

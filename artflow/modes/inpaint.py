@@ -15,6 +15,7 @@ from artflow.engine.job import GeneratedImage
 from artflow.engine.params import random_seed
 from artflow.images import Picture, Size, flattened, resized
 from artflow.models.info import ModelInfo
+from artflow.modes.job_runner import JobRunner, shown
 from artflow.modes.masks import (
     Bounds,
     Mask,
@@ -32,7 +33,6 @@ from artflow.modes.masks import (
     whole,
 )
 from artflow.modes.text import JobParams
-from artflow.modes.work import Run, shown
 
 Fill = Literal["original", "blur", "noise", "empty"]
 
@@ -114,7 +114,7 @@ def plan(
     return Inpainting(picture, mask, area, extent, params.feather)
 
 
-def make(picture: NDArray[np.uint8], mask: Mask, params: InpaintParams, run: Run) -> list[GeneratedImage]:
+def make(picture: NDArray[np.uint8], mask: Mask, params: InpaintParams, run: JobRunner) -> list[GeneratedImage]:
     """The picture with what the mask covers made anew; of shape (height, width, 3), or 4 where it is see-through.
 
     Raises:
@@ -141,7 +141,9 @@ def _as_clear(picture: NDArray[np.uint8], work: Inpainting, finished: Picture) -
     return np.dstack([colours, alpha])
 
 
-def painted(mode: str, work: Inpainting, params: PaintParams, run: Run, doing: str = "Step") -> list[GeneratedImage]:
+def painted(
+    mode: str, work: Inpainting, params: PaintParams, run: JobRunner, doing: str = "Step"
+) -> list[GeneratedImage]:
     """What the hole of one inpainting or pass of outpaint is filled with; none when cancelled.
 
     It goes through `Inpainting.composite`. At strength 0 that is what it begins with.

@@ -38,9 +38,7 @@ def preprocess(
         )
     mask = np.where(picture[..., 3] < 128, np.uint8(255), np.uint8(0))
     work = plan(picture[..., :3], mask, params, model, Size(params.width, params.height))
-    return work.shown, InpaintRegion(
-        work.shown_mask, work.masked_image if model.inpaints else None, work.composite
-    )
+    return work.shown, InpaintRegion(work.shown_mask, work.masked_image if model.inpaints else None, work.composite)
 
 
 LIVE_INPAINT = LiveMode(

@@ -15,10 +15,10 @@ from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, resized
 from artflow.models.info import ModelInfo
 from artflow.modes import outpaint
+from artflow.modes.job_runner import JobRunner
 from artflow.modes.outpaint import OutpaintParams, borders_for_ratio
 from artflow.modes.text import JobParams, TextParams
 from artflow.modes.upscale import FACTORS
-from artflow.modes.work import Run
 
 Enlarge = Callable[[Picture, int, str], Picture | None]  # by a factor, with an upscaler; None when cancelled
 
@@ -35,7 +35,9 @@ def drawn(params: TextParams, model: ModelInfo) -> TextParams:
     return params.model_copy(update={"width": model.width, "height": model.height})
 
 
-def made_to_fit(specs: Sequence[ImageSpec], params: TextParams, run: Run, enlarge: Enlarge) -> list[GeneratedImage]:
+def made_to_fit(
+    specs: Sequence[ImageSpec], params: TextParams, run: JobRunner, enlarge: Enlarge
+) -> list[GeneratedImage]:
     """These pictures, drawn at the model's own size, as large as ``params`` ask; fewer when it was cancelled.
 
     Raises:
@@ -52,7 +54,7 @@ def made_to_fit(specs: Sequence[ImageSpec], params: TextParams, run: Run, enlarg
     return finished
 
 
-def _fitted(made: GeneratedImage, params: TextParams, run: Run, enlarge: Enlarge) -> GeneratedImage | None:
+def _fitted(made: GeneratedImage, params: TextParams, run: JobRunner, enlarge: Enlarge) -> GeneratedImage | None:
     size, own = Size(params.width, params.height), Size(made.picture.shape[1], made.picture.shape[0])
     recipe = made.recipe | {"width": size.width, "height": size.height, "drawn_at": str(own)}
     hidden = GeneratedImage(resized(np.zeros_like(made.picture), size), recipe | {"hidden": True})

@@ -17,8 +17,8 @@ from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, flattened
 from artflow.models.info import ModelInfo
 from artflow.modes.inpaint import Inpainting, PaintParams, painted
+from artflow.modes.job_runner import JobRunner
 from artflow.modes.masks import around, composed, distance_inside, extent_for
-from artflow.modes.work import Run
 
 Anchor = Literal["left", "centre", "right"]
 Unit = Literal["pixels", "percent"]
@@ -152,7 +152,7 @@ def plan(picture: Picture, borders: Borders, model: ModelInfo) -> Inpainting:
     return Inpainting(canvas, mask, area, extent, feather=0, fade=fade)
 
 
-def make(picture: NDArray[np.uint8], params: OutpaintParams, run: Run) -> list[GeneratedImage]:
+def make(picture: NDArray[np.uint8], params: OutpaintParams, run: JobRunner) -> list[GeneratedImage]:
     """The picture carried on beyond its borders, in passes; none when cancelled, since half of it is of no use.
 
     It has the shape (height, width, 3), or 4 where it is see-through; what is added never is.

@@ -9,7 +9,7 @@ import gradio as gr
 from artflow.api.routes import app_kwargs
 from artflow.modes.inpaint import InpaintParams
 from artflow.modes.outpaint import OutpaintParams
-from artflow.modes.redraw import UpscaleParams
+from artflow.modes.tiled_img2img import UpscaleParams
 from artflow.pipeline import Pipeline
 from artflow.ui.filters_tab import MODE, FilterParams, FiltersTab
 from artflow.ui.inpaint_tab import InpaintTab

@@ -13,7 +13,7 @@ from PIL import Image
 from artflow.engine.job import GeneratedImage
 from artflow.images import Picture
 from artflow.modes.readback import carried_recipe
-from artflow.modes.redraw import UpscaleParams
+from artflow.modes.tiled_img2img import UpscaleParams
 from artflow.modes.upscale import FACTORS
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import (

@@ -1,4 +1,4 @@
-"""HiresFix and diffusion upscale: a picture that goes through the model again, whole or in tiles."""
+"""HiresFix: a picture that is enlarged and goes through the model again."""
 
 from __future__ import annotations
 
@@ -16,12 +16,9 @@ from artflow.engine.job import JobProgress
 from artflow.errors import ArtflowError
 from artflow.images import Picture, parameters_text
 from artflow.modes.readback import read_back
-from artflow.modes.redraw import tiling_for
-from artflow.modes.tiles import seams
 from artflow.pipeline import Pipeline
 from artflow.settings import load_settings
 from artflow.watch import Watch
-from tests.api.client import tiny_catalog, tiny_settings
 
 ASKED = {"prompt": "a strawberry on a green background", "seed": 5}
 HIRES = ASKED | {"hires_scale": 2.0, "hires_denoise": 0.3, "hires_steps": 1}
@@ -35,12 +32,6 @@ def pipeline() -> Iterator[Pipeline]:
     pipeline.close()
 
 
-def shades(height: int = 150, width: int = 200) -> Picture:
-    """Soft colours in which every seam would show."""
-    y, x = np.mgrid[:height, :width]
-    return np.dstack([90 + 100 * x / width, 200 - 90 * y / height, 120 + 40 * np.sin(x / 60)]).astype(np.uint8)
-
-
 def distance(first: Picture, second: Picture) -> float:
     return float(np.abs(first.astype(float) - second).mean())
 
@@ -51,9 +42,6 @@ def as_a1111_writes(recipe: dict) -> bytes:
     info.add_text("parameters", parameters_text(recipe))
     Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=info)
     return out.getvalue()
-
-
-# -- HiresFix -----------------------------------------------------------------------------------------------------
 
 
 def test_the_second_pass_is_larger_and_shows_the_same(pipeline: Pipeline) -> None:
@@ -120,49 +108,3 @@ def test_what_cannot_be_is_said_before_anything_is_drawn(pipeline: Pipeline, cha
     with pytest.raises(ArtflowError, match=sentence):
         pipeline.generate(HIRES | changes, Watch(heard.append))
     assert not heard
-
-
-# -- diffusion upscale --------------------------------------------------------------------------------------------
-
-REDRAWN = {"factor": 2, "strength": 0.3, "steps": 1, "seed": 4}
-
-
-def test_without_strength_no_model_is_loaded() -> None:
-    pipeline = Pipeline(tiny_settings(), tiny_catalog())
-    (made,) = pipeline.upscale(shades(), {"factor": 2})
-    assert made.picture.shape == (300, 400, 3) and not pipeline.loaded
-    pipeline.close()
-
-
-def test_no_seam_shows_between_redrawn_tiles(pipeline: Pipeline) -> None:
-    """Across the middle of each blend the picture steps no more than elsewhere."""
-    picture = shades()
-    (plain,), (made,) = pipeline.upscale(picture, {"factor": 2}), pipeline.upscale(picture, REDRAWN)
-    assert made.picture.shape == plain.picture.shape
-    assert distance(made.picture, plain.picture) > 0.5, "the model has drawn something"
-    tiling = tiling_for(pipeline.load().runner.result().model.info)
-    for axis, length in ((0, 300), (1, 400)):
-        steps = np.abs(np.diff(made.picture.astype(float), axis=axis)).mean(axis=(1 - axis, 2))
-        places = list(seams(tiling, length, 1))
-        assert places
-        blended = np.concatenate([steps[place] for place in places])
-        assert blended.max() < np.percentile(steps, 95) + 1
-
-
-def test_sizes_that_are_no_whole_latents(pipeline: Pipeline) -> None:
-    (made,) = pipeline.upscale(shades(33, 71), REDRAWN | {"factor": 3})
-    assert made.picture.shape == (99, 213, 3)
-    assert made.recipe["mode"] == "upscale" and made.recipe["seed"] == 4
-
-
-def test_cancel_stops_within_a_step(pipeline: Pipeline) -> None:
-    cancelled = threading.Event()
-    heard: list[str] = []
-
-    def progress(progress: JobProgress) -> None:
-        heard.append(progress.doing)
-        if progress.doing.startswith("Tile 2 of"):
-            cancelled.set()
-
-    assert pipeline.upscale(shades(), REDRAWN | {"steps": 4}, Watch(progress, cancelled=cancelled)) == []
-    assert heard[-1].startswith("Tile 2 of") and heard.count(heard[-1]) == 1

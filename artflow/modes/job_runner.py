@@ -29,7 +29,7 @@ def shown(made: list[GeneratedImage]) -> list[GeneratedImage]:
 
 
 @dataclass(frozen=True)
-class Run:
+class JobRunner:
     """Makes the pictures of a request on a loaded model; a request may need several rounds."""
 
     engine: Engine

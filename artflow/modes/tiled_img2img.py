@@ -1,11 +1,9 @@
-"""Redraw: a picture goes through the model again, a little: whole (HiresFix) or in tiles (diffusion upscale).
+"""Diffusion upscale: an enlarged picture goes through the model again in tiles, at a low strength.
 
 Low strength keeps what the picture shows and lets the model add what a larger picture has room for.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -14,14 +12,13 @@ from pydantic import Field
 from artflow.engine.image_spec import NoiseRegion
 from artflow.engine.job import GeneratedImage
 from artflow.engine.params import random_seed
-from artflow.errors import ArtflowError, Cancelled
-from artflow.images import Picture, Size, resized
+from artflow.errors import Cancelled
+from artflow.images import Picture, Size
 from artflow.models.info import ModelInfo
-from artflow.modes.native_resolution import Enlarge
-from artflow.modes.text import JobParams, TextParams
+from artflow.modes.job_runner import JobRunner, shown
+from artflow.modes.text import JobParams
 from artflow.modes.tiles import Floats, Tile, Tiling, tiled
 from artflow.modes.upscale import FACTORS
-from artflow.modes.work import Run, shown
 
 
 class UpscaleParams(JobParams):
@@ -32,55 +29,7 @@ class UpscaleParams(JobParams):
     strength: float = Field(0, ge=0, le=1, title="Redraw with the model", description="0: not at all; 0.3 adds detail")
 
 
-def enlarged(
-    made: Sequence[GeneratedImage], params: TextParams, run: Run, enlarge: Enlarge, max_size: int
-) -> list[GeneratedImage]:
-    """HiresFix: each picture enlarged, and redrawn at its new size. Those not reached by a cancel stay as they were.
-
-    Raises:
-        ArtflowError: ``bad_size`` where the enlarged picture would be over ``max_size`` pixels long.
-    """
-    finished: list[GeneratedImage] = []
-    for one in made:
-        if one.recipe.get("hidden"):
-            finished.append(one)
-            continue
-        size = hires_size(params, run.runner.model.info, max_size)
-        larger = enlarge(one.picture, next(f for f in FACTORS if f >= params.hires_scale), params.hires_upscaler)
-        if larger is None:
-            break
-        seed = int(one.recipe["seed"])
-        spec = params.image_spec(
-            one.recipe | params.hires,
-            size,
-            seed,
-            steps=params.hires_steps or params.steps,
-            strength=params.hires_denoise,
-            source=resized(larger, size),
-        )
-        number = f"Picture {len(finished) + 1}, second" if len(made) > 1 else "Second"
-        again = run([spec], f"{number} pass, step")
-        if not again:
-            break
-        finished += again
-    return finished + list(made[len(finished) :])
-
-
-def hires_size(params: TextParams, model: ModelInfo, max_size: int) -> Size:
-    """The size of the second pass: the first one's, enlarged, as the model can make it.
-
-    Raises:
-        ArtflowError: ``bad_size``.
-    """
-    first = Size(params.width, params.height)
-    size = first.scaled(params.hires_scale, model.vae_scale)
-    if max(size) > max_size:
-        sentence = f"{first} enlarged {params.hires_scale:g} times is {size}; {max_size} pixels a side are allowed."
-        raise ArtflowError("bad_size", sentence)
-    return size
-
-
-def in_tiles(picture: Picture, params: UpscaleParams, run: Run) -> list[GeneratedImage]:
+def in_tiles(picture: Picture, params: UpscaleParams, run: JobRunner) -> list[GeneratedImage]:
     """Diffusion upscale: the (enlarged) picture redrawn in tiles of the model's own size; none when cancelled.
 
     All tiles are cut out of one field of noise, so that neighbours draw the same in what they share, and fade into
@@ -125,4 +74,3 @@ def tiling_for(model: ModelInfo) -> Tiling:
     """Tiles as large as the model's pictures, whose edges fall on whole latents."""
     side = max(min(model.native_size) // 64 * 64, 64)
     return Tiling(side, trim=side // 16, fade=side // 4)
-
