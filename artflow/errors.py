@@ -20,6 +20,10 @@ class ArtflowError(Exception):
         self.code = code
         self.message = message
 
+    def __reduce__(self) -> tuple[type[ArtflowError], tuple[str, str]]:
+        """Both arguments go along to another process; of an exception only the message would."""
+        return type(self), (self.code, self.message)
+
     def as_json(self) -> dict[str, str]:
         """The error as it goes over sockets and routes."""
         return {"status": "error", "code": self.code, "message": self.message}

@@ -138,7 +138,7 @@ class Interrogator:
         return clip.load_towers(source, _title(chosen), device=self._device, dtype=dtype, on_progress=looking.say)
 
     def _look(self, picture: Picture, towers: Towers, mode: str, chosen: str, watch: Watch) -> Interrogation | None:
-        from artflow.engine.job import JobProgress
+        from artflow.engine.job_request import JobProgress
         from artflow.models.features import default_folder
 
         def progress(doing: str, done: int, total: int) -> None:

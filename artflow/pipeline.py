@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from artflow.errors import ArtflowError
+from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture, Size, check_size
 from artflow.interrogator import Answer, Interrogator
 from artflow.log import about_prompt
@@ -23,7 +23,7 @@ from artflow.watch import Watch, in_thread
 
 if TYPE_CHECKING:
     from artflow.engine.engine import Engine
-    from artflow.engine.job import GeneratedImage
+    from artflow.engine.job_request import GeneratedImage
     from artflow.engine.runner import Runner
     from artflow.engine.session import LiveSession
     from artflow.engine.stream_policy import Result
@@ -149,13 +149,13 @@ class Pipeline:
         self.parameters.check_text(params)
 
         def work(run: JobRunner) -> list[GeneratedImage]:
-            check_size(params.width, params.height, multiple=run.runner.model.vae_scale, longest=limits.max_size)
+            check_size(params.width, params.height, multiple=run.model.vae_scale, longest=limits.max_size)
             if params.hires_scale > 1:
-                hires.hires_size(params, run.runner.model.info, limits.max_hires)  # refused before anything is drawn
-            drawn = native_resolution.drawn(params, run.runner.model.info)
-            specs = text.image_specs(drawn, run.runner.model.info, limits.max_size)
+                hires.hires_size(params, run.model, limits.max_hires)  # refused before anything is drawn
+            drawn = native_resolution.drawn(params, run.model)
+            specs = text.image_specs(drawn, run.model, limits.max_size)
             if drawn is params:
-                made = run(specs)
+                made = [image for image in run(specs) if image is not None]
             else:
                 check_upscaler(params.hires_upscaler)
                 made = native_resolution.made_to_fit(specs, params, run, enlarge)
@@ -200,7 +200,7 @@ class Pipeline:
             ArtflowError: bad parameters, ``picture_too_large``, ``unknown_upscaler``, ``not_installed``, ``busy``,
                 ``hidden``.
         """
-        from artflow.engine.job import GeneratedImage
+        from artflow.engine.job_request import GeneratedImage
         from artflow.modes import tiled_img2img
 
         params, watch = self.parameters.job(tiled_img2img.UpscaleParams, changes), watch or Watch()
@@ -214,7 +214,7 @@ class Pipeline:
         return self._job(params, lambda run: tiled_img2img.in_tiles(larger, params, run), watch)
 
     def _enlarge(self, watch: Watch, picture: Picture, factor: int, upscaler: str) -> Picture | None:
-        from artflow.engine.job import JobProgress
+        from artflow.engine.job_request import JobProgress
         from artflow.modes.upscale import fetch, upscale
 
         state = Underway(f"Looking for {upscaler}")
@@ -238,7 +238,7 @@ class Pipeline:
     def _job(
         self, params: JobParams, work: Callable[[JobRunner], list[GeneratedImage]], watch: Watch
     ) -> list[GeneratedImage]:
-        """Load the model and do the work, if not too many wait already."""
+        """Load the model and do the work, if not too many wait already; no pictures where it ends by a cancel."""
         limits = self.settings.server
         with self._lock:
             if self._jobs >= limits.max_jobs:
@@ -252,6 +252,8 @@ class Pipeline:
                     return []
                 about = {"model": loading.spec.id} | about_prompt(params.prompt, self.settings.logging)
                 return work(JobRunner(self.engine, loading.runner.result(), watch.on_progress, watch.cancelled, about))
+        except Cancelled:
+            return []
         finally:
             with self._lock:
                 self._jobs -= 1

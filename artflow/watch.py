@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from artflow.models.progress import Underway
 
 if TYPE_CHECKING:
-    from artflow.engine.job import JobProgress
+    from artflow.engine.job_request import JobProgress
 
 T = TypeVar("T")
 

@@ -71,6 +71,13 @@ class Engine:
         self._wake()
         return future
 
+    def cancel(self, job_id: str) -> None:
+        """End a job before its next step; nothing happens where there is none of this id any more."""
+        with self._changed:
+            for job in self._jobs:
+                job.cancelled |= job.id == job_id
+        self._wake()
+
     @property
     def sessions(self) -> int:
         """Live sessions being served."""
@@ -123,7 +130,7 @@ class Engine:
             if future.set_running_or_notify_cancel():
                 future.set_exception(error)
         for job in self._jobs:
-            job.fail(error)
+            job.end(error)
         for session in self._sessions:
             session.end(error)
 
@@ -138,9 +145,12 @@ class Engine:
         for errand, future in errands:
             _settle(errand, future)
         sessions, jobs = self._served()  # who came during the errands can join in
+        for job in jobs:
+            if job.cancelled:
+                job.end()
         now = time.monotonic()
         works = schedule(sessions, jobs, now, self._max_rows)
-        sessions, jobs = self._served()  # a job that was cancelled or refused ends there
+        sessions, jobs = self._served()  # a job that was refused ends there
         if not works:
             return min((s.due - now for s in sessions), default=float("inf"))
         try:
@@ -264,7 +274,7 @@ def _advanced(answered: Sequence[tuple[Work, torch.Tensor]]) -> list[list[Step]]
 def _fail(work: Work, error: Exception) -> None:
     told = as_artflow_error(error, work.owner)
     if isinstance(work.owner, Job):
-        work.owner.fail(told)
+        work.owner.end(told)
     else:
         work.owner.fail(work.frames, told)
 

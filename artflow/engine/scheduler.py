@@ -137,7 +137,7 @@ def as_artflow_error(error: Exception, owner: LiveSession | Job) -> ArtflowError
 
 def _refuse(owner: LiveSession | Job, now: float, error: ArtflowError) -> None:
     if isinstance(owner, Job):
-        owner.fail(error)
+        owner.end(error)
     else:
         frame = owner.take(now)
         owner.fail([*([frame] if frame else []), *(flight.frame for flight in owner.flights)], error)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from artflow.engine.job import GeneratedImage
+from artflow.engine.image_spec import ImageSpec
+from artflow.engine.job_request import GeneratedImage
 from artflow.errors import ArtflowError
 from artflow.images import Size, resized
 from artflow.models.info import ModelInfo
@@ -18,37 +19,36 @@ from artflow.modes.upscale import FACTORS
 
 
 def enlarged(
-    made: Sequence[GeneratedImage], params: TextParams, run: JobRunner, enlarge: Enlarge, max_size: int
+    images: Sequence[GeneratedImage], params: TextParams, run: JobRunner, enlarge: Enlarge, max_size: int
 ) -> list[GeneratedImage]:
-    """HiresFix: each picture enlarged, and redrawn at its new size. Those not reached by a cancel stay as they were.
+    """HiresFix: the pictures enlarged, and redrawn at their new size. Those not reached by a cancel stay as they were.
 
     Raises:
         ArtflowError: ``bad_size`` where the enlarged picture would be over ``max_size`` pixels long.
     """
-    finished: list[GeneratedImage] = []
-    for one in made:
-        if one.recipe.get("hidden"):
-            finished.append(one)
+    size, factor = hires_size(params, run.model, max_size), next(f for f in FACTORS if f >= params.hires_scale)
+    specs: dict[int, ImageSpec] = {}
+    for index, image in enumerate(images):
+        if image.recipe.get("hidden"):
             continue
-        size = hires_size(params, run.runner.model.info, max_size)
-        larger = enlarge(one.picture, next(f for f in FACTORS if f >= params.hires_scale), params.hires_upscaler)
+        larger = enlarge(image.picture, factor, params.hires_upscaler)
         if larger is None:
             break
-        seed = int(one.recipe["seed"])
-        spec = params.image_spec(
-            one.recipe | params.hires,
+        specs[index] = params.image_spec(
+            image.recipe | params.hires,
             size,
-            seed,
+            int(image.recipe["seed"]),
             steps=params.hires_steps or params.steps,
             strength=params.hires_denoise,
             source=resized(larger, size),
         )
-        number = f"Picture {len(finished) + 1}, second" if len(made) > 1 else "Second"
-        again = run([spec], f"{number} pass, step")
-        if not again:
-            break
-        finished += again
-    return finished + list(made[len(finished) :])
+    which = list(specs)
+
+    def doing(number: int) -> str:
+        return f"Picture {which[number] + 1}, second pass, step" if len(images) > 1 else "Second pass, step"
+
+    again = dict(zip(which, run(list(specs.values()), doing), strict=True))
+    return [again.get(index) or image for index, image in enumerate(images)]
 
 
 def hires_size(params: TextParams, model: ModelInfo, max_size: int) -> Size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from artflow.engine.image_spec import ImageSpec
-from artflow.engine.job import GeneratedImage
+from artflow.engine.job_request import GeneratedImage
 from artflow.engine.params import random_seed
 from artflow.images import Picture, Size, flattened, resized
 from artflow.models.info import ModelInfo
@@ -118,10 +119,11 @@ def make(picture: NDArray[np.uint8], mask: Mask, params: InpaintParams, run: Job
     """The picture with what the mask covers made anew; of shape (height, width, 3), or 4 where it is see-through.
 
     Raises:
+        Cancelled: before it was made.
         ArtflowError: ``empty_mask``, ``bad_mask``, ``hidden``, or what went wrong on the way.
     """
-    planned = plan(flattened(picture), mask, params, run.runner.model.info)
-    made = painted("inpaint", planned, params, run)
+    planned = plan(flattened(picture), mask, params, run.model)
+    made = shown(painted("inpaint", [(planned, params)], run))
     size = {"width": picture.shape[1], "height": picture.shape[0]}
     return [
         replace(m, picture=_as_clear(picture, planned, planned.composite(m.picture)), recipe=m.recipe | size)
@@ -142,20 +144,24 @@ def _as_clear(picture: NDArray[np.uint8], work: Inpainting, finished: Picture) -
 
 
 def painted(
-    mode: str, work: Inpainting, params: PaintParams, run: JobRunner, doing: str = "Step"
+    mode: str, works: Sequence[tuple[Inpainting, PaintParams]], run: JobRunner, doing: str = "Step"
 ) -> list[GeneratedImage]:
-    """What the hole of one inpainting or pass of outpaint is filled with; none when cancelled.
+    """What inpaintings or passes of outpaint, of one strength, are filled with: for `Inpainting.composite`.
 
-    It goes through `Inpainting.composite`. At strength 0 that is what it begins with.
+    At strength 0 that is what they begin with.
 
     Raises:
-        ArtflowError: ``hidden``, or what went wrong on the way.
+        Cancelled: before all were made.
+        ArtflowError: what went wrong on the way.
     """
-    wanted = image_spec(mode, work, params, run.runner.model.info)
-    if params.strength == 0:
-        part, mask = work.area.cut(work.original), work.area.cut(work.mask)
-        return [GeneratedImage(filled(part, mask, params.fill, wanted.seed), wanted.recipe)]
-    return shown(run([wanted], doing))
+    specs = [image_spec(mode, work, params, run.model) for work, params in works]
+    if all(params.strength > 0 for _, params in works):
+        return run.complete(specs, doing)
+    begun = [
+        filled(work.area.cut(work.original), work.area.cut(work.mask), params.fill, spec.seed)
+        for (work, params), spec in zip(works, specs, strict=True)
+    ]
+    return [GeneratedImage(picture, spec.recipe) for picture, spec in zip(begun, specs, strict=True)]
 
 
 def image_spec(mode: str, work: Inpainting, params: PaintParams, model: ModelInfo) -> ImageSpec:

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from artflow.engine.engine import Engine
 from artflow.engine.image_spec import ImageSpec
-from artflow.engine.job import GeneratedImage, Job, JobProgress
+from artflow.engine.job import Job
+from artflow.engine.job_request import GeneratedImage, ImageFinished, JobEnded, JobEvent, JobProgress, JobRequest
 from artflow.engine.runner import Runner
-from artflow.errors import HIDDEN, ArtflowError
+from artflow.errors import HIDDEN, ArtflowError, Cancelled
+from artflow.models.info import ModelInfo
 
 log = logging.getLogger(__name__)
 
+CANCEL_HEARD = 0.1  # seconds at most until a cancel is heard while nothing else happens
 
-def shown(made: list[GeneratedImage]) -> list[GeneratedImage]:
+
+def shown(images: list[GeneratedImage]) -> list[GeneratedImage]:
     """These pictures, for a work that has no use for one that must not be shown.
 
     Raises:
         ArtflowError: ``hidden``.
     """
-    if any(one.recipe.get("hidden") for one in made):
+    if any(image.recipe.get("hidden") for image in images):
         raise ArtflowError("hidden", HIDDEN)
-    return made
+    return images
 
 
 @dataclass(frozen=True)
@@ -38,13 +44,65 @@ class JobRunner:
     cancelled: threading.Event
     about: Mapping[str, Any]  # for the log
 
-    def __call__(self, specs: Sequence[ImageSpec], doing: str = "Step") -> list[GeneratedImage]:
-        """The finished pictures, fewer than asked for when it was cancelled. ``doing`` names a step to who waits.
+    @property
+    def model(self) -> ModelInfo:
+        """The model that the pictures are made with."""
+        return self.runner.model.info
+
+    def __call__(
+        self, specs: Sequence[ImageSpec], doing: str | Callable[[int], str] = "Step"
+    ) -> list[GeneratedImage | None]:
+        """The pictures of one round, all of them asked for at once; None for those that a cancel came before.
+
+        ``doing`` is what a step is called to who waits. A function is given the index of the picture; its words then
+        say which picture it is.
 
         Raises:
             ArtflowError: what went wrong on the way.
         """
-        job = Job(self.runner, specs, self.on_progress, self.cancelled, doing)
-        log.info("a job of %d pictures", len(specs), extra={"job": job.id, **self.about})
-        self.engine.add(job)
-        return job.wait()
+        images: list[GeneratedImage | None] = [None] * len(specs)
+        if not specs:
+            return images
+        events: SimpleQueue[JobEvent] = SimpleQueue()
+        request = JobRequest(secrets.token_hex(4), self.model.id, tuple(specs))
+        log.info("a job of %d pictures", len(specs), extra={"job": request.id, **self.about})
+        self.engine.add(Job(request, self.runner, events.put))
+        try:
+            for event in self._until_cancelled(events):
+                match event:
+                    case JobProgress():
+                        self.on_progress(_named(event, doing))
+                    case ImageFinished():
+                        images[event.index] = event.image
+                    case JobEnded():
+                        if event.error is not None:
+                            raise event.error
+                        break
+        finally:
+            self.engine.cancel(request.id)
+        return images
+
+    def complete(self, specs: Sequence[ImageSpec], doing: str | Callable[[int], str] = "Step") -> list[GeneratedImage]:
+        """As a call, for a work that has no use for some of the pictures.
+
+        Raises:
+            Cancelled: before all of them were made.
+            ArtflowError: what went wrong on the way.
+        """
+        images = [image for image in self(specs, doing) if image is not None]
+        if len(images) < len(specs):
+            raise Cancelled
+        return images
+
+    def _until_cancelled(self, events: SimpleQueue[JobEvent]) -> Iterator[JobEvent]:
+        while not self.cancelled.is_set():
+            try:
+                yield events.get(timeout=CANCEL_HEARD)
+            except Empty:
+                continue
+
+
+def _named(progress: JobProgress, doing: str | Callable[[int], str]) -> JobProgress:
+    if isinstance(doing, str):
+        return replace(progress, doing=doing)
+    return replace(progress, doing=doing(progress.picture), picture=0, pictures=1)

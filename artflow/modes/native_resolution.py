@@ -7,11 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from artflow.engine.image_spec import ImageSpec
-from artflow.engine.job import GeneratedImage
-from artflow.errors import ArtflowError
+from artflow.engine.job_request import GeneratedImage
 from artflow.images import Picture, Size, resized
 from artflow.models.info import ModelInfo
 from artflow.modes import outpaint
@@ -38,44 +35,42 @@ def drawn(params: TextParams, model: ModelInfo) -> TextParams:
 def made_to_fit(
     specs: Sequence[ImageSpec], params: TextParams, run: JobRunner, enlarge: Enlarge
 ) -> list[GeneratedImage]:
-    """These pictures, drawn at the model's own size, as large as ``params`` ask; fewer when it was cancelled.
+    """These pictures, drawn at the model's own size, as large as ``params`` ask.
+
+    All are drawn, then all are carried on, then one after the other is enlarged; a cancel keeps those that are done.
 
     Raises:
+        Cancelled: before all were drawn and carried on.
         ArtflowError: what went wrong on the way.
     """
+    size = Size(params.width, params.height)
+    drawn = run.complete(specs)
+    own = Size(drawn[0].picture.shape[1], drawn[0].picture.shape[0])
+    wider = _carried_on(drawn, own, params, run)
     finished: list[GeneratedImage] = []
-    for number, spec in enumerate(specs, 1):
-        which = f"Picture {number} of {len(specs)}, step" if len(specs) > 1 else "Step"
-        made = run([spec], which)
-        one = _fitted(made[0], params, run, enlarge) if made else None
-        if one is None:
-            break
-        finished.append(one)
+    for first, image in zip(drawn, wider, strict=True):
+        recipe = first.recipe | {"width": size.width, "height": size.height, "drawn_at": str(own)}
+        if image.recipe.get("hidden"):
+            recipe["hidden"] = True
+        picture = image.picture
+        if (factor := size.width / picture.shape[1]) > 1 and not recipe.get("hidden"):
+            larger = enlarge(picture, next((f for f in FACTORS if f >= factor), FACTORS[-1]), params.hires_upscaler)
+            if larger is None:
+                break
+            picture, recipe = larger, recipe | {"hires_upscaler": params.hires_upscaler}
+        finished.append(GeneratedImage(resized(picture, size), recipe))
     return finished
 
 
-def _fitted(made: GeneratedImage, params: TextParams, run: JobRunner, enlarge: Enlarge) -> GeneratedImage | None:
-    size, own = Size(params.width, params.height), Size(made.picture.shape[1], made.picture.shape[0])
-    recipe = made.recipe | {"width": size.width, "height": size.height, "drawn_at": str(own)}
-    hidden = GeneratedImage(resized(np.zeros_like(made.picture), size), recipe | {"hidden": True})
-    if made.recipe.get("hidden"):
-        return hidden
-    picture = made.picture
-    borders = borders_for_ratio(own, size.width / size.height, "centre")
-    if any(borders):
-        shared = params.model_dump(include=set(JobParams.model_fields)) | {"seed": made.recipe["seed"]}
-        try:
-            wider = outpaint.make(picture, OutpaintParams(**shared, **borders._asdict()), run)
-        except ArtflowError as error:
-            if error.code != "hidden":
-                raise
-            return hidden
-        if not wider:
-            return None
-        picture = wider[0].picture
-    if (factor := size.width / picture.shape[1]) > 1:
-        larger = enlarge(picture, next((f for f in FACTORS if f >= factor), FACTORS[-1]), params.hires_upscaler)
-        if larger is None:
-            return None
-        picture, recipe = larger, recipe | {"hires_upscaler": params.hires_upscaler}
-    return GeneratedImage(resized(picture, size), recipe)
+def _carried_on(
+    drawn: Sequence[GeneratedImage], own: Size, params: TextParams, run: JobRunner
+) -> Sequence[GeneratedImage]:
+    """The pictures with the aspect that is asked for. Those that must not be shown stay as they are, black."""
+    borders = borders_for_ratio(own, params.width / params.height, "centre")
+    open_ones = [image for image in drawn if not image.recipe.get("hidden")]
+    if not any(borders) or not open_ones:
+        return drawn
+    shared = params.model_dump(include=set(JobParams.model_fields)) | borders._asdict()
+    asked = [OutpaintParams(**shared | {"seed": image.recipe["seed"]}) for image in open_ones]
+    wider = iter(outpaint.carried_on([image.picture for image in open_ones], asked, run))
+    return [image if image.recipe.get("hidden") else next(wider) for image in drawn]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from artflow.engine.job import GeneratedImage
+from artflow.engine.job_request import GeneratedImage
 from artflow.engine.params import random_seed
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, flattened
 from artflow.models.info import ModelInfo
 from artflow.modes.inpaint import Inpainting, PaintParams, painted
-from artflow.modes.job_runner import JobRunner
+from artflow.modes.job_runner import JobRunner, shown
 from artflow.modes.masks import around, composed, distance_inside, extent_for
 
 Anchor = Literal["left", "centre", "right"]
@@ -153,24 +153,43 @@ def plan(picture: Picture, borders: Borders, model: ModelInfo) -> Inpainting:
 
 
 def make(picture: NDArray[np.uint8], params: OutpaintParams, run: JobRunner) -> list[GeneratedImage]:
-    """The picture carried on beyond its borders, in passes; none when cancelled, since half of it is of no use.
+    """The picture carried on beyond its borders, in passes.
 
     It has the shape (height, width, 3), or 4 where it is see-through; what is added never is.
+
+    Raises:
+        Cancelled: before it was made, since half of it is of no use.
+        ArtflowError: ``hidden``, or what went wrong on the way.
     """
-    if params.seed == -1:  # one for all passes, so that its recipe makes the picture again
-        params = params.model_copy(update={"seed": random_seed()})
-    borders = params.borders(Size(picture.shape[1], picture.shape[0]))
-    result, made = flattened(picture), list[GeneratedImage]()
-    passes = list(strides(Size(picture.shape[1], picture.shape[0]), borders))
-    for number, step in enumerate(passes, 1):
-        planned = plan(result, step, run.runner.model.info)
-        about = f"Pass {number} of {len(passes)}, step" if len(passes) > 1 else "Step"
-        made = painted("outpaint", planned, params, run, about)
-        if not made:
-            return []
-        result = planned.composite(made[0].picture)
+    (made,) = shown(carried_on([flattened(picture)], [params], run))
+    result = made.picture
     if picture.shape[-1] == 4:
+        borders = params.borders(Size(picture.shape[1], picture.shape[0]))
         result = np.dstack([result, np.full(result.shape[:2], 255, np.uint8)])
         result[new_area(picture, borders) == 0] = picture.reshape(-1, 4)
-    size = {"width": result.shape[1], "height": result.shape[0]}
-    return [replace(m, picture=result, recipe=m.recipe | size) for m in made]
+    return [replace(made, picture=result)]
+
+
+def carried_on(pictures: Sequence[Picture], asked: Sequence[OutpaintParams], run: JobRunner) -> list[GeneratedImage]:
+    """Pictures of one size carried on beyond the same borders, each as it is asked for; a pass of all at a time.
+
+    A picture of which a part must not be shown is black, and its recipe has ``hidden``.
+
+    Raises:
+        Cancelled: before all were made.
+        ArtflowError: what went wrong on the way.
+    """
+    # One seed for all passes of a picture, so that its recipe makes the picture again.
+    asked = [p if p.seed != -1 else p.model_copy(update={"seed": random_seed()}) for p in asked]
+    size = Size(pictures[0].shape[1], pictures[0].shape[0])
+    passes = list(strides(size, asked[0].borders(size)))
+    results = [GeneratedImage(picture, {}) for picture in pictures]
+    for number, step in enumerate(passes, 1):
+        works = {i: plan(one.picture, step, run.model) for i, one in enumerate(results) if not one.recipe.get("hidden")}
+        about = f"Pass {number} of {len(passes)}, step" if len(passes) > 1 else "Step"
+        made = painted("outpaint", [(work, asked[i]) for i, work in works.items()], run, about)
+        for (i, work), one in zip(works.items(), made, strict=True):
+            picture = np.zeros_like(work.original) if one.recipe.get("hidden") else work.composite(one.picture)
+            grown = {"width": picture.shape[1], "height": picture.shape[0]}
+            results[i] = GeneratedImage(picture, one.recipe | grown)
+    return results

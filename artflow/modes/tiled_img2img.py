@@ -9,16 +9,17 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from artflow.engine.image_spec import NoiseRegion
-from artflow.engine.job import GeneratedImage
+from artflow.engine.image_spec import ImageSpec, NoiseRegion
+from artflow.engine.job_request import GeneratedImage
 from artflow.engine.params import random_seed
-from artflow.errors import Cancelled
 from artflow.images import Picture, Size
 from artflow.models.info import ModelInfo
 from artflow.modes.job_runner import JobRunner, shown
 from artflow.modes.text import JobParams
 from artflow.modes.tiles import Floats, Tile, Tiling, tiled
 from artflow.modes.upscale import FACTORS
+
+BAND = 2**24  # pixels of tiles that are asked for at once
 
 
 class UpscaleParams(JobParams):
@@ -30,23 +31,27 @@ class UpscaleParams(JobParams):
 
 
 def in_tiles(picture: Picture, params: UpscaleParams, run: JobRunner) -> list[GeneratedImage]:
-    """Diffusion upscale: the (enlarged) picture redrawn in tiles of the model's own size; none when cancelled.
+    """Diffusion upscale: the (enlarged) picture redrawn in tiles of the model's own size.
 
     All tiles are cut out of one field of noise, so that neighbours draw the same in what they share, and fade into
-    each other there.
+    each other there. They are asked for together, in bands of `BAND` pixels, for the memory's sake.
+
+    Raises:
+        Cancelled: before it was finished.
+        ArtflowError: ``hidden``, or what went wrong on the way.
     """
-    model = run.runner.model.info
     seed = random_seed() if params.seed == -1 else params.seed
-    scale = model.vae_scale
+    scale = run.model.vae_scale
     height, width = picture.shape[:2]
     padded = cv2.copyMakeBorder(picture, 0, -height % scale, 0, -width % scale, cv2.BORDER_REPLICATE)
-    tiling = tiling_for(model)
-    total, done = tiling.count(*padded.shape[:2]), 0
     field = (padded.shape[0] // scale, padded.shape[1] // scale)
-    recipe = params.recipe("upscale", model, seed) | {"width": width, "height": height}
+    recipe = params.recipe("upscale", run.model, seed) | {"width": width, "height": height}
+    tiling = tiling_for(run.model)
+    waiting = list(tiling.tiles(padded))
+    total, redrawn = len(waiting), dict[tuple[int, int], Picture]()
 
-    def redrawn(tile: Tile) -> Floats:
-        spec = params.image_spec(
+    def spec(tile: Tile) -> ImageSpec:
+        return params.image_spec(
             recipe,
             Size(tile.picture.shape[1], tile.picture.shape[0]),
             seed,
@@ -54,19 +59,16 @@ def in_tiles(picture: Picture, params: UpscaleParams, run: JobRunner) -> list[Ge
             source=tile.picture,
             noise_region=NoiseRegion(*field, *(at // scale for at in tile.at)),
         )
-        made = shown(run([spec], f"Tile {done + 1} of {total}, step"))
-        if not made:
-            raise Cancelled
-        return made[0].picture.astype(np.float32)
 
-    def after_tile() -> None:
-        nonlocal done
-        done += 1
+    def take(tile: Tile) -> Floats:
+        if not redrawn:
+            first, count = total - len(waiting), max(1, BAND // tiling.side**2)
+            band = [waiting.pop(0) for _ in waiting[:count]]
+            images = shown(run.complete([spec(t) for t in band], lambda i: f"Tile {first + i + 1} of {total}, step"))
+            redrawn.update({t.at: image.picture for t, image in zip(band, images, strict=True)})
+        return redrawn.pop(tile.at).astype(np.float32)
 
-    try:
-        result = tiled(padded, 1, redrawn, tiling, after_tile)
-    except Cancelled:
-        return []
+    result = tiled(padded, 1, take, tiling, lambda: None)
     return [GeneratedImage(result[:height, :width], recipe)]
 
 

@@ -44,6 +44,13 @@ class Tiling:
         """How many tiles a picture has."""
         return len(self.starts(height)) * len(self.starts(width))
 
+    def tiles(self, picture: Picture) -> Iterator[Tile]:
+        """The tiles of a picture, row by row, as `tiled` takes them."""
+        height, width = picture.shape[:2]
+        for y in self.starts(height):
+            for x in self.starts(width):
+                yield Tile(picture[y : y + self.side, x : x + self.side], (y, x))
+
     def weights(self, start: int, size: int, length: int, scale: int) -> Floats:
         """How much each of a tile's rows (or columns) counts in the result, 0 to 1; 1 at the picture's own edge."""
         at = (np.arange(size * scale, dtype=np.float32) + 0.5) / scale

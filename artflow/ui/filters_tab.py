@@ -12,7 +12,7 @@ from gradio.components import Component
 from PIL import Image
 from pydantic import BaseModel
 
-from artflow.engine.job import GeneratedImage, JobProgress
+from artflow.engine.job_request import GeneratedImage, JobProgress
 from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture
 from artflow.modes.filters import (

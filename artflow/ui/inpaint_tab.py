@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from artflow.engine.job import GeneratedImage
+from artflow.engine.job_request import GeneratedImage
 from artflow.images import Size, flattened
 from artflow.modes.inpaint import InpaintParams
 from artflow.modes.masks import Mask, tint

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import gradio as gr
 
-from artflow.engine.job import GeneratedImage, JobProgress
+from artflow.engine.job_request import GeneratedImage, JobProgress
 from artflow.errors import HIDDEN, ArtflowError
 from artflow.images import Picture, encode_png
 from artflow.models.progress import Underway

@@ -10,7 +10,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from artflow.engine.job import GeneratedImage
+from artflow.engine.job_request import GeneratedImage
 from artflow.images import Picture
 from artflow.modes.readback import carried_recipe
 from artflow.modes.tiled_img2img import UpscaleParams

@@ -14,13 +14,12 @@ import torch
 
 from artflow.engine.engine import Engine
 from artflow.engine.flight import Row
-from artflow.engine.job import Job
 from artflow.engine.params import LiveParams
 from artflow.engine.runner import Runner
 from artflow.engine.session import LiveSession
 from artflow.errors import ArtflowError
 from artflow.images import Picture
-from artflow.modes.text import TextParams, image_specs
+from tests.support.jobs import text_job
 from tests.support.live import (
     DRAWING,
     PATIENCE,
@@ -38,11 +37,6 @@ FRAMES = [noisy(i) for i in range(8)]
 WHITE = plain(255, 255, 255)
 
 
-def job_of(runner: Runner, **params: Any) -> Job:
-    wanted = {"width": 64, "height": 64, "steps": 4, "seed": 1, "guidance_scale": 1.0} | params
-    return Job(runner, image_specs(TextParams(**wanted), runner.model.info, 1024))
-
-
 # -- sharing ------------------------------------------------------------------------------------------------------
 
 
@@ -54,14 +48,14 @@ def test_rows_of_different_people_share_a_call(engine: Engine, runner: Runner) -
         Person(engine, runner, DRAWING, prompt="c", seed=3, steps=1, strength=0.9),
         Person(engine, runner, DRAWING, prompt="d", seed=4, steps=1, cfg_type="initialize", guidance_scale=1.5),
     ]
-    job = job_of(runner, steps=1, guidance_scale=3.0)
+    job = text_job(runner, steps=1, guidance_scale=3.0)
     with held(engine):
         for person in people:
             person.send(FRAMES[0])
         engine.add(job)
     for person in people:
         person.wait_for(1)
-    job.wait(PATIENCE)
+    job.wait()
     assert (engine.calls, engine.rows) == (1, 1 + 2 + 1 + 2 + 2)
 
 
@@ -132,7 +126,7 @@ def test_an_error_belongs_to_the_row_that_caused_it(engine: Engine, runner: Runn
     fussy.fails_in = where
     good = [Person(engine, fussy, policy, prompt=f"fine {i}", steps=2) for i in range(3)]
     bad = Person(engine, fussy, policy, prompt="fine" if where == "encode" else "poison", steps=2)
-    job = job_of(fussy)
+    job = text_job(fussy)
     with held(engine):
         for person in (*good, bad):
             person.send(*([WHITE] * 3 if person is bad and where == "encode" else FRAMES[:3]))
@@ -144,7 +138,7 @@ def test_an_error_belongs_to_the_row_that_caused_it(engine: Engine, runner: Runn
         alone.send(*FRAMES[:3])
         for ours, theirs in zip(results, alone.wait_for(count), strict=True):
             assert difference(ours.picture, theirs.picture) <= 1
-    assert len(job.wait(PATIENCE)) == 1
+    assert len(job.wait()) == 1
     wait_until(lambda: len(bad.errors) >= 2)
     assert set(bad.errors) == {"engine_error"}
     assert "RuntimeError: out of memory" in bad.results[0].error.message
@@ -173,11 +167,9 @@ def test_an_error_on_the_way_into_the_call_is_its_owners_alone(
 
 def test_a_job_that_is_cancelled_is_let_go_at_once(engine: Engine, runner: Runner) -> None:
     """With nothing else to do the engine sleeps, and what it holds stays with it."""
-    cancelled = threading.Event()
-    specs = image_specs(TextParams(width=64, height=64, steps=9), runner.model.info, 1024)
-    job = Job(runner, specs, lambda p: cancelled.set(), cancelled)
+    job = text_job(runner, lambda progress: engine.cancel(job.id), steps=9)
     engine.add(job)
-    assert job.wait(PATIENCE) == []
+    assert job.wait() == []
     wait_until(lambda: not engine.uses(runner) and not engine.active_jobs)
 
 
@@ -220,12 +212,12 @@ def test_an_error_in_a_job_is_raised_to_who_asked(engine: Engine, runner: Runner
     fussy = Fussy(runner.model)
     fussy.fails_in = "predict"
     person = Person(engine, fussy, STREAM, steps=1)
-    job = job_of(fussy, prompt="poison")
+    job = text_job(fussy, prompt="poison")
     with held(engine):
         engine.add(job)
         person.send(FRAMES[0])
     with pytest.raises(ArtflowError, match="out of memory"):
-        job.wait(PATIENCE)
+        job.wait()
     assert person.wait_for(1)[0].picture is not None
     wait_until(lambda: engine.jobs == 0)
 
@@ -267,15 +259,15 @@ def test_a_job_whose_listener_raises_fails_alone(engine: Engine, runner: Runner)
     def gone(progress: Any) -> None:
         raise ConnectionError("nobody is there")
 
-    broken = Job(runner, image_specs(TextParams(width=64, height=64, steps=3, seed=1), runner.model.info, 1024), gone)
-    person, other = Person(engine, runner, STREAM, steps=1), job_of(runner)
+    broken = text_job(runner, gone, steps=3)
+    person, other = Person(engine, runner, STREAM, steps=1), text_job(runner)
     with held(engine):
         engine.add(broken)
         engine.add(other)
         person.send(*FRAMES[:3])
     with pytest.raises(ArtflowError, match="nobody is there"):
-        broken.wait(PATIENCE)
-    assert len(other.wait(PATIENCE)) == 1
+        broken.wait()
+    assert len(other.wait()) == 1
     assert len([r for r in person.wait_for(3) if r.picture is not None]) == 3
 
 
@@ -361,7 +353,7 @@ def test_a_closed_session_answers_nothing_more(engine: Engine, runner: Runner) -
 
 def test_closing_settles_everything_that_is_open(runner: Runner) -> None:
     engine = Engine()
-    person, job = Person(engine, runner, STREAM, steps=4), job_of(runner)
+    person, job = Person(engine, runner, STREAM, steps=4), text_job(runner)
     go_on = threading.Event()
     engine.call(lambda: go_on.wait(PATIENCE))
     person.send(*FRAMES[:2])
@@ -376,7 +368,7 @@ def test_closing_settles_everything_that_is_open(runner: Runner) -> None:
     with pytest.raises(ArtflowError, match="shutting down"):
         errand.result(PATIENCE)
     with pytest.raises(ArtflowError, match="shutting down"):
-        job.wait(PATIENCE)
+        job.wait()
     assert person.errors == ["engine_closed"] * 2
     for late in (lambda: engine.add(job), lambda: engine.call(lambda: None)):
         with pytest.raises(ArtflowError, match="shutting down"):

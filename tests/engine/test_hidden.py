@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +10,11 @@ import pytest
 
 from artflow.engine import job as job_module
 from artflow.engine.engine import Engine
-from artflow.engine.job import Job, JobProgress
 from artflow.engine.runner import Runner
 from artflow.images import Picture
 from artflow.modes.text import TextParams, image_specs
-from tests.support.live import DRAWING, PATIENCE, STREAM, Person, noisy, plain
+from tests.support.jobs import Asked
+from tests.support.live import DRAWING, STREAM, Person, noisy, plain
 from tests.support.models import tiny_model
 from tests.support.safety import checker_against
 
@@ -60,17 +59,16 @@ def test_of_several_pictures_only_the_hidden_one_is_black(
     monkeypatch.setattr(job_module, "PREVIEW_EVERY", 0.0)
     params = TextParams(width=64, height=64, steps=2, seed=5, guidance_scale=1.0, batch_count=3, sampler="Euler")
 
-    def made_by(runner: Runner, seen: list[JobProgress]) -> Job:
-        job = Job(runner, image_specs(params, runner.model.info, 1024), seen.append, threading.Event())
+    def made_by(runner: Runner) -> Asked:
+        job = Asked(runner, image_specs(params, runner.model.info, 1024))
         engine.add(job)
-        job.wait(PATIENCE)
+        job.wait()
         return job
 
-    plainly = made_by(runner, [])
-    seen: list[JobProgress] = []
-    checked = made_by(against(plainly.made[1].picture), seen)
+    plainly = made_by(runner)
+    checked = made_by(against(plainly.made[1].picture))
     assert [not one.picture.any() for one in checked.made] == [False, True, False]
     assert ["hidden" in one.recipe for one in checked.made] == [False, True, False]
     assert np.array_equal(checked.made[2].picture, plainly.made[2].picture)
-    last = {p.picture: p.preview is not None for p in seen if p.step == p.steps}
+    last = {p.picture: p.preview is not None for p in checked.seen if p.step == p.steps}
     assert last == {0: True, 1: False, 2: True}, "its preview is not shown either"

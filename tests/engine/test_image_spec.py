@@ -13,11 +13,11 @@ import torch
 
 from artflow.engine.engine import Engine
 from artflow.engine.image_spec import ImageSpec, NoiseRegion
-from artflow.engine.job import Job
 from artflow.engine.runner import Runner
 from artflow.engine.sampling import begin
 from artflow.images import Picture, Size
-from tests.support.live import PATIENCE, SIDE, difference, noisy
+from tests.support.jobs import Asked
+from tests.support.live import SIDE, difference, noisy
 from tests.support.models import tiny_runner
 
 MASK = np.zeros((SIDE, SIDE), np.uint8)
@@ -43,9 +43,9 @@ KINDS = {
 
 def made(engine: Engine, runner: Runner, *specs: ImageSpec) -> list[Picture]:
     """The pictures of these specs as one job."""
-    job = Job(runner, specs)
+    job = Asked(runner, specs)
     engine.add(job)
-    return [image.picture for image in job.wait(PATIENCE)]
+    return [image.picture for image in job.wait()]
 
 
 @pytest.mark.parametrize("kind", KINDS)

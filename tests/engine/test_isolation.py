@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from artflow.engine.engine import Engine
-from artflow.engine.job import GeneratedImage, Job
+from artflow.engine.job_request import GeneratedImage
 from artflow.engine.runner import Runner
 from artflow.engine.sampling import SAMPLERS
 from artflow.engine.stream_policy import StreamPolicy
 from artflow.images import Picture
 from artflow.modes.text import TextParams, image_specs
-from tests.support.live import DRAWING, PATIENCE, STREAM, Person, difference, plain
+from tests.support.jobs import Asked
+from tests.support.live import DRAWING, STREAM, Person, difference, plain
 
 PEOPLE, FRAMES = 16, 6
 # Rows in one call are the same numbers as rows in many, but a batch rounds differently.
@@ -64,7 +65,7 @@ def expected(person: Person, sent: int) -> int:
 class Watchful(Runner):
     """A runner that looks at each call how late the jobs are."""
 
-    jobs: tuple[Job, ...] = ()
+    jobs: tuple[Asked, ...] = ()
     latest = 0
 
     def predict(self, rows):
@@ -72,19 +73,19 @@ class Watchful(Runner):
         return super().predict(rows)
 
 
-def job_of(runner: Runner, number: int) -> Job:
+def job_of(runner: Runner, number: int) -> Asked:
     sampler = list(SAMPLERS)[number % len(SAMPLERS)]
     params = TextParams(
         prompt=f"job {number}", negative_prompt="no", sampler=sampler, steps=5, guidance_scale=1.0 + number % 3,
         seed=100 + number, width=64, height=96 if number == 2 else 64, batch_count=1 + number % 2,
     )  # fmt: skip
-    return Job(runner, image_specs(params, runner.model.info, 1024))
+    return Asked(runner, image_specs(params, runner.model.info, 1024))
 
 
 def made_alone(runner: Runner, number: int) -> list[GeneratedImage]:
     engine, job = Engine(), job_of(runner, number)
     engine.add(job)
-    made = job.wait(PATIENCE)
+    made = job.wait()
     engine.close()
     return made
 
@@ -118,7 +119,7 @@ def test_everybody_gets_what_they_would_get_alone(runner: Runner, order: int) ->
             sent[who] += 1
     for who, person in present.items():
         person.wait_for(expected(person, sent[who]))
-    made = [job.wait(PATIENCE) for job in jobs]
+    made = [job.wait() for job in jobs]
     engine.close()
 
     assert engine.rows > 2 * engine.calls  # they really shared calls

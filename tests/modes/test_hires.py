@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import threading
 from collections.abc import Iterator
 
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from artflow.engine.job import JobProgress
+from artflow.engine.job_request import JobProgress
 from artflow.errors import ArtflowError
 from artflow.images import Picture, parameters_text
 from artflow.modes.readback import read_back
@@ -108,3 +109,10 @@ def test_what_cannot_be_is_said_before_anything_is_drawn(pipeline: Pipeline, cha
     with pytest.raises(ArtflowError, match=sentence):
         pipeline.generate(HIRES | changes, Watch(heard.append))
     assert not heard
+
+
+def test_the_second_pass_of_all_pictures_is_one_job(pipeline: Pipeline, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "artflow"):
+        assert len(pipeline.generate(HIRES | {"batch_count": 3})) == 3
+    jobs = [record.getMessage() for record in caplog.records if "a job of" in record.getMessage()]
+    assert jobs == ["a job of 3 pictures"] * 2

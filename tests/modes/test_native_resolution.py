@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from artflow.engine import job
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, resized
-from artflow.modes import outpaint
 from artflow.pipeline import Pipeline
 from artflow.settings import load_settings
 from artflow.watch import Watch
+from tests.support.safety import checker_against
 
 ROBOT = {"prompt": "a robot in space", "seed": 3, "steps": 2}
 
@@ -84,35 +87,50 @@ def test_cancel_while_it_is_carried_on(pipeline: Pipeline) -> None:
     assert made == [] and len(heard) == 3
 
 
+def test_all_pictures_are_drawn_and_carried_on_together(pipeline: Pipeline, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "artflow"):
+        made = pipeline.generate(ROBOT | {"width": 384, "height": 128, "batch_count": 3})
+    jobs = [record.getMessage() for record in caplog.records if "a job of" in record.getMessage()]
+    assert len(made) == 3 and jobs == ["a job of 3 pictures"] * 4, "drawn, and three passes of outpaint"
+    (alone,) = pipeline.generate(ROBOT | {"width": 384, "height": 128, "seed": ROBOT["seed"] + 2})
+    assert distance(alone.picture, made[2].picture) < 1
+
+
 def test_cancel_keeps_the_pictures_that_are_done(pipeline: Pipeline) -> None:
-    cancelled, heard = threading.Event(), []
+    cancelled, enlarged = threading.Event(), []
 
     def progress(p) -> None:
-        heard.append(p.doing)
-        if p.doing.startswith("Picture 3"):
-            cancelled.set()
+        if p.doing.startswith("Enlarging") and p.step == 0:
+            enlarged.append(p)
+            if len(enlarged) == 3:
+                cancelled.set()
 
     many = ROBOT | {"width": 256, "height": 256, "batch_count": 4}
     made = pipeline.generate(many, Watch(progress, cancelled=cancelled))
     assert [m.picture.shape for m in made] == [(256, 256, 3)] * 2
-    assert "Picture 2 of 4, step" in heard
 
 
 def test_a_border_that_must_not_be_shown_hides_its_picture_alone(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    make, calls = outpaint.make, []
+    """What the second picture is carried on with is refused, and not the picture itself."""
+    monkeypatch.setattr(job, "PREVIEW_EVERY", 60.0)
+    runner = pipeline.load().runner.result()
+    decode, decoded = runner.decode, list[Picture]()
 
-    def one_refused(*args):
-        calls.append(args)
-        if len(calls) == 2:
-            raise ArtflowError("hidden", "not shown")
-        return make(*args)
+    def listening(latents):
+        decoded.extend(pictures := decode(latents))
+        return pictures
 
-    monkeypatch.setattr(outpaint, "make", one_refused)
-    made = pipeline.generate(ROBOT | {"width": 192, "height": 128, "batch_count": 3})
+    monkeypatch.setattr(runner, "decode", listening)
+    three = ROBOT | {"width": 192, "height": 128, "batch_count": 3}
+    plainly = pipeline.generate(three)
+    assert len(decoded) == 6, "three pictures, and one pass of outpaint for each"
+    monkeypatch.setattr(runner, "_checker", checker_against(tmp_path / "checker", decoded[4]))
+    made = pipeline.generate(three)
     assert [bool(m.recipe.get("hidden")) for m in made] == [False, True, False]
     assert not made[1].picture.any() and made[1].picture.shape == (128, 192, 3)
+    assert distance(made[2].picture, plainly[2].picture) < 1
 
 
 def test_an_upscaler_that_is_not_there_is_said_before_anything_is_drawn(pipeline: Pipeline) -> None:

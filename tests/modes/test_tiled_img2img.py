@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from artflow.engine.job import JobProgress
+from artflow.engine.job_request import JobProgress
 from artflow.images import Picture
+from artflow.modes import tiled_img2img
 from artflow.modes.tiled_img2img import tiling_for
 from artflow.modes.tiles import seams
 from artflow.pipeline import Pipeline
@@ -77,3 +79,20 @@ def test_cancel_stops_within_a_step(pipeline: Pipeline) -> None:
 
     assert pipeline.upscale(shades(), REDRAWN | {"steps": 4}, Watch(progress, cancelled=cancelled)) == []
     assert heard[-1].startswith("Tile 2 of") and heard.count(heard[-1]) == 1
+
+
+def test_tiles_are_asked_for_together_in_bands(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def jobs() -> list[str]:
+        found = [record.getMessage() for record in caplog.records if "a job of" in record.getMessage()]
+        caplog.clear()
+        return found
+
+    with caplog.at_level(logging.INFO, "artflow"):
+        (at_once,) = pipeline.upscale(shades(), REDRAWN)
+        assert jobs() == ["a job of 20 pictures"]
+        monkeypatch.setattr(tiled_img2img, "BAND", 8 * 128**2)
+        (in_bands,) = pipeline.upscale(shades(), REDRAWN)
+        assert jobs() == ["a job of 8 pictures", "a job of 8 pictures", "a job of 4 pictures"]
+    assert (at_once.picture == in_bands.picture).all()

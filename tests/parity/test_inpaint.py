@@ -11,11 +11,11 @@ from diffusers import StableDiffusionInpaintPipeline
 from PIL import Image
 
 from artflow.engine.engine import Engine
-from artflow.engine.job import Job
 from artflow.engine.runner import Runner
 from artflow.engine.sampling import make_sampler
 from artflow.modes import inpaint
 from artflow.modes.inpaint import InpaintParams
+from tests.support.jobs import Asked
 from tests.support.models import tiny_folder, tiny_model
 
 SIDE = 64
@@ -43,9 +43,9 @@ def test_equals_diffusers(sampler: str, strength: float, channels: int, monkeypa
     monkeypatch.setattr(runner, "decode", lambda latents: seen.append(latents.clone()) or decode(latents))
     work = inpaint.plan(picture, mask, params, runner.model.info)
     engine = Engine()
-    job = Job(runner, [inpaint.image_spec("inpaint", work, params, runner.model.info)])
+    job = Asked(runner, [inpaint.image_spec("inpaint", work, params, runner.model.info)])
     engine.add(job)
-    job.wait(60)
+    job.wait()
     engine.close()
 
     pipe = StableDiffusionInpaintPipeline.from_pretrained(
