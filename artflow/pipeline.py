@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from artflow.engine.model_pool import ModelHandle, ModelPool
 from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture, Size, check_size
 from artflow.interrogator import Answer, Interrogator
@@ -18,7 +19,6 @@ from artflow.models.progress import Underway
 from artflow.parameters import Parameters
 from artflow.prompts.vocabulary import Vocabulary, load_vocabulary
 from artflow.settings import Settings, load_settings
-from artflow.shelf import Loading, Shelf
 from artflow.watch import Watch, in_thread
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Pipeline:
         pick_dtype(settings.model.dtype, self.device)  # refused now, and not when somebody waits for a picture
         self._lock = threading.Lock()
         self._jobs = 0  # requests in `generate`, the model's load included
-        self._shelf: Shelf | None = None
+        self._pool: ModelPool | None = None
         chosen = settings.model.model_id
         self.spec = self.catalog.default(self.device == "cuda") if chosen == "auto" else self.catalog.find(chosen)
         self.interrogator = Interrogator(settings.interrogate, self.device, settings.model.dtype, self.on_device)
@@ -68,28 +68,28 @@ class Pipeline:
     # -- models -----------------------------------------------------------------------------------------------------
 
     @property
-    def shelf(self) -> Shelf:
+    def pool(self) -> ModelPool:
         """The loaded models and the engine that runs them, started on first use."""
         from artflow.engine.engine import Engine
 
         with self._lock:
-            if self._shelf is None:
+            if self._pool is None:
                 engine = Engine(self.settings.model.max_batch)
-                self._shelf = Shelf(self.settings.model, self.settings.safety, self.device, engine, self.spec.id)
-            return self._shelf
+                self._pool = ModelPool(self.settings.model, self.settings.safety, self.device, engine, self.spec.id)
+            return self._pool
 
     @property
     def engine(self) -> Engine:
         """The engine, started on first use."""
-        return self.shelf.engine
+        return self.pool.engine
 
-    def load(self, model_id: str = "") -> Loading:
+    def load(self, model_id: str = "") -> ModelHandle:
         """Begin to load a model of the catalog (empty: the app's own), or find it loaded. Never blocks.
 
         Raises:
             ArtflowError: ``unknown_model``; ``busy`` where no more models fit.
         """
-        return self.shelf.load(self._spec(model_id))
+        return self.pool.load(self._spec(model_id))
 
     def is_here(self, model_id: str) -> bool:
         """Whether a model (empty: the app's own) is loaded, or comes with the app or from a folder.
@@ -98,17 +98,17 @@ class Pipeline:
             ArtflowError: ``unknown_model``.
         """
         spec = self._spec(model_id)
-        return spec.source.hub is None or (self._shelf is not None and self._shelf.has(spec.id))
+        return spec.source.hub is None or (self._pool is not None and self._pool.has(spec.id))
 
     @property
     def loaded(self) -> list[str]:
         """The ids of the models in memory or on their way there."""
-        return self._shelf.loaded if self._shelf is not None else []
+        return self._pool.loaded if self._pool is not None else []
 
     @property
     def notes(self) -> list[str]:
         """What people should know: each fallback, and why."""
-        return self._shelf.notes if self._shelf is not None else []
+        return self._pool.notes if self._pool is not None else []
 
     # -- pictures ---------------------------------------------------------------------------------------------------
 
@@ -247,7 +247,7 @@ class Pipeline:
         try:
             from artflow.modes.job_runner import JobRunner
 
-            with self.shelf.held(self._spec(params.model)) as loading:
+            with self.pool.lease(self._spec(params.model)) as loading:
                 if not watch.wait_for(loading.runner, loading):
                     return []
                 about = {"model": loading.spec.id} | about_prompt(params.prompt, self.settings.logging)
@@ -287,14 +287,14 @@ class Pipeline:
     @property
     def healthy(self) -> bool:
         """Whether what is asked can be answered: the engine, once it has been started, runs."""
-        return self._shelf is None or self._shelf.engine.alive
+        return self._pool is None or self._pool.engine.alive
 
     def close(self) -> None:
         """End the engine and let go of the models."""
         with self._lock:
-            shelf, self._shelf = self._shelf, None
-        if shelf is not None:
-            shelf.close()
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
 
 
 @lru_cache(maxsize=1)

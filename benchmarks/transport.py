@@ -29,6 +29,7 @@ from websockets.sync.client import connect
 
 from artflow.api.framing import pack, unpack
 from artflow.engine.flight import Row
+from artflow.engine.model_pool import ModelHandle
 from artflow.engine.runner import Runner
 from artflow.images import Picture, Size
 from artflow.models.catalog import Catalog, ModelSpec
@@ -37,7 +38,6 @@ from artflow.models.model import Model
 from artflow.models.tiny import build_tiny
 from artflow.pipeline import Pipeline
 from artflow.settings import load_settings
-from artflow.shelf import Loading
 from artflow.ui.app import build
 from benchmarks.common import apart, machine
 from tests.support.browser import launch_chromium, moving_scene, write_camera_video
@@ -142,9 +142,9 @@ class PretendingPipeline(Pipeline):
     """The app's pipeline with that runner."""
 
     @cache  # noqa: B019 - it lives as long as the benchmark
-    def load(self, model_id: str = "") -> Loading:
+    def load(self, model_id: str = "") -> ModelHandle:
         """The runner that pretends, at once."""
-        loading = Loading(self.spec)
+        loading = ModelHandle(self.spec)
         model = apart(lambda: load_model(self.spec, device="cpu", dtype=torch.float32))
         loading.runner.set_result(PretendingRunner(model))
         return loading

@@ -162,7 +162,7 @@ def test_a_model_that_a_job_comes_back_to_stays() -> None:
     pipeline = Pipeline(tiny_settings(ARTFLOW_MODEL__MAX_LOADED="1"), three_models())
     loaded(pipeline)
     busy = pytest.raises(ArtflowError, match="1 models are in use already")
-    with pipeline.shelf.held(pipeline.spec) as loading, busy:
+    with pipeline.pool.lease(pipeline.spec) as loading, busy:
         pipeline.load("other")
     assert pipeline.load() is loading
     assert loaded(pipeline, "other")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from artflow.shelf import Shelf
+from artflow.engine.model_pool import ModelPool
 from tests.api.client import PAGE, Person, Served, jpeg, opened, serve
 from tests.api.test_stream import Watcher
 
@@ -121,8 +121,8 @@ def test_after_the_servers_timeout_it_says_so_and_closes() -> None:
 
 
 def test_the_time_does_not_begin_before_the_model_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Shelf._runner
-    monkeypatch.setattr(Shelf, "_runner", lambda shelf, loading: (time.sleep(1), made(shelf, loading))[1])
+    made = ModelPool._runner
+    monkeypatch.setattr(ModelPool, "_runner", lambda pool, loading: (time.sleep(1), made(pool, loading))[1])
     with serve(ARTFLOW_SERVER__TIMEOUT="0.5") as server, OlderPerson(server) as person:
         assert person.receive()[0]["status"] == "connected"
 

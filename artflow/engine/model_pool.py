@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Loading(Underway):
+class ModelHandle(Underway):
     """A model on its way, and the runner in the end."""
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -44,7 +44,7 @@ class Loading(Underway):
         return self.runner.done() and self.runner.exception() is not None
 
 
-class Shelf:
+class ModelPool:
     """At most ``max_loaded`` models and the engine that runs them. ``own`` is the app's own, the last to go."""
 
     def __init__(
@@ -56,11 +56,11 @@ class Shelf:
         self._device = device
         self._own = own
         self._lock = threading.Lock()
-        self._models: dict[str, Loading] = {}
+        self._models: dict[str, ModelHandle] = {}
         self._checking = threading.Lock()
         self._checker: SafetyChecker | None = None  # one for all models
 
-    def load(self, spec: ModelSpec) -> Loading:
+    def load(self, spec: ModelSpec) -> ModelHandle:
         """Begin to load a model, or find it loaded. Never blocks.
 
         Raises:
@@ -70,7 +70,7 @@ class Shelf:
             return self._found(spec)
 
     @contextmanager
-    def held(self, spec: ModelSpec) -> Iterator[Loading]:
+    def lease(self, spec: ModelSpec) -> Iterator[ModelHandle]:
         """The same for a work of several rounds: the model stays while the context lasts.
 
         Raises:
@@ -85,12 +85,12 @@ class Shelf:
             with self._lock:
                 loading.holders -= 1
 
-    def _found(self, spec: ModelSpec) -> Loading:
+    def _found(self, spec: ModelSpec) -> ModelHandle:
         """The lock is held."""
         loading = self._models.get(spec.id)
         if loading is None or loading.failed:
             tidy = self._make_room()
-            loading = self._models[spec.id] = Loading(spec)
+            loading = self._models[spec.id] = ModelHandle(spec)
             threading.Thread(target=self._load, args=(loading, tidy), name=f"load {spec.id}", daemon=True).start()
         return loading
 
@@ -137,7 +137,7 @@ class Shelf:
             raise ArtflowError("busy", f"{len(self._models)} models are in use already; try again in a moment.")
         return len(self._models) < before
 
-    def _load(self, loading: Loading, tidy: bool) -> None:
+    def _load(self, loading: ModelHandle, tidy: bool) -> None:
         try:
             if tidy:  # packed and compiled modules hold themselves in circles, and their memory is wanted now
                 gc.collect()
@@ -151,7 +151,7 @@ class Shelf:
             loading.message = error.message
             loading.runner.set_exception(error)
 
-    def _runner(self, loading: Loading) -> Runner:
+    def _runner(self, loading: ModelHandle) -> Runner:
         from artflow.engine.runner import Runner
         from artflow.models.acceleration import accelerate
         from artflow.models.loader import load_model
@@ -181,7 +181,7 @@ class Shelf:
             checker=checker,
         )
 
-    def _safety_checker(self, loading: Loading) -> SafetyChecker | None:
+    def _safety_checker(self, loading: ModelHandle) -> SafetyChecker | None:
         """What looks at every picture, loaded before the first model: where it is wanted, nothing is made without."""
         from artflow.models.safety import load_checker
 
