@@ -101,7 +101,7 @@ class Parameters:
         Raises:
             ArtflowError: ``unknown_sampler``, ``unknown_model``.
         """
-        from artflow.engine.sampling import check_sampler
+        from artflow.engine.image_spec import check_sampler
 
         check_sampler(params.sampler)
         if params.model not in ("", self._spec.id):

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from artflow.engine.model_pool import ModelHandle, ModelPool
 from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture, Size, check_size
 from artflow.interrogator import Answer, Interrogator
 from artflow.log import about_prompt
 from artflow.models.catalog import Catalog, ModelSpec, load_catalog
 from artflow.models.dtypes import pick_device, pick_dtype
+from artflow.models.info import ModelHandle, ModelInfo
 from artflow.models.progress import Underway
 from artflow.parameters import Parameters
 from artflow.prompts.vocabulary import Vocabulary, load_vocabulary
@@ -22,10 +22,8 @@ from artflow.settings import Settings, load_settings
 from artflow.watch import Watch, in_thread
 
 if TYPE_CHECKING:
-    from artflow.engine.engine import Engine
+    from artflow.engine.client import EngineClient, LiveStream
     from artflow.engine.job_request import GeneratedImage
-    from artflow.engine.runner import Runner
-    from artflow.engine.session import LiveSession
     from artflow.engine.stream_policy import Result
     from artflow.modes.job_runner import JobRunner
     from artflow.modes.masks import Mask
@@ -48,7 +46,7 @@ class Pipeline:
         pick_dtype(settings.model.dtype, self.device)  # refused now, and not when somebody waits for a picture
         self._lock = threading.Lock()
         self._jobs = 0  # requests in `generate`, the model's load included
-        self._pool: ModelPool | None = None
+        self._client: EngineClient | None = None
         chosen = settings.model.model_id
         self.spec = self.catalog.default(self.device == "cuda") if chosen == "auto" else self.catalog.find(chosen)
         self.interrogator = Interrogator(settings.interrogate, self.device, settings.model.dtype, self.on_device)
@@ -68,20 +66,14 @@ class Pipeline:
     # -- models -----------------------------------------------------------------------------------------------------
 
     @property
-    def pool(self) -> ModelPool:
-        """The loaded models and the engine that runs them, started on first use."""
-        from artflow.engine.engine import Engine
+    def client(self) -> EngineClient:
+        """The engine and its models, started on first use."""
+        from artflow.engine.client import EngineClient
 
         with self._lock:
-            if self._pool is None:
-                engine = Engine(self.settings.model.max_batch)
-                self._pool = ModelPool(self.settings.model, self.settings.safety, self.device, engine, self.spec.id)
-            return self._pool
-
-    @property
-    def engine(self) -> Engine:
-        """The engine, started on first use."""
-        return self.pool.engine
+            if self._client is None:
+                self._client = EngineClient(self.settings.model, self.settings.safety, self.device, self.spec.id)
+            return self._client
 
     def load(self, model_id: str = "") -> ModelHandle:
         """Begin to load a model of the catalog (empty: the app's own), or find it loaded. Never blocks.
@@ -89,7 +81,7 @@ class Pipeline:
         Raises:
             ArtflowError: ``unknown_model``; ``busy`` where no more models fit.
         """
-        return self.pool.load(self._spec(model_id))
+        return self.client.load(self._spec(model_id))
 
     def is_here(self, model_id: str) -> bool:
         """Whether a model (empty: the app's own) is loaded, or comes with the app or from a folder.
@@ -98,39 +90,37 @@ class Pipeline:
             ArtflowError: ``unknown_model``.
         """
         spec = self._spec(model_id)
-        return spec.source.hub is None or (self._pool is not None and self._pool.has(spec.id))
+        return spec.source.hub is None or (self._client is not None and self._client.has(spec.id))
 
     @property
     def loaded(self) -> list[str]:
         """The ids of the models in memory or on their way there."""
-        return self._pool.loaded if self._pool is not None else []
+        return self._client.loaded if self._client is not None else []
 
     @property
     def notes(self) -> list[str]:
         """What people should know: each fallback, and why."""
-        return self._pool.notes if self._pool is not None else []
+        return self._client.notes if self._client is not None else []
 
     # -- pictures ---------------------------------------------------------------------------------------------------
 
     def open(
-        self, mode: str, runner: Runner, changes: Mapping[str, Any], on_result: Callable[[Result], None]
-    ) -> LiveSession:
+        self, mode: str, model: ModelInfo, changes: Mapping[str, Any], on_result: Callable[[Result], None]
+    ) -> LiveStream:
         """A live session on a loaded model; it is served until its ``close``.
 
         Raises:
             ArtflowError: ``bad_parameter``, ``bad_size``, ``too_many_sessions``.
         """
-        from artflow.engine.session import LiveSession
-
         limits = self.settings.server
-        if 0 < limits.max_queue_size <= self.engine.sessions:
+        if 0 < limits.max_queue_size <= self.client.sessions:
             raise ArtflowError(
                 "too_many_sessions", f"All {limits.max_queue_size} places are taken; try again in a moment."
             )
         params = self.parameters.changed(self.parameters.live(mode), changes)
-        session = LiveSession(runner, params, self.parameters.modes[mode].policy, on_result, max_size=limits.max_size)
-        self.engine.add(session)
-        log.info("a live session", extra={"session": session.id, "mode": mode, "model": runner.model.id})
+        policy = self.parameters.modes[mode].policy
+        session = self.client.open(model, params, policy, on_result, max_size=limits.max_size)
+        log.info("a live session", extra={"session": session.id, "mode": mode, "model": model.id})
         return session
 
     def generate(self, changes: Mapping[str, Any], watch: Watch | None = None) -> list[GeneratedImage]:
@@ -247,11 +237,11 @@ class Pipeline:
         try:
             from artflow.modes.job_runner import JobRunner
 
-            with self.pool.lease(self._spec(params.model)) as loading:
-                if not watch.wait_for(loading.runner, loading):
+            with self.client.lease(self._spec(params.model)) as loading:
+                if not watch.wait_for(loading.info, loading):
                     return []
                 about = {"model": loading.spec.id} | about_prompt(params.prompt, self.settings.logging)
-                return work(JobRunner(self.engine, loading.runner.result(), watch.on_progress, watch.cancelled, about))
+                return work(JobRunner(self.client, loading.info.result(), watch.on_progress, watch.cancelled, about))
         except Cancelled:
             return []
         finally:
@@ -259,42 +249,25 @@ class Pipeline:
                 self._jobs -= 1
 
     def on_device(self, work: Callable[[], T]) -> T:
-        """The result of a piece of work that computes outside of the engine, such as a tile's.
-
-        A GPU belongs to the engine's thread, where live frames go in between two pieces. The cores of a CPU are shared
-        out by the operating system, so there the caller's thread works, and live frames wait for nothing.
-        """
-        return work() if self.device == "cpu" else self.engine.call(work).result()
+        """The result of a piece of work, computed where the device is (`EngineClient.on_device`)."""
+        return self.client.on_device(work)
 
     def numbers(self) -> dict[str, Any]:
         """How busy the app is: sessions, jobs (all, and those with a picture begun), model calls, rows, and the GPU's
         memory in MB (None without one)."""
-        engine = self.engine
-        memory = None
-        if self.device == "cuda":
-            import torch
-
-            memory = round(torch.cuda.memory_allocated() / 1e6)
-        return {
-            "sessions": engine.sessions,
-            "jobs": self._jobs,
-            "active_jobs": engine.active_jobs,
-            "model_calls": engine.calls,
-            "rows": engine.rows,
-            "gpu_memory_mb": memory,
-        }
+        return self.client.metrics() | {"jobs": self._jobs}
 
     @property
     def healthy(self) -> bool:
         """Whether what is asked can be answered: the engine, once it has been started, runs."""
-        return self._pool is None or self._pool.engine.alive
+        return self._client is None or self._client.alive
 
     def close(self) -> None:
         """End the engine and let go of the models."""
         with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.close()
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
 
 @lru_cache(maxsize=1)

@@ -16,9 +16,9 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache
 from pathlib import Path
 from statistics import median
+from unittest.mock import patch
 
 import gradio as gr
 import numpy as np
@@ -29,7 +29,7 @@ from websockets.sync.client import connect
 
 from artflow.api.framing import pack, unpack
 from artflow.engine.flight import Row
-from artflow.engine.model_pool import ModelHandle
+from artflow.engine.model_pool import ModelPool, PooledModel
 from artflow.engine.runner import Runner
 from artflow.images import Picture, Size
 from artflow.models.catalog import Catalog, ModelSpec
@@ -138,16 +138,9 @@ class PretendingRunner(Runner):
         return [255 - self._pictures[round(latent.mean().item() / SPACING) % TAGS] for latent in latents]
 
 
-class PretendingPipeline(Pipeline):
-    """The app's pipeline with that runner."""
-
-    @cache  # noqa: B019 - it lives as long as the benchmark
-    def load(self, model_id: str = "") -> ModelHandle:
-        """The runner that pretends, at once."""
-        loading = ModelHandle(self.spec)
-        model = apart(lambda: load_model(self.spec, device="cpu", dtype=torch.float32))
-        loading.runner.set_result(PretendingRunner(model))
-        return loading
+def pretending_runner(pool: ModelPool, loading: PooledModel) -> Runner:
+    """In place of `ModelPool.make_runner`."""
+    return PretendingRunner(apart(lambda: load_model(loading.spec, device="cpu", dtype=torch.float32)))
 
 
 @contextmanager
@@ -162,7 +155,10 @@ def artflow_app() -> Iterator[str]:
             height=SIDE,
             defaults={"realtime": one_step},
         )
-        demo = build(PretendingPipeline(load_settings(environ={}), Catalog(models=[spec])))
+        with patch.object(ModelPool, "make_runner", pretending_runner):
+            pipeline = Pipeline(load_settings(environ={}), Catalog(models=[spec]))
+            pipeline.load().info.result()
+        demo = build(pipeline)
         _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, mcp_server=False)
         try:
             yield url

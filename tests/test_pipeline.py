@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from artflow.errors import ArtflowError
 from artflow.images import Size
 from artflow.models.catalog import Catalog, Defaults, ModelSpec
+from artflow.models.info import ModelInfo
 from artflow.pipeline import Pipeline
 from artflow.watch import Watch
 from tests.api.client import tiny_catalog, tiny_settings
@@ -36,27 +38,21 @@ def pipeline() -> Iterator[Pipeline]:
     pipeline.close()
 
 
-def loaded(pipeline: Pipeline, model: str = ""):
-    return pipeline.load(model).runner.result(PATIENCE)
+def loaded(pipeline: Pipeline, model: str = "") -> ModelInfo:
+    """What is known of a model, once it is loaded."""
+    return pipeline.load(model).info.result(PATIENCE)
 
 
 def test_nothing_is_loaded_until_somebody_asks_and_then_once(pipeline: Pipeline) -> None:
     assert not pipeline.loaded
     first = pipeline.load()
     assert pipeline.load("tiny") is first
-    assert first.runner.result(PATIENCE) is loaded(pipeline)
+    assert first.info.result(PATIENCE) is loaded(pipeline)
 
 
 def test_on_a_cpu_the_one_copy_of_the_weights_is_packed(pipeline: Pipeline) -> None:
-    assert loaded(pipeline).model.unet.time_embedding.linear_1.weight.is_mkldnn
-
-
-def test_work_outside_of_the_engine_goes_to_its_thread_where_the_device_is_a_gpu(pipeline: Pipeline) -> None:
-    engine = pipeline.engine.call(threading.get_ident).result(PATIENCE)
-    assert pipeline.on_device(threading.get_ident) == threading.get_ident()
-    for device in ("cuda", "mps"):
-        pipeline.device = device
-        assert pipeline.on_device(threading.get_ident) == engine
+    runner = pipeline.client.pool.runner(loaded(pipeline).id)
+    assert runner.model.unet.time_embedding.linear_1.weight.is_mkldnn
 
 
 def test_text_to_picture(pipeline: Pipeline) -> None:
@@ -89,7 +85,7 @@ def test_what_cannot_be_asked_is_told(pipeline: Pipeline, changes: dict, code: s
 
 def test_only_so_many_jobs_at_once_also_while_their_model_loads() -> None:
     pipeline = Pipeline(tiny_settings(ARTFLOW_SERVER__MAX_JOBS="2"), tiny_catalog())
-    with held(pipeline.engine):  # no model can finish its warm-up
+    with held(pipeline.client.engine):  # no model can finish its warm-up
         threads = [threading.Thread(target=pipeline.generate, args=({"seed": i},)) for i in range(2)]
         for thread in threads:
             thread.start()
@@ -110,7 +106,7 @@ def test_who_cancels_while_the_model_loads_does_not_wait_for_it(pipeline: Pipeli
         heard.append(state.message)
         cancelled.set()
 
-    with held(pipeline.engine):
+    with held(pipeline.client.engine):
         assert pipeline.generate({}, Watch(on_loading=loading, cancelled=cancelled)) == []
     assert heard
 
@@ -119,8 +115,8 @@ def test_an_inpaint_model_serves_every_mode() -> None:
     """What it is shown beside the picture, where nobody painted a mask, is that all is new."""
     spec = ModelSpec(id="paints", source={"folder": tiny_folder(inpaint=True)}, width=64, height=64)
     pipeline = Pipeline(tiny_settings(ARTFLOW_MODEL__WARMUP="1"), Catalog(models=[*tiny_catalog().models, spec]))
-    runner = loaded(pipeline, "paints")
-    assert runner.model.inpaints
+    model = loaded(pipeline, "paints")
+    assert model.inpaints
     (made,) = pipeline.generate({"model": "paints", "seed": 3, "steps": 2})
     mask = np.full((64, 64), 255, np.uint8)
     grey = np.full((64, 64, 3), 127, np.uint8)
@@ -128,7 +124,7 @@ def test_an_inpaint_model_serves_every_mode() -> None:
     (same,) = pipeline.inpaint(grey, mask, painted)
     assert np.abs(made.picture.astype(int) - same.picture).max() <= 1
     pictures: list = []
-    session = pipeline.open("realtime", runner, {"steps": 1}, lambda result: pictures.append(result.picture))
+    session = pipeline.open("realtime", model, {"steps": 1}, lambda result: pictures.append(result.picture))
     session.submit(noisy(1))
     wait_until(lambda: pictures)
     assert pictures[0] is not None
@@ -152,9 +148,21 @@ def test_idle_models_make_room_and_used_ones_stay(pipeline: Pipeline) -> None:
     with pytest.raises(ArtflowError, match="2 models are in use already"):
         pipeline.load("other")
     second.close()
-    wait_until(lambda: not pipeline.engine.uses(loaded(pipeline, "third")))
+    wait_until(lambda: not pipeline.client.engine.uses(pipeline.client.pool.runner("third")))
     assert loaded(pipeline, "other")
     session.close()
+
+
+def test_a_model_that_has_made_room_is_asked_for_in_vain(pipeline: Pipeline) -> None:
+    first = loaded(pipeline)
+    loaded(pipeline, "other")
+    third = loaded(pipeline, "third")
+    assert pipeline.loaded == ["tiny", "third"]
+    pipeline.open("canvas", first, {}, lambda result: None)
+    pipeline.open("canvas", third, {}, lambda result: None)
+    with pytest.raises(ArtflowError, match="other has made room") as caught:
+        pipeline.open("canvas", replace(first, id="other"), {}, lambda result: None)
+    assert caught.value.code == "model_not_loaded"
 
 
 def test_a_model_that_a_job_comes_back_to_stays() -> None:
@@ -162,7 +170,7 @@ def test_a_model_that_a_job_comes_back_to_stays() -> None:
     pipeline = Pipeline(tiny_settings(ARTFLOW_MODEL__MAX_LOADED="1"), three_models())
     loaded(pipeline)
     busy = pytest.raises(ArtflowError, match="1 models are in use already")
-    with pipeline.pool.lease(pipeline.spec) as loading, busy:
+    with pipeline.client.lease(pipeline.spec) as loading, busy:
         pipeline.load("other")
     assert pipeline.load() is loading
     assert loaded(pipeline, "other")
@@ -179,12 +187,12 @@ def test_with_room_for_one_model_the_last_idle_one_goes() -> None:
 
 def test_sessions_are_limited_and_places_come_back() -> None:
     pipeline = Pipeline(tiny_settings(ARTFLOW_SERVER__MAX_QUEUE_SIZE="1"), tiny_catalog())
-    runner = loaded(pipeline)
-    first = pipeline.open("realtime", runner, {}, lambda result: None)
+    model = loaded(pipeline)
+    first = pipeline.open("realtime", model, {}, lambda result: None)
     with pytest.raises(ArtflowError, match="All 1 places are taken"):
-        pipeline.open("canvas", runner, {}, lambda result: None)
+        pipeline.open("canvas", model, {}, lambda result: None)
     first.close()
-    pipeline.open("canvas", runner, {}, lambda result: None)
+    pipeline.open("canvas", model, {}, lambda result: None)
     pipeline.close()
 
 
@@ -283,8 +291,7 @@ def test_without_the_safety_check_that_is_asked_for_nothing_is_made(tmp_path: Pa
 
 
 def test_closing_ends_the_engine_and_forgets_the_models(pipeline: Pipeline) -> None:
-    runner = loaded(pipeline)
-    assert runner.latent_shape(Size(64, 64)) == (4, 8, 8)
+    assert loaded(pipeline).native_size == Size(64, 64)
     pipeline.close()
     assert not pipeline.loaded
     assert pipeline.generate({"seed": 1})  # and whoever asks then begins anew

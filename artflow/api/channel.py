@@ -16,7 +16,7 @@ from artflow.errors import ArtflowError
 from artflow.images import encode_jpeg
 
 if TYPE_CHECKING:
-    from artflow.engine.session import LiveSession
+    from artflow.engine.client import LiveStream
     from artflow.engine.stream_policy import Result
     from artflow.pipeline import Pipeline
 
@@ -39,7 +39,7 @@ class Channel:
         self.results = results  # whether the socket itself gets the pictures
         self.latest: Result | None = None
         self.closed = False
-        self.session: LiveSession | None = None
+        self.session: LiveStream | None = None
         self.under_way = 0  # frames that are taken and not answered
         self.asked = 0  # messages that the client was asked for and has not sent
         self.outbox: asyncio.Queue[Result | Note] = asyncio.Queue()

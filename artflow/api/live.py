@@ -20,9 +20,9 @@ from artflow.images import decode
 from artflow.modes.params import names
 
 if TYPE_CHECKING:
-    from artflow.engine.runner import Runner
-    from artflow.engine.session import LiveSession
+    from artflow.engine.client import LiveStream
     from artflow.engine.stream_policy import Result
+    from artflow.models.info import ModelInfo
 
 log = logging.getLogger(__name__)
 router = APIRouter()
@@ -129,9 +129,9 @@ async def serve(
         return
     try:
         await socket.accept()
-        runner = await _loaded(api, socket)
+        model = await _loaded(api, socket)
         async with asyncio.timeout(limits.timeout or None):
-            channel.session = api.pipeline.open(mode, runner, {}, channel.arrived)
+            channel.session = api.pipeline.open(mode, model, {}, channel.arrived)
             await _talk(api, socket, channel, read, one_by_one)
     except TimeoutError:
         await _say(socket, {"status": "timeout", "message": f"Your {limits.timeout:g} seconds are over."})
@@ -149,13 +149,13 @@ async def serve(
             await socket.close()
 
 
-async def _loaded(api: Api, socket: WebSocket) -> Runner:
+async def _loaded(api: Api, socket: WebSocket) -> ModelInfo:
     """The model, with its progress told while it comes."""
     loading = api.pipeline.load()
-    while not loading.runner.done():
+    while not loading.info.done():
         await socket.send_json({"status": "loading", "message": loading.message, "progress": loading.fraction})
         await asyncio.sleep(0.2)
-    return loading.runner.result()
+    return loading.info.result()
 
 
 async def _talk(api: Api, socket: WebSocket, channel: Channel, read: Reader, one_by_one: bool) -> None:
@@ -259,7 +259,7 @@ def _take(api: Api, channel: Channel, header: dict[str, Any], data: bytes) -> bo
     return changed and not session.policy.pipelined and session.repeat()
 
 
-def _use(api: Api, session: LiveSession, changes: dict[str, Any]) -> None:
+def _use(api: Api, session: LiveStream, changes: dict[str, Any]) -> None:
     params = api.pipeline.parameters.changed(session.params, changes)
     if params != session.params:
         session.update(params)

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from artflow.engine.conditioning import Conditioning
 from artflow.engine.frame import Frame
+from artflow.engine.params import CfgType
 from artflow.engine.schedule import Schedule
 from artflow.engine.upload import upload
 from artflow.images import Size
-
-CfgType = Literal["none", "self", "initialize", "full"]
 
 # Below this alpha (zero terminal SNR) a noisy latent holds no picture to compare the residual noise with.
 BLIND_ALPHA = 1e-3

@@ -8,7 +8,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from artflow.errors import ArtflowError
 from artflow.images import Picture, Size
+
+SAMPLERS = ("Euler", "Euler a", "DPM++ 2M Karras", "UniPC", "DDIM", "LCM")
+
+
+def check_sampler(name: str) -> None:
+    """Refuse what is no sampler.
+
+    Raises:
+        ArtflowError: ``unknown_sampler``, naming those there are.
+    """
+    if name not in SAMPLERS:
+        allowed = ", ".join(SAMPLERS)
+        raise ArtflowError("unknown_sampler", f"There is no sampler {name[:60]!r}; choose one of {allowed}.")
 
 
 class NoiseRegion(NamedTuple):

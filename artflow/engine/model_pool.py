@@ -6,7 +6,6 @@ import gc
 import logging
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from artflow.errors import ArtflowError
 from artflow.images import Size
 from artflow.models.catalog import ModelSpec
 from artflow.models.dtypes import pick_dtype
-from artflow.models.progress import Underway
+from artflow.models.info import ModelHandle
 from artflow.prompts.vocabulary import load_vocabulary
 from artflow.settings import ModelSettings, SafetySettings
 
@@ -28,35 +27,29 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class ModelHandle(Underway):
-    """A model on its way, and the runner in the end."""
+class PooledModel(ModelHandle):
+    """A model of the pool, with what only the engine sees of it."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        super().__init__(f"Loading {spec.title}")
-        self.spec = spec
-        self.runner: Future[Runner] = Future()
+        super().__init__(spec)
+        self.runner: Runner | None = None  # before ``info`` is there
         self.acceleration: Acceleration | None = None
         self.holders = 0  # jobs that come back to it
 
-    @property
-    def failed(self) -> bool:
-        """Whether the load has ended with an error; asking for the model again tries again."""
-        return self.runner.done() and self.runner.exception() is not None
-
 
 class ModelPool:
-    """At most ``max_loaded`` models and the engine that runs them. ``own`` is the app's own, the last to go."""
+    """At most ``max_loaded`` models for an engine. ``own`` is the app's own, the last to go."""
 
     def __init__(
         self, settings: ModelSettings, safety: SafetySettings, device: str, engine: Engine, own: str
     ) -> None:
-        self.engine = engine
+        self._engine = engine
         self._settings = settings
         self._safety = safety
         self._device = device
         self._own = own
         self._lock = threading.Lock()
-        self._models: dict[str, ModelHandle] = {}
+        self._models: dict[str, PooledModel] = {}
         self._checking = threading.Lock()
         self._checker: SafetyChecker | None = None  # one for all models
 
@@ -85,12 +78,12 @@ class ModelPool:
             with self._lock:
                 loading.holders -= 1
 
-    def _found(self, spec: ModelSpec) -> ModelHandle:
+    def _found(self, spec: ModelSpec) -> PooledModel:
         """The lock is held."""
         loading = self._models.get(spec.id)
         if loading is None or loading.failed:
             tidy = self._make_room()
-            loading = self._models[spec.id] = ModelHandle(spec)
+            loading = self._models[spec.id] = PooledModel(spec)
             threading.Thread(target=self._load, args=(loading, tidy), name=f"load {spec.id}", daemon=True).start()
         return loading
 
@@ -104,13 +97,24 @@ class ModelPool:
         """Whether a model is in memory."""
         with self._lock:
             loading = self._models.get(model_id)
-        return loading is not None and loading.runner.done() and not loading.failed
+        return loading is not None and loading.runner is not None
 
-    def close(self) -> None:
-        """End the engine and let go of the models."""
+    def runner(self, model_id: str) -> Runner:
+        """What computes with a model in memory.
+
+        Raises:
+            ArtflowError: ``model_not_loaded``.
+        """
+        with self._lock:
+            loading = self._models.get(model_id)
+        if loading is None or loading.runner is None:
+            raise ArtflowError("model_not_loaded", f"The model {model_id} has made room for another; try again.")
+        return loading.runner
+
+    def clear(self) -> None:
+        """Let go of all models."""
         with self._lock:
             self._models = {}
-        self.engine.close()
 
     @property
     def notes(self) -> list[str]:
@@ -130,28 +134,30 @@ class ModelPool:
             if len(self._models) < self._settings.max_loaded:
                 break
             loading = self._models[name]
-            idle = loading.holders == 0 and loading.runner.done()
-            if idle and (loading.failed or not self.engine.uses(loading.runner.result())):
+            idle = loading.holders == 0 and loading.info.done()
+            if idle and (loading.runner is None or not self._engine.uses(loading.runner)):
                 del self._models[name]
         if len(self._models) >= self._settings.max_loaded:
             raise ArtflowError("busy", f"{len(self._models)} models are in use already; try again in a moment.")
         return len(self._models) < before
 
-    def _load(self, loading: ModelHandle, tidy: bool) -> None:
+    def _load(self, loading: PooledModel, tidy: bool) -> None:
         try:
             if tidy:  # packed and compiled modules hold themselves in circles, and their memory is wanted now
                 gc.collect()
-            runner = self._runner(loading)
-            self.engine.call(lambda: self._warm_up(runner)).result()
-            loading.runner.set_result(runner)
+            runner = self.make_runner(loading)
+            self._engine.call(lambda: self._warm_up(runner)).result()
+            loading.runner = runner
+            loading.info.set_result(runner.model.info)
         except Exception as error:
             if not isinstance(error, ArtflowError):
                 log.error("a model could not be loaded", exc_info=error)
                 error = ArtflowError("model_load_failed", f"{loading.spec.title} could not be loaded: {error}")
             loading.message = error.message
-            loading.runner.set_exception(error)
+            loading.info.set_exception(error)
 
-    def _runner(self, loading: ModelHandle) -> Runner:
+    def make_runner(self, loading: PooledModel) -> Runner:
+        """A model read from where its spec says, accelerated; slow."""
         from artflow.engine.runner import Runner
         from artflow.models.acceleration import accelerate
         from artflow.models.loader import load_model
@@ -181,7 +187,7 @@ class ModelPool:
             checker=checker,
         )
 
-    def _safety_checker(self, loading: ModelHandle) -> SafetyChecker | None:
+    def _safety_checker(self, loading: PooledModel) -> SafetyChecker | None:
         """What looks at every picture, loaded before the first model: where it is wanted, nothing is made without."""
         from artflow.models.safety import load_checker
 

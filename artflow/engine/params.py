@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from artflow.engine.flight import CfgType
 from artflow.settings import MaxFps
 
 MAX_SEED = 2**53 - 1  # what JavaScript counts to
 MAX_STEPS = 8
+
+CfgType = Literal["none", "self", "initialize", "full"]
 
 
 def random_seed() -> int:

@@ -21,7 +21,7 @@ from diffusers import (
 
 from artflow.engine.conditioning import Conditioning
 from artflow.engine.flight import Row
-from artflow.engine.image_spec import ImageSpec, NoiseRegion
+from artflow.engine.image_spec import ImageSpec, NoiseRegion, check_sampler
 from artflow.errors import ArtflowError
 from artflow.images import Size
 
@@ -36,17 +36,6 @@ SAMPLERS: dict[str, tuple[type[SchedulerMixin], dict[str, Any]]] = {
     "DDIM": (DDIMScheduler, {}),
     "LCM": (LCMScheduler, {}),
 }
-
-
-def check_sampler(name: str) -> None:
-    """Refuse what is no sampler.
-
-    Raises:
-        ArtflowError: ``unknown_sampler``, naming those there are.
-    """
-    if name not in SAMPLERS:
-        allowed = ", ".join(SAMPLERS)
-        raise ArtflowError("unknown_sampler", f"There is no sampler {name[:60]!r}; choose one of {allowed}.")
 
 
 def make_sampler(name: str, config: Mapping[str, Any]) -> SchedulerMixin:

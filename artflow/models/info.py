@@ -1,10 +1,13 @@
-"""What the modes, the API and the pages know of a loaded model: plain values, so that the model may be elsewhere."""
+"""What the modes, the API and the pages know of a model: plain values, so that the model itself may be elsewhere."""
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from artflow.images import Size
+from artflow.models.catalog import ModelSpec
+from artflow.models.progress import Underway
 
 
 @dataclass(frozen=True)
@@ -28,3 +31,17 @@ class ModelInfo:
     def native_size(self) -> Size:
         """The size that it was trained at."""
         return Size(self.width, self.height)
+
+
+class ModelHandle(Underway):
+    """A model that is being loaded: how far it is, and its ``info`` once it is ready."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(f"Loading {spec.title}")
+        self.spec = spec
+        self.info: Future[ModelInfo] = Future()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the load has ended with an error; asking for the model again tries again."""
+        return self.info.done() and self.info.exception() is not None

@@ -10,11 +10,9 @@ from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from artflow.engine.engine import Engine
+from artflow.engine.client import EngineClient
 from artflow.engine.image_spec import ImageSpec
-from artflow.engine.job import Job
 from artflow.engine.job_request import GeneratedImage, ImageFinished, JobEnded, JobEvent, JobProgress, JobRequest
-from artflow.engine.runner import Runner
 from artflow.errors import HIDDEN, ArtflowError, Cancelled
 from artflow.models.info import ModelInfo
 
@@ -38,16 +36,11 @@ def shown(images: list[GeneratedImage]) -> list[GeneratedImage]:
 class JobRunner:
     """Makes the pictures of a request on a loaded model; a request may need several rounds."""
 
-    engine: Engine
-    runner: Runner
+    client: EngineClient
+    model: ModelInfo
     on_progress: Callable[[JobProgress], None]
     cancelled: threading.Event
     about: Mapping[str, Any]  # for the log
-
-    @property
-    def model(self) -> ModelInfo:
-        """The model that the pictures are made with."""
-        return self.runner.model.info
 
     def __call__(
         self, specs: Sequence[ImageSpec], doing: str | Callable[[int], str] = "Step"
@@ -66,7 +59,7 @@ class JobRunner:
         events: SimpleQueue[JobEvent] = SimpleQueue()
         request = JobRequest(secrets.token_hex(4), self.model.id, tuple(specs))
         log.info("a job of %d pictures", len(specs), extra={"job": request.id, **self.about})
-        self.engine.add(Job(request, self.runner, events.put))
+        self.client.submit(request, events.put)
         try:
             for event in self._until_cancelled(events):
                 match event:
@@ -79,7 +72,7 @@ class JobRunner:
                             raise event.error
                         break
         finally:
-            self.engine.cancel(request.id)
+            self.client.cancel(request.id)
         return images
 
     def complete(self, specs: Sequence[ImageSpec], doing: str | Callable[[int], str] = "Step") -> list[GeneratedImage]:

@@ -6,9 +6,8 @@ from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from artflow.engine.image_spec import ImageSpec
+from artflow.engine.image_spec import SAMPLERS, ImageSpec
 from artflow.engine.params import MAX_SEED, random_seed
-from artflow.engine.sampling import SAMPLERS
 from artflow.images import Size, check_size
 from artflow.models.catalog import ModelSpec
 from artflow.models.info import ModelInfo

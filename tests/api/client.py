@@ -79,7 +79,7 @@ class Served:
     def wait_until_free(self) -> None:
         """Return when nothing is held for any connection; fail after `FREE_WITHIN` seconds."""
         end = time.monotonic() + FREE_WITHIN
-        while self.app.state.artflow.count() or self.pipeline.engine.sessions:
+        while self.app.state.artflow.count() or self.pipeline.client.engine.sessions:
             assert time.monotonic() < end, "something is still held"
             time.sleep(0.01)
 

@@ -110,7 +110,7 @@ def test_a_neighbour_of_bad_input_notices_nothing(server: Served) -> None:
 
 def test_too_many_strokes_at_once_are_told_so() -> None:
     with serve(ARTFLOW_SERVER__MAX_WAITING="1") as server, server.person("canvas").greeted() as person:
-        with held(server.pipeline.engine):
+        with held(server.pipeline.client.engine):
             for i in range(4):
                 person.send(RED, frame=i)
             errors = [person.until("error") for _ in range(3)]
@@ -150,7 +150,7 @@ def test_one_session_too_many_is_told_so_and_a_place_that_gets_free_can_be_had()
             assert closed_with(third) != 1008  # which would mean: do not come back
         people[0].socket.close()
         end = time.monotonic() + 5
-        while server.pipeline.engine.sessions > 1:
+        while server.pipeline.client.engine.sessions > 1:
             assert time.monotonic() < end
         with server.person("canvas").greeted() as fourth:
             assert fourth.answer(RED)[1]

@@ -96,6 +96,6 @@ def test_the_routes_are_documented(server: Served) -> None:
 def test_an_engine_that_has_ended_is_not_healthy() -> None:
     with serve() as served:
         assert served.http.get("/api/health").status_code == 200
-        served.pipeline.engine.close()
+        served.pipeline.client.engine.close()
         response = served.http.get("/api/health")
         assert (response.status_code, response.json()["status"]) == (503, "unhealthy")

@@ -45,7 +45,7 @@ def test_everything_is_freed_when_a_client_goes(server: Served, mode: str, leave
     person = server.person(mode, user_id="leaving").greeted()
     person.answer(RED)
     person.send(RED, steps=3)
-    with held(server.pipeline.engine):  # with frames that wait, and frames in the air
+    with held(server.pipeline.client.engine):  # with frames that wait, and frames in the air
         for _ in range(3):
             person.send(RED)
         channel = server.app.state.artflow._channels[mode, "leaving"]
@@ -72,7 +72,7 @@ def test_a_client_that_does_not_read_piles_nothing_up(server: Served) -> None:
 
 def test_who_waits_for_the_model_hears_how_it_comes_and_may_leave() -> None:
     with serve() as server:
-        with held(server.pipeline.engine):  # the model's warm-up is done there, so it cannot become ready
+        with held(server.pipeline.client.engine):  # the model's warm-up is done there, so it cannot become ready
             waiting = server.person("canvas")
             message = waiting.socket.recv(30)
             assert '"status":"loading"' in message and '"message":"' in message and '"progress":' in message

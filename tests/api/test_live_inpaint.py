@@ -65,8 +65,8 @@ def test_only_the_newest_text_is_rendered(server: Served) -> None:
     """What was typed while the model was busy is passed over; each message's place comes back all the same."""
     with server.person("inpaint").greeted() as person:
         person.answer(see_through(), prompt="start")
-        calls = server.pipeline.engine.calls
-        with held(server.pipeline.engine):
+        calls = server.pipeline.client.engine.calls
+        with held(server.pipeline.client.engine):
             for text in ("a", "a re", "a red"):
                 person.send(prompt=text)
                 assert server.http.get("/api/inpaint/queue").json() == {"queue_size": 1}
@@ -75,12 +75,12 @@ def test_only_the_newest_text_is_rendered(server: Served) -> None:
         header, data = person.receive()
         assert header["recipe"]["prompt"] == "a red" and data
         assert person.receive()[0] == {"status": "send_frame"}
-        assert server.pipeline.engine.calls == calls + header["recipe"]["steps"]
+        assert server.pipeline.client.engine.calls == calls + header["recipe"]["steps"]
 
 
 def test_the_newest_mask_wins(server: Served) -> None:
     with server.person("inpaint").greeted() as person:
-        with held(server.pipeline.engine):
+        with held(server.pipeline.client.engine):
             for i in range(3):
                 person.send(see_through(inside=(slice(20, 40), slice(30, 40 + 10 * i))), frame=i)
             dropped = person.answers(2)
@@ -136,7 +136,7 @@ def test_people_with_masks_and_without_get_their_own_pictures(server: Served) ->
     wishes = [("inpaint", see_through(), 1), ("canvas", jpeg(20, 200, 20), 2), ("inpaint", see_through(), 3)]
     alone = [picture(*wish) for wish in wishes]
     people = [server.person(mode).greeted() for mode, _, _ in wishes]
-    with held(server.pipeline.engine):
+    with held(server.pipeline.client.engine):
         for person, (_, data, seed) in zip(people, wishes, strict=True):
             person.send(data, frame=0, prompt=f"person {seed}", seed=seed)
     for person, expected in zip(people, alone, strict=True):

@@ -113,7 +113,7 @@ def test_after_a_mistake_the_next_frame_is_read_from_its_beginning(server: Serve
 
 def test_after_the_servers_timeout_it_says_so_and_closes() -> None:
     with serve(ARTFLOW_SERVER__TIMEOUT="0.5") as server:
-        server.pipeline.load().runner.result(30)
+        server.pipeline.load().info.result(30)
         with OlderPerson(server) as older, server.person("canvas") as person:
             assert older.until("timeout")["message"] == "Your 0.5 seconds are over."
             assert person.until("timeout")
@@ -121,8 +121,8 @@ def test_after_the_servers_timeout_it_says_so_and_closes() -> None:
 
 
 def test_the_time_does_not_begin_before_the_model_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = ModelPool._runner
-    monkeypatch.setattr(ModelPool, "_runner", lambda pool, loading: (time.sleep(1), made(pool, loading))[1])
+    made = ModelPool.make_runner
+    monkeypatch.setattr(ModelPool, "make_runner", lambda pool, loading: (time.sleep(1), made(pool, loading))[1])
     with serve(ARTFLOW_SERVER__TIMEOUT="0.5") as server, OlderPerson(server) as person:
         assert person.receive()[0]["status"] == "connected"
 

@@ -109,7 +109,7 @@ def test_places_never_get_fewer_or_more(server: Served, mode: str) -> None:
             person.answer()
             person.answer(b"no picture")
             person.answer(steps="many")
-        with held(server.pipeline.engine):
+        with held(server.pipeline.client.engine):
             for i in range(4):
                 person.send(GREEN, frame=100 + i)
         assert sorted(person.answers(4)) == [100, 101, 102, 103]
@@ -120,7 +120,7 @@ def test_places_never_get_fewer_or_more(server: Served, mode: str) -> None:
 
 def test_a_webcam_that_is_too_fast_is_told_which_frames_were_dropped(server: Served) -> None:
     with server.person("realtime").greeted() as person:
-        with held(server.pipeline.engine):
+        with held(server.pipeline.client.engine):
             for i in range(4):
                 person.send(RED, frame=i)
             dropped = person.answers(3)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from artflow.engine import sampling
 from artflow.engine.engine import Engine
-from artflow.engine.image_spec import ImageSpec, NoiseRegion
+from artflow.engine.image_spec import SAMPLERS, ImageSpec, NoiseRegion
 from artflow.engine.runner import Runner
 from artflow.engine.sampling import begin
 from artflow.images import Picture, Size
@@ -61,6 +62,10 @@ def test_every_field_is_json_or_an_array(kind: str) -> None:
     for field in fields(ImageSpec):
         value = getattr(KINDS[kind], field.name)
         assert isinstance(value, np.ndarray) or json.dumps(value), field.name
+
+
+def test_every_sampler_that_may_be_named_is_there() -> None:
+    assert tuple(sampling.SAMPLERS) == SAMPLERS
 
 
 def test_without_a_source_it_begins_from_the_seeds_noise(runner: Runner) -> None:

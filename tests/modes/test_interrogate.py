@@ -232,7 +232,7 @@ def test_a_prompt_that_the_embedded_model_understands(pipeline: Pipeline) -> Non
 def test_live_frames_wait_for_none_of_it(pipeline: Pipeline) -> None:
     """On a CPU all of it is computed beside the engine's thread."""
     pipeline.interrogate(PICTURE, "fast", "embedded")
-    with held(pipeline.engine):
+    with held(pipeline.client.engine):
         assert pipeline.interrogate(PICTURE, "fast", "embedded") is not None
 
 

@@ -115,7 +115,7 @@ def test_a_border_that_must_not_be_shown_hides_its_picture_alone(
 ) -> None:
     """What the second picture is carried on with is refused, and not the picture itself."""
     monkeypatch.setattr(job, "PREVIEW_EVERY", 60.0)
-    runner = pipeline.load().runner.result()
+    runner = pipeline.client.pool.runner(pipeline.load().info.result().id)
     decode, decoded = runner.decode, list[Picture]()
 
     def listening(latents):

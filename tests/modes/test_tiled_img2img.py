@@ -53,7 +53,7 @@ def test_no_seam_shows_between_redrawn_tiles(pipeline: Pipeline) -> None:
     (plain,), (made,) = pipeline.upscale(picture, {"factor": 2}), pipeline.upscale(picture, REDRAWN)
     assert made.picture.shape == plain.picture.shape
     assert distance(made.picture, plain.picture) > 0.5, "the model has drawn something"
-    tiling = tiling_for(pipeline.load().runner.result().model.info)
+    tiling = tiling_for(pipeline.load().info.result())
     for axis, length in ((0, 300), (1, 400)):
         steps = np.abs(np.diff(made.picture.astype(float), axis=axis)).mean(axis=(1 - axis, 2))
         places = list(seams(tiling, length, 1))

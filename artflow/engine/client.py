@@ -1,0 +1,197 @@
+"""All that others see of the engine: values in, values out. Nothing above this imports what computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artflow.engine.job_request import JobRequest, OnEvent
+from artflow.engine.params import LiveParams
+from artflow.engine.stream_policy import Result, StreamPolicy
+from artflow.models.catalog import ModelSpec
+from artflow.models.info import ModelHandle, ModelInfo
+from artflow.settings import ModelSettings, SafetySettings
+
+T = TypeVar("T")
+
+
+class Metrics(Protocol):
+    """The numbers of one live stream."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """fps, latency_ms_p50 and latency_ms_p95 (None before the first picture), frames, dropped, skipped."""
+
+
+class LiveStream(Protocol):
+    """A live session, as its person's connection sees it. Safe from any thread."""
+
+    id: str
+    policy: StreamPolicy
+
+    @property
+    def numbers(self) -> Metrics:
+        """Its live numbers."""
+
+    @property
+    def params(self) -> LiveParams:
+        """What the next frame will be made with."""
+
+    @property
+    def stage(self) -> str:
+        """What the session gives up under load just now; ``full``: nothing."""
+
+    @property
+    def waiting(self) -> int:
+        """Frames that have come and are not begun."""
+
+    @property
+    def depth(self) -> int:
+        """Frames that must come in before the first of them is shown."""
+
+    @property
+    def greatest_depth(self) -> int:
+        """What `depth` can become by other settings."""
+
+    def update(self, params: LiveParams) -> None:
+        """Use these settings from the next frame on; raises `ArtflowError` if they are not possible."""
+
+    def submit(self, picture: NDArray[np.uint8], number: int | None = None) -> int:
+        """Hand in a frame; returns its number. Raises `ArtflowError` for one that cannot be worked with."""
+
+    def repeat(self) -> bool:
+        """Answer the last frame once more, because the settings have changed; False where nothing has to be done."""
+
+    def close(self) -> None:
+        """End the session: what waits and what is on its way is let go."""
+
+
+class EngineClient:
+    """An engine in a thread of this process, and its models. All methods are safe from any thread.
+
+    Models and jobs go by their ids. What is asked of a model that has been evicted since raises ``model_not_loaded``;
+    a `lease` keeps one.
+    """
+
+    def __init__(self, settings: ModelSettings, safety: SafetySettings, device: str, own: str) -> None:
+        from artflow.engine.engine import Engine
+        from artflow.engine.model_pool import ModelPool
+
+        self._device = device
+        self.engine = Engine(settings.max_batch)
+        self.pool = ModelPool(settings, safety, device, self.engine, own)
+
+    # -- models -----------------------------------------------------------------------------------------------------
+
+    def load(self, spec: ModelSpec) -> ModelHandle:
+        """Begin to load a model, or find it loaded. Never blocks.
+
+        Raises:
+            ArtflowError: ``busy`` where no more models fit.
+        """
+        return self.pool.load(spec)
+
+    def lease(self, spec: ModelSpec) -> AbstractContextManager[ModelHandle]:
+        """Load a model, or find it loaded; it is not evicted while the context lasts.
+
+        Raises:
+            ArtflowError: ``busy`` where no more models fit.
+        """
+        return self.pool.lease(spec)
+
+    def has(self, model_id: str) -> bool:
+        """Whether a model is in memory."""
+        return self.pool.has(model_id)
+
+    @property
+    def loaded(self) -> list[str]:
+        """The ids of the models in memory or on their way there."""
+        return self.pool.loaded
+
+    @property
+    def notes(self) -> list[str]:
+        """What people should know: each fallback, and why."""
+        return self.pool.notes
+
+    # -- pictures ---------------------------------------------------------------------------------------------------
+
+    def open(
+        self,
+        model: ModelInfo,
+        params: LiveParams,
+        policy: StreamPolicy,
+        on_result: Callable[[Result], None],
+        *,
+        max_size: int,
+    ) -> LiveStream:
+        """A live session on a loaded model; it is served until its ``close``.
+
+        ``on_result`` hears once of every frame whose fate is decided before that, from another thread; it must not
+        block.
+
+        Raises:
+            ArtflowError: ``bad_size``, ``bad_parameter``, ``model_not_loaded``, ``engine_closed``.
+        """
+        from artflow.engine.session import LiveSession
+
+        session = LiveSession(self.pool.runner(model.id), params, policy, on_result, max_size=max_size)
+        self.engine.add(session)
+        return session
+
+    def submit(self, request: JobRequest, on_event: OnEvent) -> None:
+        """Begin a job. ``on_event`` hears of it from another thread, and of its end at last; it must not block.
+
+        Raises:
+            ArtflowError: ``model_not_loaded``, ``engine_closed``.
+        """
+        from artflow.engine.job import Job
+
+        self.engine.add(Job(request, self.pool.runner(request.model), on_event))
+
+    def cancel(self, job_id: str) -> None:
+        """End a job before its next step; nothing happens where there is none of this id any more."""
+        self.engine.cancel(job_id)
+
+    def on_device(self, work: Callable[[], T]) -> T:
+        """The result of a piece of work that computes outside of the engine, such as a tile's.
+
+        A GPU belongs to the engine's thread, where live frames go in between two pieces. The cores of a CPU are shared
+        out by the operating system, so there the caller's thread works, and live frames wait for nothing.
+        """
+        return work() if self._device == "cpu" else self.engine.call(work).result()
+
+    # -- the engine itself ------------------------------------------------------------------------------------------
+
+    @property
+    def sessions(self) -> int:
+        """Live sessions being served."""
+        return self.engine.sessions
+
+    @property
+    def alive(self) -> bool:
+        """Whether the engine runs."""
+        return self.engine.alive
+
+    def metrics(self) -> dict[str, Any]:
+        """sessions, active_jobs (those with a picture begun), model_calls, rows, and gpu_memory_mb (None: no GPU)."""
+        memory = None
+        if self._device == "cuda":
+            import torch
+
+            memory = round(torch.cuda.memory_allocated() / 1e6)
+        engine = self.engine
+        return {
+            "sessions": engine.sessions,
+            "active_jobs": engine.active_jobs,
+            "model_calls": engine.calls,
+            "rows": engine.rows,
+            "gpu_memory_mb": memory,
+        }
+
+    def close(self) -> None:
+        """Let go of the models and end the engine; what is unfinished fails with ``engine_closed``."""
+        self.pool.clear()
+        self.engine.close()
