@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from artflow import garbage
 from artflow.errors import ArtflowError
 from artflow.images import Size
 from artflow.models.catalog import ModelSpec
@@ -111,6 +111,7 @@ class Shelf:
         with self._lock:
             self._models = {}
         self.engine.close()
+        garbage.unfreeze()
 
     @property
     def notes(self) -> list[str]:
@@ -140,9 +141,10 @@ class Shelf:
     def _load(self, loading: Loading, tidy: bool) -> None:
         try:
             if tidy:  # packed and compiled modules hold themselves in circles, and their memory is wanted now
-                gc.collect()
+                garbage.collect_frozen()
             runner = self._runner(loading)
             self.engine.call(lambda: self._warm_up(runner)).result()
+            garbage.freeze()
             loading.runner.set_result(runner)
         except Exception as error:
             if not isinstance(error, ArtflowError):
