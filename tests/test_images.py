@@ -6,11 +6,15 @@ import io
 import json
 import random
 import struct
+import sys
+import threading
+import time
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from artflow.errors import ArtflowError
 from artflow.images import Size, check_size, decode, encode_jpeg, encode_png, fit, parameters_text
@@ -53,11 +57,12 @@ def test_every_kind_of_pixels_becomes_rgb(mode: str) -> None:
     assert (with_alpha[..., :3] == picture).all() and (with_alpha[..., 3] == 255).all()
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_photos_are_upright(orientation: int) -> None:
+def test_photos_are_upright(orientation: int, kind: str) -> None:
     """The eight EXIF orientations of one picture, whose top left corner is red."""
-    upright = Image.new("RGB", (40, 24), "white")
-    upright.paste("red", (0, 0, 12, 8))
+    upright = Image.new("RGB", (48, 32), "white")
+    upright.paste("red", (0, 0, 16, 8))
     undo = {
         2: [Image.Transpose.FLIP_LEFT_RIGHT], 3: [Image.Transpose.ROTATE_180], 4: [Image.Transpose.FLIP_TOP_BOTTOM],
         5: [Image.Transpose.TRANSPOSE], 6: [Image.Transpose.ROTATE_90], 7: [Image.Transpose.TRANSVERSE],
@@ -68,8 +73,27 @@ def test_photos_are_upright(orientation: int) -> None:
         stored = stored.transpose(step)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    picture = decode(saved(stored, "PNG", exif=exif), max_pixels=LIMIT)
-    assert np.array_equal(picture, np.array(upright))
+    options = {"quality": 100, "subsampling": 0} if kind == "JPEG" else {}
+    picture = decode(saved(stored, kind, exif=exif, **options), max_pixels=LIMIT)
+    assert picture.shape == (32, 48, 3)
+    assert np.abs(picture.astype(int) - np.array(upright)).max() <= (4 if kind == "JPEG" else 0)
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("RGB", {}), ("RGB", {"quality": 100, "subsampling": 0}), ("RGB", {"subsampling": 1}),
+        ("RGB", {"optimize": True}), ("RGB", {"progressive": True}), ("RGB", {"restart_marker_rows": 1}),
+        ("RGB", {"keep_rgb": True}), ("L", {}),
+    ],
+)  # fmt: skip
+def test_plain_jpegs_are_read_without_pillows_decoder_to_the_same_pixels(mode: str, options: dict, monkeypatch) -> None:
+    data = saved(gradient().convert(mode), "JPEG", **options)
+    expected = np.array(Image.open(io.BytesIO(data)).convert("RGB"))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded by Pillow"))
+    assert np.array_equal(decode(data, max_pixels=LIMIT), expected)
+    with_alpha = decode(data, max_pixels=LIMIT, keep_alpha=True)
+    assert np.array_equal(with_alpha[..., :3], expected) and (with_alpha[..., 3] == 255).all()
 
 
 def test_what_is_under_kept_transparency_stays() -> None:
@@ -207,3 +231,38 @@ def test_jpeg_keeps_all_colour_at_high_quality() -> None:
     fine, coarse = (decode(encode_jpeg(picture, quality), max_pixels=LIMIT) for quality in (95, 85))
     errors = [np.abs(p.astype(int) - picture).mean() for p in (fine, coarse)]
     assert errors[0] < errors[1] / 3
+
+
+def test_colours_come_back_from_a_jpeg_in_their_places() -> None:
+    picture = np.full((16, 16, 3), (200, 100, 20), np.uint8)
+    assert np.abs(decode(encode_jpeg(picture, 95), max_pixels=LIMIT).astype(int) - picture).max() <= 2
+    assert Image.open(io.BytesIO(encode_jpeg(picture, 95))).getpixel((8, 8))[0] > 190  # for everybody else, too
+
+
+def test_other_threads_go_on_while_a_jpeg_is_made() -> None:
+    """Nobody is asked to give up the interpreter's lock here: others run only while it is released."""
+    picture = np.random.default_rng(0).integers(0, 256, (2048, 2048, 3), np.uint8)
+    ticks, done = [0], threading.Event()
+
+    def tick() -> None:
+        while not done.is_set():
+            ticks[0] += 1
+            time.sleep(0.0005)
+
+    def rate(work: Callable[[], object]) -> float:
+        before, start = ticks[0], time.perf_counter()
+        work()
+        return (ticks[0] - before) / (time.perf_counter() - start)
+
+    interval = sys.getswitchinterval()
+    thread = threading.Thread(target=tick)
+    thread.start()
+    try:
+        sys.setswitchinterval(1_000)
+        free = max(rate(lambda: time.sleep(0.05)) for _ in range(5))
+        beside = max(rate(lambda: encode_jpeg(picture, 95)) for _ in range(5))
+    finally:
+        sys.setswitchinterval(interval)
+        done.set()
+        thread.join()
+    assert beside > free / 2

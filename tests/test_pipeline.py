@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -183,6 +185,19 @@ def test_with_room_for_one_model_the_last_idle_one_goes() -> None:
         loaded(pipeline, model)
         assert pipeline.loaded == [model]
     pipeline.close()
+
+
+def test_garbage_collections_leave_out_a_model_until_it_is_evicted() -> None:
+    """One over a model's objects stops every thread; an evicted one is gone before the next is read all the same."""
+    pipeline = Pipeline(tiny_settings(ARTFLOW_MODEL__MAX_LOADED="1"), three_models())
+    unet = loaded(pipeline).model.unet
+    assert all(thing is not unet for thing in gc.get_objects())
+    old = weakref.ref(unet)
+    del unet
+    loaded(pipeline, "other")
+    assert old() is None
+    pipeline.close()
+    assert gc.get_freeze_count() == 0
 
 
 def test_sessions_are_limited_and_places_come_back() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from artflow import garbage
 from artflow.errors import ArtflowError
 from artflow.images import Size
 from artflow.models.catalog import ModelSpec
@@ -115,6 +115,7 @@ class ModelPool:
         """Let go of all models."""
         with self._lock:
             self._models = {}
+        garbage.unfreeze()
 
     @property
     def notes(self) -> list[str]:
@@ -144,9 +145,10 @@ class ModelPool:
     def _load(self, loading: PooledModel, tidy: bool) -> None:
         try:
             if tidy:  # packed and compiled modules hold themselves in circles, and their memory is wanted now
-                gc.collect()
+                garbage.collect_frozen()
             runner = self.make_runner(loading)
             self._engine.call(lambda: self._warm_up(runner)).result()
+            garbage.freeze()
             loading.runner = runner
             loading.info.set_result(runner.model.info)
         except Exception as error:

@@ -29,7 +29,8 @@ class Runner:
     """Computes; decides nothing. All latents are float32, whatever the model's own dtype.
 
     No call has more than ``max_batch`` rows or pictures. With ``fixed_batches`` it has 1, 2, 4, 8 ... or ``max_batch``
-    of them, padded, so that compiled code and CUDA graphs meet few shapes; without, padding would be work for nothing.
+    of them, padded, so that compiled code meets few shapes, and with ``use_cuda_graph`` the UNet's calls do; without,
+    padding would be work for nothing.
     ``vocabulary`` is that of a model which has one, ``checker`` looks at every picture before it is shown.
     """
 
@@ -50,6 +51,7 @@ class Runner:
         self.schedules = ScheduleMaker(model.scheduler_config, model.schedule)
         self.max_batch = max_batch
         self._buckets = _buckets(max_batch) if fixed_batches or use_cuda_graph else None
+        self._pads_decoder = fixed_batches  # CUDA graphs are made of the UNet alone
         self._all_new: dict[torch.Size, torch.Tensor] = {}
         self._denoise: Callable[..., tuple[torch.Tensor]] = CudaGraphs(model.unet) if use_cuda_graph else model.unet
         self._tiny = isinstance(model.vae, AutoencoderTiny)
@@ -96,7 +98,8 @@ class Runner:
 
     def _decode(self, latents: torch.Tensor) -> list[Picture]:
         vae, count = self.model.vae, len(latents)
-        latents = torch.cat([latents, latents[-1:].expand(self._padding(count), -1, -1, -1)])
+        padding = self._padding(count) if self._pads_decoder else 0
+        latents = torch.cat([latents, latents[-1:].expand(padding, -1, -1, -1)])
         latents = (latents / vae.config.scaling_factor + self._shift).to(self.model.vae_dtype)
         pixels = vae.decode(latents.contiguous(memory_format=torch.channels_last), return_dict=False)[0]
         pixels = pixels.float().add_(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)

@@ -121,13 +121,14 @@ class SamplerFlight:
         takes_generator = "generator" in inspect.signature(sampler.step).parameters
         self._extra = {"generator": self._generator} if takes_generator else {}
         self._source, self._noise, self._mask, self._masked = source, noise, mask, masked
-        if source is None or (mask is not None and strength == 1):
+        whole = source is None or (mask is not None and strength == 1)
+        first = 0 if whole else max(steps - max(min(int(steps * strength), steps), 1), 0) * sampler.order
+        self._times = self._times[first:]
+        if hasattr(sampler, "set_begin_index"):  # else it looks its step up, which for `add_noise` waits for the device
+            sampler.set_begin_index(first)
+        if source is None or whole:
             self.latent = noise * sampler.init_noise_sigma
         else:
-            first = max(steps - max(min(int(steps * strength), steps), 1), 0) * sampler.order
-            self._times = self._times[first:]
-            if hasattr(sampler, "set_begin_index"):
-                sampler.set_begin_index(first)
             self.latent = sampler.add_noise(source[None], noise, self._times[:1])
         self.preview: torch.Tensor | None = None
         self.step = 0

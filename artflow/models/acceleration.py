@@ -29,6 +29,8 @@ INSTALL = {
 }
 """Module and the command that installs it."""
 
+SHAPES = 64  # that one model is compiled for
+
 
 @dataclass(eq=False)
 class Acceleration:
@@ -99,17 +101,16 @@ def _xformers(model: Model, result: Acceleration) -> None:
 
 
 def _compile(model: Model, result: Acceleration) -> None:
-    import torch
-
-    # One piece of code for each batch bucket, size and set of LoRAs; beyond the limit torch would silently stop.
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
     result.active = "compile"
     for module in (model.unet, model.vae.decoder):
         _guard(module, result)
 
 
 def _guard(module: Any, result: Acceleration) -> None:
-    """Compile ``module.forward``, and go back to the plain one if that, and only that, fails."""
+    """Compile ``module.forward``, and go back to the plain one if that, and only that, fails.
+
+    Out of memory is no failure of the compiler: it is raised, and the next call is compiled code again.
+    """
     import torch
 
     plain = module.forward
@@ -118,15 +119,40 @@ def _guard(module: Any, result: Acceleration) -> None:
     def forward(*args: Any, **kwargs: Any) -> Any:
         if result.active != "compile":
             return plain(*args, **kwargs)
+        _allow_shapes()
         try:
             return compiled(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - compilers fail in many ways, and none of them may stop a picture
-            output = plain(*args, **kwargs)  # raises too if it is the input that is wrong
-            result.give_up(f"The model could not be compiled, so the plain path runs: {_first_line(error)}{_hint()}")
-            return output
+        except Exception as error:  # compilers fail in many ways, and none of them may stop a picture
+            if _out_of_memory(error):
+                raise
+            problem = _first_line(error)
+        # Only here, where the error is gone: its traceback holds the tensors of the call that failed.
+        output = plain(*args, **kwargs)  # raises too if it is the input that is wrong
+        result.give_up(f"The model could not be compiled, so the plain path runs: {problem}{_hint()}")
+        return output
 
     module.forward = forward
     result._undo.append(lambda: module.__dict__.pop("forward", None))
+
+
+def _allow_shapes() -> None:
+    """Let torch compile code for each batch bucket and size; beyond its own limit of 8 it would silently stop.
+
+    The limit belongs to the thread that compiles, from torch 2.12 on.
+    """
+    import torch
+
+    if torch._dynamo.config.recompile_limit < SHAPES:
+        torch._dynamo.config.recompile_limit = SHAPES
+
+
+def _out_of_memory(error: BaseException | None) -> bool:
+    """Whether a failure comes from that; compilers wrap what they meet into errors of their own."""
+    import torch
+
+    while error is not None and not isinstance(error, torch.OutOfMemoryError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _hint() -> str:

@@ -3,39 +3,70 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.functional import interpolate, normalize
 
 from artflow.errors import ArtflowError
-from artflow.images import Picture, Size, resized
+from artflow.images import Picture
 from artflow.models import hub
 from artflow.models.progress import quiet
 from artflow.models.reading import reading
 from artflow.models.weights import refused, require_weights
 
 KIND = "StableDiffusionSafetyChecker"
+CARE = 0.01  # by which all thresholds are lower for a picture with a concept that asks for special care
 
 
 class SafetyChecker:
-    """Loaded. What computes must be called on the thread that owns the device."""
+    """A loaded checker. What computes must be called on the thread that owns the device.
 
-    def __init__(self, model: Any, processor: Any) -> None:
-        self._model, self._processor = model, processor
+    The flags are those of diffusers' ``StableDiffusionSafetyChecker``, which reads every score from the device by
+    itself; here nothing waits for the device until the flags are read.
+    """
+
+    def __init__(self, model: Any, mean: Sequence[float], std: Sequence[float]) -> None:
+        """``mean`` and ``std`` of the pictures that the model was trained on, by channel, in values from 0 to 1."""
+        self._model = model
         self._side = model.config.vision_config.image_size
+        device = model.device
+        self._mean, self._std = (torch.tensor(values, device=device).view(1, 3, 1, 1) * 255 for values in (mean, std))
+        self._concepts, self._special = (
+            (normalize(embeds.float()).T, thresholds.float())
+            for embeds, thresholds in (
+                (model.concept_embeds, model.concept_embeds_weights),
+                (model.special_care_embeds, model.special_care_embeds_weights),
+            )
+        )
+
+    def flagged(self, pictures: Sequence[Picture]) -> list[bool]:
+        """Which of these pictures of one size must not be shown."""
+        pixels = torch.from_numpy(np.stack(pictures)).to(self._model.device)
+        return self.flagged_pixels(pixels).tolist()
 
     @torch.inference_mode()
-    def flagged(self, pictures: Sequence[Picture]) -> list[bool]:
-        """Which of these must not be shown. Each is seen whole: a wide one is squeezed and not cut."""
-        square = [resized(picture, Size(self._side, self._side)) for picture in pictures]
-        pixels = self._processor(square, return_tensors="pt", input_data_format="channels_last").pixel_values
-        # It blackens the flagged of ``images`` itself, which is left to those who know what the pictures are.
-        images = [np.empty(0)] * len(square)
-        return self._model(pixels.to(self._model.device, self._model.dtype), images=images)[1]
+    def flagged_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Which pictures must not be shown: ``uint8`` of shape (n, height, width, 3) to ``bool`` of shape (n,).
+
+        Both are on the model's device. Each picture is seen whole: a wide one is squeezed and not cut.
+        """
+        values = pixels.permute(0, 3, 1, 2).float()
+        values = interpolate(values, (self._side, self._side), mode="bicubic", antialias=True).round_().clamp_(0, 255)
+        values = ((values - self._mean) / self._std).to(self._model.dtype)
+        embeds = normalize(self._model.visual_projection(self._model.vision_model(values)[1]).float())
+        careful = (_scores(embeds, *self._special) > 0).any(1, keepdim=True)
+        return (_scores(embeds, *self._concepts, careful * CARE) > 0).any(1)
+
+
+def _scores(
+    embeds: torch.Tensor, concepts: torch.Tensor, thresholds: torch.Tensor, adjustment: torch.Tensor | float = 0.0
+) -> torch.Tensor:
+    """How far each picture's cosines are above each concept's threshold, in whole thousandths: (n, concepts)."""
+    return ((embeds @ concepts - thresholds + adjustment) * 1000).round()
 
 
 def load_checker(
@@ -84,6 +115,5 @@ def _read(folder: Path, name: str, device: str, dtype: torch.dtype) -> SafetyChe
         processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
     if found["missing_keys"]:  # they would be random, and the check one in name only
         raise refused(name, f"{len(found['missing_keys'])} of its weights are missing")
-    # Its warning says that a black image is returned; people are told here, by those who hide it.
-    logging.getLogger(StableDiffusionSafetyChecker.__module__).setLevel(logging.ERROR)
-    return SafetyChecker(model.requires_grad_(False).eval().to(device, dtype), processor)
+    model = model.requires_grad_(False).eval().to(device, dtype)
+    return SafetyChecker(model, processor.image_mean, processor.image_std)

@@ -75,6 +75,24 @@ def test_the_decoder_meets_the_same_few_batches() -> None:
         assert difference(ours, theirs) <= 1
 
 
+def test_with_cuda_graphs_the_decoder_decodes_what_there_is(monkeypatch) -> None:
+    """Graphs are recorded of the UNet alone, so only its batches are padded."""
+    monkeypatch.setattr("artflow.engine.runner.CudaGraphs", lambda unet: unet)
+    model = tiny_model()
+    runner = Runner(model, use_cuda_graph=True)
+    sizes: dict[str, int] = {}
+    watches = [
+        module.register_forward_pre_hook(lambda module, args, name=name: sizes.update({name: len(args[0])}))
+        for name, module in (("unet", model.unet), ("decoder", model.vae.decoder))
+    ]
+    try:
+        runner.decode(runner.predict(rows(runner, 5)))
+    finally:
+        for watch in watches:
+            watch.remove()
+    assert sizes == {"unet": 8, "decoder": 5}
+
+
 def test_the_guidance_embedding_is_that_of_diffusers() -> None:
     scales = torch.tensor([0.0, 0.5, 7.0])
     theirs = LatentConsistencyModelPipeline.get_guidance_scale_embedding(None, scales, 32)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 import pytest
 import torch
 
@@ -105,3 +109,62 @@ def test_a_wrong_input_is_not_taken_for_a_failed_compilation(model, monkeypatch)
         model.unet(torch.zeros(1, 3, 8, 8), 1, encoder_hidden_states=torch.zeros(1, 77, 32))
     assert (result.active, result.problem) == ("compile", None)
     result.remove()
+
+
+def test_more_shapes_are_compiled_than_torch_allows_by_itself_on_whatever_thread_calls(model, monkeypatch):
+    """Torch's limit of 8 belongs to a thread, and it is not the loading thread that compiles."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    result = accelerate(model, "compile")
+    latents = [torch.zeros(1, 4, 2, 2 + width) for width in range(10)]
+    compiled = torch._dynamo.utils.counters["stats"]
+    with ThreadPoolExecutor(1, "engine") as engine:
+        for latent in latents:
+            before = compiled["unique_graphs"]
+            engine.submit(decode, model, latent).result()
+            assert compiled["unique_graphs"] > before
+    result.remove()
+
+
+def test_memory_that_runs_out_does_not_switch_compiling_off(model, monkeypatch):
+    wrapped = RuntimeError("the backend failed")
+    wrapped.__cause__ = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    failures = [torch.OutOfMemoryError("CUDA out of memory"), wrapped]
+
+    def compile_(plain, **_):
+        def compiled(*args, **kwargs):
+            if failures:
+                raise failures.pop()
+            return plain(*args, **kwargs)
+
+        return compiled
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    result = accelerate(model, "compile")
+    for error in (RuntimeError, torch.OutOfMemoryError):
+        with pytest.raises(error):
+            denoise(model)
+    assert denoise(model).isfinite().all()
+    assert (result.active, result.problem) == ("compile", None)
+    result.remove()
+
+
+def test_the_tensors_of_a_failed_call_are_gone_when_the_plain_one_runs(model, monkeypatch):
+    made: list[weakref.ref] = []
+
+    def compile_(plain, **_):
+        def compiled(*args, **kwargs):
+            activations = torch.zeros(8)
+            made.append(weakref.ref(activations))
+            raise RuntimeError("no kernel")
+
+        return compiled
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    accelerate(model, "compile")
+    alive: list[bool] = []
+    watch = model.unet.conv_in.register_forward_pre_hook(lambda *_: alive.append(made[0]() is not None))
+    try:
+        denoise(model)
+    finally:
+        watch.remove()
+    assert alive == [False]

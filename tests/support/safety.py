@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+from PIL import Image
 from transformers import CLIPConfig, CLIPImageProcessorPil
 
-from artflow.images import Picture, Size, resized
+from artflow.images import Picture
 from artflow.models.safety import SafetyChecker, load_checker
 
 SIDE = 32
@@ -41,6 +43,12 @@ def checker_against(folder: Path, *refused: Picture) -> SafetyChecker:
 
 @torch.no_grad()
 def _embedding(model: StableDiffusionSafetyChecker, processor: CLIPImageProcessorPil, picture: Picture) -> torch.Tensor:
-    small = resized(picture, Size(SIDE, SIDE))
-    pixels = processor(small, return_tensors="pt", input_data_format="channels_last").pixel_values
-    return model.visual_projection(model.vision_model(pixels)[1])[0]
+    return model.visual_projection(model.vision_model(seen(processor, picture))[1])[0]
+
+
+def seen(processor: CLIPImageProcessorPil, *pictures: Picture) -> torch.Tensor:
+    """Pictures as the checker is shown them: whole, whatever their shape."""
+    small = [
+        np.asarray(Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for picture in pictures
+    ]
+    return processor(small, return_tensors="pt", input_data_format="channels_last").pixel_values
