@@ -100,25 +100,17 @@ class Flight:
 
     @classmethod
     def start(
-        cls,
-        plan: Plan,
-        source: torch.Tensor | None,
-        stock: torch.Tensor | None,
-        recipe: dict,
-        frame: Frame,
-        known: Known | None = None,
+        cls, plan: Plan, source: torch.Tensor | None, recipe: dict, frame: Frame, known: Known | None = None
     ) -> Flight:
         """Noise a clean latent (img2img), or begin from noise alone (``source`` None).
 
-        ``stock`` is what the session's last picture left, which single-step residual guidance goes on from.
+        The stock noise begins as the noise, also of single steps. There the reference goes on from what the last frame
+        left, which grows from frame to frame without end and makes a picture depend on all before it.
         """
         noise = plan.noise[0]
         alpha, sigma = plan.schedule.alpha[0], plan.schedule.sigma[0]
         latent = noise if source is None else alpha * source + sigma * noise
-        if len(plan.schedule) > 1:
-            stock = noise
-        stock = torch.zeros_like(noise) if stock is None else stock
-        return cls(plan, latent, stock, recipe, frame, known=known)
+        return cls(plan, latent, noise, recipe, frame, known=known)
 
     @property
     def last_step(self) -> bool:

@@ -61,7 +61,6 @@ class LiveSession:
         self._last_picture: NDArray[np.uint8] | None = None
         self._next_number = 0
         self._flights: list[Flight] = []
-        self._stock: torch.Tensor | None = None
         self._ladder = LoadLadder()
         self._planner = Planner(runner, policy.mode)
         self._emptied = False  # what was in the air was let go, so the filter's last picture was never shown
@@ -206,7 +205,7 @@ class LiveSession:
             for flight in self._flights:
                 self._dropped(flight.frame)
             self._emptied |= bool(self._flights)
-            self._flights, self._stock = [], None
+            self._flights = []
         return plan
 
     def take(self, now: float) -> Frame | None:
@@ -239,7 +238,7 @@ class LiveSession:
         if frame.region is not None and source is not None:
             mask = self.runner.latent_mask(frame.region.mask, self.plan.size)
             known = Known(source, mask, *masked)
-        return Flight.start(self.plan, source, self._stock, self._planner.recipe, frame, known)
+        return Flight.start(self.plan, source, self._planner.recipe, frame, known)
 
     @property
     def flights(self) -> list[Flight]:
@@ -250,8 +249,6 @@ class LiveSession:
         """Take the step's outcome: flights that go on. Finished ones are delivered by `deliver`."""
         self._ended = time.monotonic()
         self._flights = [s.flight for s in steps if s.finished is None]
-        if steps and len(steps[0].flight.plan.schedule) == 1:
-            self._stock = steps[0].flight.stock
 
     def deliver(self, flight: Flight, picture: Picture, flagged: bool = False) -> None:
         """Hand a finished picture to its person, or say that it is not shown."""
@@ -269,7 +266,7 @@ class LiveSession:
 
     def fail(self, frames: list[Frame], error: ArtflowError) -> None:
         """Give up these frames and what is in the air; the session goes on with the next frame."""
-        self._flights, self._stock, self._emptied = [], None, True
+        self._flights, self._emptied = [], True
         now = time.monotonic()
         for frame in frames:
             self._tell(Result(frame.number, now - frame.received, error=error))

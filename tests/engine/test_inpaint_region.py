@@ -53,7 +53,7 @@ def mask_of_a_latent() -> torch.Tensor:
 def test_each_step_equals_the_blend_worked_out_by_hand() -> None:
     """Noise the source, step, put the source back outside of the hole, noise it for the next step."""
     plan, source, mask = make_plan(steps=3), random(*SHAPE, seed=5), mask_of_a_latent()
-    flight = Flight.start(plan, source, None, {}, FRAME, Known(source, mask))
+    flight = Flight.start(plan, source, {}, FRAME, Known(source, mask))
     s = plan.schedule
     noisy_one = s.alpha[0] * source + s.sigma[0] * plan.noise[0]
     for i in range(3):
@@ -73,7 +73,7 @@ def test_each_step_equals_the_blend_worked_out_by_hand() -> None:
 def test_outside_the_hole_every_step_is_the_noised_source_and_the_last_the_source(cfg_type: str) -> None:
     plan = make_plan(steps=3, cfg_type=cfg_type, guidance=2.0, delta=0.8)
     source, mask = random(*SHAPE, seed=5), mask_of_a_latent()
-    flight = Flight.start(plan, source, None, {}, FRAME, Known(source, mask))
+    flight = Flight.start(plan, source, {}, FRAME, Known(source, mask))
     for i in range(3):
         answer = torch.stack([random(*SHAPE, seed=30 + i + j) for j in range(len(flight.rows()))])
         (step,) = advance([flight], [answer])
@@ -87,8 +87,8 @@ def test_outside_the_hole_every_step_is_the_noised_source_and_the_last_the_sourc
 
 def test_a_hole_of_everything_is_a_picture_without_one() -> None:
     plan, source = make_plan(cfg_type="self", guidance=1.5), random(*SHAPE)
-    all_of_it = Flight.start(plan, source, None, {}, FRAME, Known(source, torch.ones(SHAPE[1:])))
-    none = Flight.start(plan, source, None, {}, FRAME)
+    all_of_it = Flight.start(plan, source, {}, FRAME, Known(source, torch.ones(SHAPE[1:])))
+    none = Flight.start(plan, source, {}, FRAME)
     for _ in range(3):
         answer = random(1, *SHAPE, seed=8)
         one, other = advance([all_of_it, none], [answer, answer])
@@ -99,10 +99,10 @@ def test_a_hole_of_everything_is_a_picture_without_one() -> None:
 def test_an_inpaint_unet_is_shown_the_mask_and_the_rest_and_left_alone() -> None:
     plan, source, mask = make_plan(), random(*SHAPE), mask_of_a_latent()
     known = Known(source, mask, masked=random(*SHAPE, seed=3))
-    flight = Flight.start(plan, source, None, {}, FRAME, known)
+    flight = Flight.start(plan, source, {}, FRAME, known)
     (row,) = flight.rows()
     assert torch.equal(row.latent, torch.cat([flight.latent, mask[None], known.masked]))
-    plain_flight = Flight.start(plan, source, None, {}, FRAME)
+    plain_flight = Flight.start(plan, source, {}, FRAME)
     answer = random(1, *SHAPE, seed=8)
     one, other = advance([flight, plain_flight], [answer, answer])
     assert torch.equal(one.flight.latent, other.flight.latent)

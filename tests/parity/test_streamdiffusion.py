@@ -84,7 +84,11 @@ def engine_idle(engine: Engine, session: LiveSession) -> None:
     engine.call(lambda: None).result()
 
 
-@pytest.mark.parametrize(("n", "cfg_type"), list(product(INDICES, GUIDANCE)))
+# Single steps of "self" guidance differ on purpose: see `tests/engine/test_flight.py`.
+CASES = [case for case in product(INDICES, GUIDANCE) if case != (1, "self")]
+
+
+@pytest.mark.parametrize(("n", "cfg_type"), CASES)
 def test_stream_equals_the_reference(n: int, cfg_type: str, monkeypatch) -> None:
     count = n + 4
     reference = reference_latents(count, INDICES[n], cfg_type, delta=0.8)
