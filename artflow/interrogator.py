@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from artflow.errors import ArtflowError
 from artflow.images import Picture
+from artflow.job_context import JobContext, in_thread
 from artflow.models.catalog import HUB_ID
 from artflow.models.dtypes import pick_dtype
 from artflow.models.progress import Underway
 from artflow.modes.interrogate import Interrogation, Run, check, interrogate
 from artflow.modes.lexicon import SUBJECT, Lexicon, published, taught
 from artflow.settings import PRESETS, InterrogateSettings
-from artflow.watch import Watch, in_thread
 
 if TYPE_CHECKING:
     from artflow.models.clip import Towers
@@ -75,14 +75,14 @@ class Interrogator:
             return f"Automatic is {EMBEDDED_TITLE} here; {_title(self.clip)} knows far more{size}."
         return f"Automatic is {_title(self.clip)} where it can be had{size}; else {EMBEDDED_TITLE}."
 
-    def answer(self, picture: Picture, mode: str, model: str, watch: Watch) -> Answer | None:
+    def answer(self, picture: Picture, mode: str, model: str, context: JobContext) -> Answer | None:
         """What the picture shows; None when cancelled.
 
         Args:
             picture: any size from 8 x 8
             mode: one of `artflow.modes.interrogate.MODES`
             model: one of `choices`. Where ``auto`` cannot get its model, the embedded one answers and the note says so
-            watch: is told of the load and of every step, and may cancel
+            context: reports the load and every step, and cancels
 
         Raises:
             ArtflowError: ``bad_parameter``, ``picture_too_small``, ``unknown_model``, ``download_failed``,
@@ -94,22 +94,22 @@ class Interrogator:
             raise ArtflowError("unknown_model", f"There is no model {str(model)[:60]!r} here; there are {known}.")
         chosen, note = model, ""
         if model == AUTO:
-            chosen, note = self._automatic(watch)
-        towers = self._wait(chosen, watch)
+            chosen, note = self._automatic(context)
+        towers = self._wait(chosen, context)
         if towers is None:
             return None
         if chosen == EMBEDDED:
             note = f"{note} It knows {len(_taught().groups[SUBJECT])} things and names the nearest of them.".strip()
-        found = self._look(picture, towers, mode, chosen, watch)
+        found = self._look(picture, towers, mode, chosen, context)
         return None if found is None else Answer(found, _title(chosen), note)
 
-    def _automatic(self, watch: Watch) -> tuple[str, str]:
+    def _automatic(self, context: JobContext) -> tuple[str, str]:
         """Who answers where nobody was named, and what people should know about that: CLIP, if it can be had."""
         if self._settings.model_id == EMBEDDED:
             return EMBEDDED, ""
         if self._missed is None or monotonic() - self._missed[0] > ASK_AGAIN:
             try:
-                self._wait(self.clip, watch)
+                self._wait(self.clip, context)
             except ArtflowError as error:
                 log.warning("the embedded model answers instead: %s", error.message)
                 self._missed = monotonic(), error.message  # not the error, which holds all that was loaded so far
@@ -117,14 +117,14 @@ class Interrogator:
                 return self.clip, ""
         return EMBEDDED, f"{self._missed[1]} So {EMBEDDED_TITLE} answered."
 
-    def _wait(self, chosen: str, watch: Watch) -> Towers | None:
+    def _wait(self, chosen: str, context: JobContext) -> Towers | None:
         """The towers, or None when cancelled; a load that has begun goes on then, for whoever asks next."""
         with self._lock:
             looking = self._looking.get(chosen)
             if looking is None or (looking.towers.done() and looking.towers.exception() is not None):
                 looking = self._looking[chosen] = Looking(_title(chosen))
                 looking.towers = in_thread("load towers", lambda: self._load(chosen, looking))
-        return looking.towers.result() if watch.wait_for(looking.towers, looking) else None
+        return looking.towers.result() if context.wait_for(looking.towers, looking) else None
 
     def _load(self, chosen: str, looking: Looking) -> Towers:
         from artflow.models import clip
@@ -137,12 +137,14 @@ class Interrogator:
         dtype = pick_dtype(self._dtype if self._device == "cuda" else "float32", self._device)
         return clip.load_towers(source, _title(chosen), device=self._device, dtype=dtype, on_progress=looking.say)
 
-    def _look(self, picture: Picture, towers: Towers, mode: str, chosen: str, watch: Watch) -> Interrogation | None:
+    def _look(
+        self, picture: Picture, towers: Towers, mode: str, chosen: str, context: JobContext
+    ) -> Interrogation | None:
         from artflow.engine.job_request import JobProgress
         from artflow.models.features import default_folder
 
         def progress(doing: str, done: int, total: int) -> None:
-            watch.on_progress(JobProgress(0, 1, done, total, doing=doing))
+            context.on_progress(JobProgress(0, 1, done, total, doing=doing))
 
         terms = _taught() if chosen == EMBEDDED else published(self._settings.lists, PRESETS / "interrogate")
         return interrogate(
@@ -150,7 +152,7 @@ class Interrogator:
             candidates=ON_GPU if self._device == "cuda" or chosen == EMBEDDED else ON_CPU,
             folder=self._settings.cache or default_folder(),
             run=self._run,
-            on_progress=progress, cancelled=watch.cancelled,
+            on_progress=progress, cancelled=context.cancelled,
         )  # fmt: skip
 
 

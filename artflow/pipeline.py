@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture, Size, check_size
 from artflow.interrogator import Answer, Interrogator
+from artflow.job_context import JobContext, in_thread
 from artflow.log import about_prompt
 from artflow.models.catalog import Catalog, ModelSpec, load_catalog
 from artflow.models.dtypes import pick_device, pick_dtype
@@ -19,7 +20,6 @@ from artflow.models.progress import Underway
 from artflow.parameters import Parameters
 from artflow.prompts.vocabulary import Vocabulary, load_vocabulary
 from artflow.settings import Settings, load_settings
-from artflow.watch import Watch, in_thread
 
 if TYPE_CHECKING:
     from artflow.engine.client import EngineClient, LiveStream
@@ -123,7 +123,7 @@ class Pipeline:
         log.info("a live session", extra={"session": session.id, "mode": mode, "model": model.id})
         return session
 
-    def generate(self, changes: Mapping[str, Any], watch: Watch | None = None) -> list[GeneratedImage]:
+    def generate(self, changes: Mapping[str, Any], context: JobContext | None = None) -> list[GeneratedImage]:
         """Text to pictures, enlarged and redrawn where HiresFix is asked for; blocks until they are made.
 
         Fewer come back when it is cancelled.
@@ -134,8 +134,8 @@ class Pipeline:
         from artflow.modes import hires, native_resolution, text
         from artflow.modes.upscale import check_upscaler
 
-        params, watch = self.parameters.job(text.TextParams, changes), watch or Watch()
-        limits, enlarge = self.settings.server, partial(self._enlarge, watch)
+        params, context = self.parameters.job(text.TextParams, changes), context or JobContext()
+        limits, enlarge = self.settings.server, partial(self._enlarge, context)
         self.parameters.check_text(params)
 
         def work(run: JobRunner) -> list[GeneratedImage]:
@@ -153,10 +153,10 @@ class Pipeline:
                 made = hires.enlarged(made, params, run, enlarge, limits.max_hires)
             return made
 
-        return self._job(params, work, watch)
+        return self._job(params, work, context)
 
     def inpaint(
-        self, picture: Picture, mask: Mask, changes: Mapping[str, Any], watch: Watch | None = None
+        self, picture: Picture, mask: Mask, changes: Mapping[str, Any], context: JobContext | None = None
     ) -> list[GeneratedImage]:
         """The picture with what the mask covers made anew (`artflow.modes.inpaint`); blocks as `generate` does.
 
@@ -166,10 +166,10 @@ class Pipeline:
         from artflow.modes import inpaint
 
         params = self.parameters.job(inpaint.InpaintParams, changes)
-        return self._job(params, lambda run: inpaint.make(picture, mask, params, run), watch or Watch())
+        return self._job(params, lambda run: inpaint.make(picture, mask, params, run), context or JobContext())
 
     def outpaint(
-        self, picture: Picture, changes: Mapping[str, Any], watch: Watch | None = None
+        self, picture: Picture, changes: Mapping[str, Any], context: JobContext | None = None
     ) -> list[GeneratedImage]:
         """The picture carried on beyond its borders, in passes (`artflow.modes.outpaint`); blocks as `generate` does.
 
@@ -181,9 +181,11 @@ class Pipeline:
         params = self.parameters.job(outpaint.OutpaintParams, changes)
         size = Size(picture.shape[1], picture.shape[0])
         outpaint.check_borders(size, params.borders(size), max_pixels=self.settings.server.max_pixels)
-        return self._job(params, lambda run: outpaint.make(picture, params, run), watch or Watch())
+        return self._job(params, lambda run: outpaint.make(picture, params, run), context or JobContext())
 
-    def upscale(self, picture: Picture, changes: Mapping[str, Any], watch: Watch | None = None) -> list[GeneratedImage]:
+    def upscale(
+        self, picture: Picture, changes: Mapping[str, Any], context: JobContext | None = None
+    ) -> list[GeneratedImage]:
         """The picture enlarged and, at a strength above 0, redrawn by the model in tiles; blocks as `generate` does.
 
         Raises:
@@ -193,40 +195,40 @@ class Pipeline:
         from artflow.engine.job_request import GeneratedImage
         from artflow.modes import tiled_img2img
 
-        params, watch = self.parameters.job(tiled_img2img.UpscaleParams, changes), watch or Watch()
+        params, context = self.parameters.job(tiled_img2img.UpscaleParams, changes), context or JobContext()
         if params.strength > 0:
             self.parameters.check_job(params)
-        larger = self._enlarge(watch, picture, params.factor, params.upscaler)
+        larger = self._enlarge(context, picture, params.factor, params.upscaler)
         if larger is None:
             return []
         if params.strength == 0:
             return [GeneratedImage(larger, {"mode": "upscale", "factor": params.factor, "upscaler": params.upscaler})]
-        return self._job(params, lambda run: tiled_img2img.in_tiles(larger, params, run), watch)
+        return self._job(params, lambda run: tiled_img2img.in_tiles(larger, params, run), context)
 
-    def _enlarge(self, watch: Watch, picture: Picture, factor: int, upscaler: str) -> Picture | None:
+    def _enlarge(self, context: JobContext, picture: Picture, factor: int, upscaler: str) -> Picture | None:
         from artflow.engine.job_request import JobProgress
         from artflow.modes.upscale import fetch, upscale
 
         state = Underway(f"Looking for {upscaler}")
         fetched = in_thread("download", lambda: fetch(upscaler, state.say))
-        if not watch.wait_for(fetched, state):
+        if not context.wait_for(fetched, state):
             return None
         fetched.result()  # raises where it could not be had
 
         def progress(done: int, total: int) -> None:
-            watch.on_progress(JobProgress(0, 1, done, total, doing="Enlarging, tile"))
+            context.on_progress(JobProgress(0, 1, done, total, doing="Enlarging, tile"))
 
-        return upscale(picture, factor, upscaler, progress, watch.cancelled, device=self.device, run=self.on_device)
+        return upscale(picture, factor, upscaler, progress, context.cancelled, device=self.device, run=self.on_device)
 
-    def interrogate(self, picture: Picture, mode: str, model: str, watch: Watch | None = None) -> Answer | None:
+    def interrogate(self, picture: Picture, mode: str, model: str, context: JobContext | None = None) -> Answer | None:
         """What the picture shows, as a prompt and terms by group; `Interrogator.answer` says the rest."""
-        return self.interrogator.answer(picture, mode, model, watch or Watch())
+        return self.interrogator.answer(picture, mode, model, context or JobContext())
 
     def _spec(self, model_id: str) -> ModelSpec:
         return self.spec if model_id in ("", self.spec.id) else self.catalog.get(model_id)
 
     def _job(
-        self, params: JobParams, work: Callable[[JobRunner], list[GeneratedImage]], watch: Watch
+        self, params: JobParams, work: Callable[[JobRunner], list[GeneratedImage]], context: JobContext
     ) -> list[GeneratedImage]:
         """Load the model and do the work, if not too many wait already; no pictures where it ends by a cancel."""
         limits = self.settings.server
@@ -238,10 +240,12 @@ class Pipeline:
             from artflow.modes.job_runner import JobRunner
 
             with self.client.lease(self._spec(params.model)) as loading:
-                if not watch.wait_for(loading.info, loading):
+                if not context.wait_for(loading.info, loading):
                     return []
                 about = {"model": loading.spec.id} | about_prompt(params.prompt, self.settings.logging)
-                return work(JobRunner(self.client, loading.info.result(), watch.on_progress, watch.cancelled, about))
+                return work(
+                    JobRunner(self.client, loading.info.result(), context.on_progress, context.cancelled, about)
+                )
         except Cancelled:
             return []
         finally:

@@ -16,10 +16,10 @@ import torch
 
 from artflow.errors import ArtflowError
 from artflow.images import Size
+from artflow.job_context import JobContext
 from artflow.models.catalog import Catalog, Defaults, ModelSpec
 from artflow.models.info import ModelInfo
 from artflow.pipeline import Pipeline
-from artflow.watch import Watch
 from tests.api.client import tiny_catalog, tiny_settings
 from tests.support.live import PATIENCE, held, noisy, wait_until
 from tests.support.models import tiny_folder
@@ -109,7 +109,7 @@ def test_who_cancels_while_the_model_loads_does_not_wait_for_it(pipeline: Pipeli
         cancelled.set()
 
     with held(pipeline.client.engine):
-        assert pipeline.generate({}, Watch(on_loading=loading, cancelled=cancelled)) == []
+        assert pipeline.generate({}, JobContext(on_loading=loading, cancelled=cancelled)) == []
     assert heard
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from artflow.engine.job_request import GeneratedImage, JobProgress
 from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture
+from artflow.job_context import JobContext
 from artflow.modes.filters import (
     FILTERS,
     Choice,
@@ -37,7 +38,6 @@ from artflow.ui.controls import described, said
 from artflow.ui.files import PictureUpload, read_bytes, read_picture, reducer, result_place, saved_png
 from artflow.ui.jobs import Jobs
 from artflow.ui.send import SendTo
-from artflow.watch import Watch
 
 MODE = "filter"  # of the recipe of a picture that was made here alone
 PREVIEW = 768  # longest side of the picture that follows the sliders
@@ -227,12 +227,12 @@ class FiltersTab:
             with saved_png(made[0].picture, made[0].recipe, "artflow-filtered.png") as path:
                 yield path, words
 
-    def _made(self, path: str | None, stack: Any, watch: Watch) -> list[GeneratedImage]:
+    def _made(self, path: str | None, stack: Any, context: JobContext) -> list[GeneratedImage]:
         layers = read_stack(stack)
 
         def after_layer(done: int) -> None:
-            watch.on_progress(JobProgress(0, 1, done, len(layers), doing="Filter"))
-            if watch.cancelled.is_set():
+            context.on_progress(JobProgress(0, 1, done, len(layers), doing="Filter"))
+            if context.cancelled.is_set():
                 raise Cancelled
 
         try:

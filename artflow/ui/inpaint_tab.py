@@ -9,6 +9,7 @@ import gradio as gr
 
 from artflow.engine.job_request import GeneratedImage
 from artflow.images import Size, flattened
+from artflow.job_context import JobContext
 from artflow.modes.inpaint import InpaintParams
 from artflow.modes.masks import Mask, tint
 from artflow.pipeline import Pipeline
@@ -17,7 +18,6 @@ from artflow.ui.files import PictureUpload, read_bytes, read_with_alpha, reducer
 from artflow.ui.jobs import Jobs, saved
 from artflow.ui.mask_editor import SHOWN, MaskEditor, painted_mask, shown_in_editor
 from artflow.ui.send import SendTo
-from artflow.watch import Watch
 
 INPUTS = (
     "prompt", "negative_prompt", "strength", "fill", "feather", "only_masked", "padding", "steps", "guidance_scale",
@@ -158,11 +158,11 @@ class InpaintTab:
         changes = dict(zip(INPUTS, values, strict=True))
         mask: Mask | None = None
 
-        def work(watch: Watch) -> list[GeneratedImage]:
+        def work(context: JobContext) -> list[GeneratedImage]:
             nonlocal mask
             original = read_with_alpha(read_bytes(path), self._pipeline.settings.server)
             mask = masked(Size(original.shape[1], original.shape[0]))
-            return self._pipeline.inpaint(original, mask, changes, watch)
+            return self._pipeline.inpaint(original, mask, changes, context)
 
         for _, words, made in self._jobs.run(request, work):
             if not made or mask is None:

@@ -10,12 +10,12 @@ from gradio.components import Component
 
 from artflow.errors import ArtflowError
 from artflow.interrogator import AUTO, Answer
+from artflow.job_context import JobContext
 from artflow.modes.interrogate import MODES
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import said, show_result
 from artflow.ui.files import PictureUpload, read_picture
 from artflow.ui.jobs import Jobs, Outcome
-from artflow.watch import Watch
 
 GROUPS = ("subject", "background", "medium", "artist", "movement", "style")
 PROMPT_TAKERS = {"realtime": "Webcam", "canvas": "Canvas", "text": "Text"}
@@ -88,8 +88,10 @@ class InterrogateTab:
             which add up to 1 over all terms of the group; and the mode.
         """
 
-        def work(watch: Watch) -> Answer | None:
-            return self._pipeline.interrogate(read_picture(picture, self._pipeline.settings.server), mode, model, watch)
+        def work(context: JobContext) -> Answer | None:
+            return self._pipeline.interrogate(
+                read_picture(picture, self._pipeline.settings.server), mode, model, context
+            )
 
         for event in self._jobs.follow(request, work):
             if not isinstance(event, Outcome):

@@ -16,8 +16,8 @@ import gradio as gr
 from artflow.engine.job_request import GeneratedImage, JobProgress
 from artflow.errors import HIDDEN, ArtflowError
 from artflow.images import Picture, encode_png
+from artflow.job_context import JobContext
 from artflow.models.progress import Underway
-from artflow.watch import Watch
 
 T = TypeVar("T")
 MOST_WAITING = 8  # each keeps one of the server's threads
@@ -52,7 +52,7 @@ class Jobs:
                 running.set()
 
     def run(
-        self, request: gr.Request | None, work: Callable[[Watch], list[GeneratedImage]]
+        self, request: gr.Request | None, work: Callable[[JobContext], list[GeneratedImage]]
     ) -> Iterator[tuple[Picture | None, str, list[GeneratedImage] | None]]:
         """(preview or None, words, None) while it runs, then (last picture or None, words, what was made).
 
@@ -67,7 +67,7 @@ class Jobs:
                 yield *event, None
 
     def follow(
-        self, request: gr.Request | None, work: Callable[[Watch], T]
+        self, request: gr.Request | None, work: Callable[[JobContext], T]
     ) -> Iterator[tuple[Picture | None, str] | Outcome[T]]:
         """(preview or None, words) while any work runs, then its outcome.
 
@@ -83,7 +83,7 @@ class Jobs:
                     raise event
                 yield event
 
-    def _events(self, work: Callable[[Watch], Any], cancelled: threading.Event) -> Iterator[Any]:
+    def _events(self, work: Callable[[JobContext], Any], cancelled: threading.Event) -> Iterator[Any]:
         """(picture or None, words) while the work runs in a thread of its own; then its outcome, or its exception."""
         events: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
@@ -98,7 +98,7 @@ class Jobs:
         def run() -> None:
             try:
                 with self._place(cancelled, lambda: events.put((None, "Waiting for others to be done"))):
-                    events.put(Outcome(work(Watch(progress, loading, cancelled)), cancelled.is_set()))
+                    events.put(Outcome(work(JobContext(progress, loading, cancelled)), cancelled.is_set()))
             except Exception as error:  # noqa: BLE001 - raised again where the person is
                 events.put(error)
 

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from artflow.images import Size, resized
+from artflow.job_context import JobContext
 from artflow.modes import outpaint
 from artflow.modes.outpaint import OutpaintParams
 from artflow.pipeline import Pipeline
@@ -15,7 +16,6 @@ from artflow.ui.controls import ParamControls, examples, job_settings, prompt_bo
 from artflow.ui.files import PictureUpload, read_bytes, read_with_alpha, reducer, result_place
 from artflow.ui.jobs import Jobs, saved
 from artflow.ui.send import SendTo
-from artflow.watch import Watch
 
 INPUTS = (
     "prompt", "negative_prompt", "left", "up", "right", "down", "unit", "strength", "fill", "steps", "guidance_scale",
@@ -144,12 +144,12 @@ class OutpaintTab:
         )  # fmt: skip
         changes = dict(zip(INPUTS, values, strict=True))
 
-        def work(watch: Watch) -> Any:
+        def work(context: JobContext) -> Any:
             picture = read_with_alpha(read_bytes(source), self._pipeline.settings.server)
             if ratio:
                 borders = outpaint.borders_for_ratio(Size(picture.shape[1], picture.shape[0]), ratio, anchor)
                 changes.update(borders._asdict(), unit="pixels")
-            return self._pipeline.outpaint(picture, changes, watch)
+            return self._pipeline.outpaint(picture, changes, context)
 
         for _, words, made in self._jobs.run(request, work):
             if not made:

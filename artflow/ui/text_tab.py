@@ -124,7 +124,7 @@ class TextTab:
             hires_scale, hires_upscaler, hires_steps, hires_denoise,
         )  # fmt: skip
         self._typing.stop(request)  # what was typed before would come after and take this picture's place
-        for picture, words, made in self._jobs.run(request, lambda watch: self._pipeline.generate(changes, watch)):
+        for picture, words, made in self._jobs.run(request, lambda context: self._pipeline.generate(changes, context)):
             shown = gr.skip() if picture is None else picture
             if not made:
                 yield gr.skip(), gr.skip(), shown, words
@@ -145,7 +145,7 @@ class TextTab:
             return
         if changes["seed"] == -1:
             changes["seed"] = TYPING_SEED
-        for event in self._typing.follow(request, lambda watch: self._pipeline.generate(changes, watch)):
+        for event in self._typing.follow(request, lambda context: self._pipeline.generate(changes, context)):
             made = event.value if isinstance(event, Outcome) and not event.cancelled else []
             yield (made[0].picture, remarks(made)) if made else nothing
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from artflow.engine.job_request import GeneratedImage
 from artflow.images import Picture
+from artflow.job_context import JobContext
 from artflow.modes.readback import carried_recipe
 from artflow.modes.tiled_img2img import UpscaleParams
 from artflow.modes.upscale import FACTORS
@@ -28,7 +29,6 @@ from artflow.ui.controls import (
 from artflow.ui.files import PictureUpload, read_bytes, read_picture, result_place, saved_png
 from artflow.ui.jobs import Jobs
 from artflow.ui.send import SendTo
-from artflow.watch import Watch
 
 INPUTS = (
     "factor", "upscaler", "strength", "prompt", "negative_prompt", "steps", "guidance_scale", "sampler", "seed",
@@ -117,11 +117,11 @@ class UpscaleTab:
         about = {"factor": factor, "upscaler": upscaler, "strength": strength}
         original: Picture | None = None
 
-        def work(watch: Watch) -> list[GeneratedImage]:
+        def work(context: JobContext) -> list[GeneratedImage]:
             nonlocal original
             original = read_picture(picture, self._pipeline.settings.server)
             recipe = {"mode": "upscale"} | carried_recipe(read_bytes(picture))
-            made = self._pipeline.upscale(original, changes, watch)
+            made = self._pipeline.upscale(original, changes, context)
             return [replace(m, recipe=recipe | about | m.recipe) for m in made]
 
         for _, words, made in self._jobs.run(request, work):

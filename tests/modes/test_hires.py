@@ -16,10 +16,10 @@ from PIL.PngImagePlugin import PngInfo
 from artflow.engine.job_request import JobProgress
 from artflow.errors import ArtflowError
 from artflow.images import Picture, parameters_text
+from artflow.job_context import JobContext
 from artflow.modes.readback import read_back
 from artflow.pipeline import Pipeline
 from artflow.settings import load_settings
-from artflow.watch import Watch
 
 ASKED = {"prompt": "a strawberry on a green background", "seed": 5}
 HIRES = ASKED | {"hires_scale": 2.0, "hires_denoise": 0.3, "hires_steps": 1}
@@ -76,7 +76,7 @@ def test_the_recipe_says_how_and_is_read_back(pipeline: Pipeline) -> None:
 
 def test_what_people_wait_for_has_a_name(pipeline: Pipeline) -> None:
     heard: list[JobProgress] = []
-    pipeline.generate(HIRES | {"batch_count": 2}, Watch(heard.append))
+    pipeline.generate(HIRES | {"batch_count": 2}, JobContext(heard.append))
     names = list(dict.fromkeys(p.doing for p in heard))
     assert names == [
         "Step", "Enlarging, tile", "Picture 1, second pass, step", "Picture 2, second pass, step",
@@ -91,7 +91,7 @@ def test_cancelled_in_the_second_pass_keeps_what_the_first_made(pipeline: Pipeli
             cancelled.set()
 
     asked = HIRES | {"batch_count": 2, "hires_steps": 4}
-    made = pipeline.generate(asked, Watch(progress, cancelled=cancelled))
+    made = pipeline.generate(asked, JobContext(progress, cancelled=cancelled))
     assert [m.picture.shape[0] for m in made] == [256, 128]
     assert ["hires_scale" in m.recipe for m in made] == [True, False]
 
@@ -107,7 +107,7 @@ def test_cancelled_in_the_second_pass_keeps_what_the_first_made(pipeline: Pipeli
 def test_what_cannot_be_is_said_before_anything_is_drawn(pipeline: Pipeline, changes: dict, sentence: str) -> None:
     heard: list[JobProgress] = []
     with pytest.raises(ArtflowError, match=sentence):
-        pipeline.generate(HIRES | changes, Watch(heard.append))
+        pipeline.generate(HIRES | changes, JobContext(heard.append))
     assert not heard
 
 

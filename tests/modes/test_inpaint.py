@@ -13,11 +13,11 @@ from PIL import Image
 
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, encode_png
+from artflow.job_context import JobContext
 from artflow.modes.inpaint import Inpainting, filled
 from artflow.modes.outpaint import Borders, borders_for_ratio, strides
 from artflow.pipeline import Pipeline
 from artflow.settings import load_settings
-from artflow.watch import Watch
 from tests.support.models import tiny_folder
 
 FAST = {"prompt": "a fox", "steps": 2, "sampler": "LCM", "seed": 3}
@@ -236,5 +236,5 @@ def test_cancel_stops_before_the_next_step(pipeline: Pipeline) -> None:
         steps.append(progress.step)  # type: ignore[attr-defined]
         cancelled.set()
 
-    made = pipeline.outpaint(scene(), FAST | {"left": 200, "steps": 8}, Watch(progress, cancelled=cancelled))
+    made = pipeline.outpaint(scene(), FAST | {"left": 200, "steps": 8}, JobContext(progress, cancelled=cancelled))
     assert made == [] and steps == [1]

@@ -12,12 +12,12 @@ import pytest
 
 from artflow.errors import ArtflowError
 from artflow.images import Picture
+from artflow.job_context import JobContext
 from artflow.models.clip import EMBEDDED
 from artflow.modes.interrogate import MODES, Interrogation, interrogate
 from artflow.modes.lexicon import Lexicon, Limits, published, taught
 from artflow.pipeline import Pipeline
 from artflow.settings import PRESETS, load_settings
-from artflow.watch import Watch
 from tests.support.clip import WordTowers, build_tiny_clip
 from tests.support.hub_server import HubServer
 from tests.support.live import held, plain
@@ -237,9 +237,9 @@ def test_live_frames_wait_for_none_of_it(pipeline: Pipeline) -> None:
 
 
 def test_cancelled_before_it_began(pipeline: Pipeline) -> None:
-    watch = Watch()
-    watch.cancelled.set()
-    assert pipeline.interrogate(PICTURE, "best", "embedded", watch) is None
+    context = JobContext()
+    context.cancelled.set()
+    assert pipeline.interrogate(PICTURE, "best", "embedded", context) is None
 
 
 @pytest.mark.parametrize("model", ["", "openai/other", "../x", None])
@@ -270,8 +270,8 @@ def small_clip(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> HubServer:
 def test_clip_is_downloaded_and_answers_where_the_hub_can_be_reached(terms: Path, small_clip: HubServer) -> None:
     pipeline = app(terms)
     heard: list[str] = []
-    watch = Watch(on_loading=lambda loading: heard.append(loading.message))
-    answer = pipeline.interrogate(PICTURE, "classic", "auto", watch)
+    context = JobContext(on_loading=lambda loading: heard.append(loading.message))
+    answer = pipeline.interrogate(PICTURE, "classic", "auto", context)
     assert answer is not None and (answer.model, answer.note) == ("CLIP ViT-L/14", "")
     assert list(answer.found.groups) == ["subject", "medium", "artist", "movement", "style"]
     assert heard and len(small_clip.fetched("model.safetensors")) >= 1

@@ -13,9 +13,9 @@ import pytest
 from artflow.engine import job
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, resized
+from artflow.job_context import JobContext
 from artflow.pipeline import Pipeline
 from artflow.settings import load_settings
-from artflow.watch import Watch
 from tests.support.safety import checker_against
 
 ROBOT = {"prompt": "a robot in space", "seed": 3, "steps": 2}
@@ -71,7 +71,7 @@ def test_many_pictures_and_a_second_pass(pipeline: Pipeline) -> None:
 def test_an_aspect_beyond_reach_is_refused_before_anything_is_drawn(pipeline: Pipeline) -> None:
     steps: list = []
     with pytest.raises(ArtflowError, match="aspect 8 is not allowed"):
-        pipeline.generate(ROBOT | {"width": 512, "height": 64}, Watch(steps.append))
+        pipeline.generate(ROBOT | {"width": 512, "height": 64}, JobContext(steps.append))
     assert not steps
 
 
@@ -83,7 +83,7 @@ def test_cancel_while_it_is_carried_on(pipeline: Pipeline) -> None:
         if len(heard) > 2:  # the picture's own two steps are done
             cancelled.set()
 
-    made = pipeline.generate(ROBOT | {"width": 384, "height": 256}, Watch(progress, cancelled=cancelled))
+    made = pipeline.generate(ROBOT | {"width": 384, "height": 256}, JobContext(progress, cancelled=cancelled))
     assert made == [] and len(heard) == 3
 
 
@@ -106,7 +106,7 @@ def test_cancel_keeps_the_pictures_that_are_done(pipeline: Pipeline) -> None:
                 cancelled.set()
 
     many = ROBOT | {"width": 256, "height": 256, "batch_count": 4}
-    made = pipeline.generate(many, Watch(progress, cancelled=cancelled))
+    made = pipeline.generate(many, JobContext(progress, cancelled=cancelled))
     assert [m.picture.shape for m in made] == [(256, 256, 3)] * 2
 
 
@@ -136,5 +136,5 @@ def test_a_border_that_must_not_be_shown_hides_its_picture_alone(
 def test_an_upscaler_that_is_not_there_is_said_before_anything_is_drawn(pipeline: Pipeline) -> None:
     steps: list = []
     with pytest.raises(ArtflowError, match="nope"):
-        pipeline.generate(ROBOT | {"width": 256, "height": 256, "hires_upscaler": "nope"}, Watch(steps.append))
+        pipeline.generate(ROBOT | {"width": 256, "height": 256, "hires_upscaler": "nope"}, JobContext(steps.append))
     assert not steps

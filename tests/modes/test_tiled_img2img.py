@@ -11,12 +11,12 @@ import pytest
 
 from artflow.engine.job_request import JobProgress
 from artflow.images import Picture
+from artflow.job_context import JobContext
 from artflow.modes import tiled_img2img
 from artflow.modes.tiled_img2img import tiling_for
 from artflow.modes.tiles import seams
 from artflow.pipeline import Pipeline
 from artflow.settings import load_settings
-from artflow.watch import Watch
 from tests.api.client import tiny_catalog, tiny_settings
 
 REDRAWN = {"factor": 2, "strength": 0.3, "steps": 1, "seed": 4}
@@ -77,7 +77,7 @@ def test_cancel_stops_within_a_step(pipeline: Pipeline) -> None:
         if progress.doing.startswith("Tile 2 of"):
             cancelled.set()
 
-    assert pipeline.upscale(shades(), REDRAWN | {"steps": 4}, Watch(progress, cancelled=cancelled)) == []
+    assert pipeline.upscale(shades(), REDRAWN | {"steps": 4}, JobContext(progress, cancelled=cancelled)) == []
     assert heard[-1].startswith("Tile 2 of") and heard.count(heard[-1]) == 1
 
 

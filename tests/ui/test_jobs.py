@@ -11,9 +11,9 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from artflow.job_context import JobContext
 from artflow.ui import jobs as jobs_module
 from artflow.ui.jobs import Jobs
-from artflow.watch import Watch
 
 PATIENCE = 20
 
@@ -27,7 +27,7 @@ class Person:
         self.waits = threading.Event()
         self._jobs = jobs
 
-    def ask(self, work: Callable[[Watch], list]) -> list | None:
+    def ask(self, work: Callable[[JobContext], list]) -> list | None:
         made = None
         for _, words, made in self._jobs.run(self.request, work):  # noqa: B007 - the last one counts
             self.words.append(words)
@@ -42,8 +42,8 @@ class Person:
 def test_more_than_a_few_wait_and_run_in_the_end() -> None:
     jobs, go_on, running = Jobs(at_once=2), threading.Event(), []
 
-    def work(watch: Watch) -> list:
-        running.append(watch)
+    def work(context: JobContext) -> list:
+        running.append(context)
         assert go_on.wait(PATIENCE)
         return []
 
@@ -61,8 +61,8 @@ def test_more_than_a_few_wait_and_run_in_the_end() -> None:
     assert len(running) == 3 and people[2].words == ["Begun", "Waiting for others to be done", "Made 0."]
 
 
-def seen(watch: Watch) -> list:
-    return [] if watch.cancelled.is_set() else pytest.fail("it was to end before it began")
+def seen(context: JobContext) -> list:
+    return [] if context.cancelled.is_set() else pytest.fail("it was to end before it began")
 
 
 def test_whose_browser_has_gone_leaves_the_place_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,9 +70,9 @@ def test_whose_browser_has_gone_leaves_the_place_to_others(monkeypatch: pytest.M
     monkeypatch.setattr(jobs_module, "PULSE", 0.05)
     jobs, begun = Jobs(at_once=1), threading.Event()
 
-    def long(watch: Watch) -> list:
+    def long(context: JobContext) -> list:
         begun.set()
-        assert watch.cancelled.wait(PATIENCE)
+        assert context.cancelled.wait(PATIENCE)
         return []
 
     runs = jobs.run(Person(jobs, "a").request, long)
@@ -81,14 +81,14 @@ def test_whose_browser_has_gone_leaves_the_place_to_others(monkeypatch: pytest.M
     assert [next(waits)[1] for _ in range(4)] == ["Begun"] + 3 * ["Waiting for others to be done"]
     waits.close()
     runs.close()
-    assert Person(jobs, "c").ask(lambda watch: []) == []
+    assert Person(jobs, "c").ask(lambda context: []) == []
 
 
 def test_who_waits_can_cancel_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs_module, "MOST_WAITING", 1)
     jobs, go_on, begun = Jobs(at_once=1), threading.Event(), threading.Event()
 
-    def long(watch: Watch) -> list:
+    def long(context: JobContext) -> list:
         begun.set()
         assert go_on.wait(PATIENCE)
         return []
@@ -105,4 +105,4 @@ def test_who_waits_can_cancel_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert two.result(PATIENCE) == [] and second.words[-1] == "Cancelled."
         go_on.set()
         one.result(PATIENCE)
-    assert first.ask(lambda watch: []) == [], "the place is free again"
+    assert first.ask(lambda context: []) == [], "the place is free again"

@@ -1,4 +1,4 @@
-"""Whoever waits for something long is told how far it is, and may cancel it."""
+"""Progress reporting and cancellation of long operations."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Watch:
-    """One who waits: for a job that makes progress, and before it for what has to be loaded."""
+class JobContext:
+    """Where a job reports its progress and that of the models it loads, and the event that cancels it."""
 
     on_progress: Callable[[JobProgress], None] = lambda _: None
     on_loading: Callable[[Underway], None] = lambda _: None
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def wait_for(self, future: Future[Any], state: Underway) -> bool:
-        """Wait until it is done; False when cancelled before. It goes on then, for whoever asks next."""
+        """Report ``state`` until the future is done; False when cancelled before, which does not end the load."""
         while not wait([future], timeout=0.1).done:
             self.on_loading(state)
             if self.cancelled.is_set():
@@ -34,7 +34,7 @@ class Watch:
 
 
 def in_thread(name: str, work: Callable[[], T]) -> Future[T]:
-    """The result of ``work``, done in a thread of its own that does not hold up the end of the process."""
+    """A future of ``work()``, which runs in a daemon thread of its own."""
     result: Future[T] = Future()
 
     def run() -> None:
