@@ -15,7 +15,7 @@ from artflow.images import Picture
 from artflow.job_context import JobContext, in_thread
 from artflow.models.catalog import HUB_ID
 from artflow.models.dtypes import pick_dtype
-from artflow.models.progress import Underway
+from artflow.models.progress import LoadProgress
 from artflow.modes.interrogate import Interrogation, Run, check, interrogate
 from artflow.modes.lexicon import SUBJECT, Lexicon, published, taught
 from artflow.settings import PRESETS, InterrogateSettings
@@ -42,7 +42,7 @@ class Answer:
     note: str = ""
 
 
-class Looking(Underway):
+class Looking(LoadProgress):
     """Towers on their way."""
 
     def __init__(self, title: str) -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from artflow.models.progress import Underway
+from artflow.models.progress import LoadProgress
 
 if TYPE_CHECKING:
     from artflow.engine.job_request import JobProgress
@@ -21,10 +21,10 @@ class JobContext:
     """Where a job reports its progress and that of the models it loads, and the event that cancels it."""
 
     on_progress: Callable[[JobProgress], None] = lambda _: None
-    on_loading: Callable[[Underway], None] = lambda _: None
+    on_loading: Callable[[LoadProgress], None] = lambda _: None
     cancelled: threading.Event = field(default_factory=threading.Event)
 
-    def wait_for(self, future: Future[Any], state: Underway) -> bool:
+    def wait_for(self, future: Future[Any], state: LoadProgress) -> bool:
         """Report ``state`` until the future is done; False when cancelled before, which does not end the load."""
         while not wait([future], timeout=0.1).done:
             self.on_loading(state)

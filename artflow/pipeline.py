@@ -16,7 +16,7 @@ from artflow.log import about_prompt
 from artflow.models.catalog import Catalog, ModelSpec, load_catalog
 from artflow.models.dtypes import pick_device, pick_dtype
 from artflow.models.info import ModelHandle, ModelInfo
-from artflow.models.progress import Underway
+from artflow.models.progress import LoadProgress
 from artflow.parameters import Parameters
 from artflow.prompts.vocabulary import Vocabulary, load_vocabulary
 from artflow.settings import Settings, load_settings
@@ -209,7 +209,7 @@ class Pipeline:
         from artflow.engine.job_request import JobProgress
         from artflow.modes.upscale import fetch, upscale
 
-        state = Underway(f"Looking for {upscaler}")
+        state = LoadProgress(f"Looking for {upscaler}")
         fetched = in_thread("download", lambda: fetch(upscaler, state.say))
         if not context.wait_for(fetched, state):
             return None

@@ -18,7 +18,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from artflow.models.catalog import ModelSpec
 from artflow.models.parts import Parts
-from artflow.models.progress import Progress
+from artflow.models.progress import ProgressReporter
 from artflow.models.weights import refused, require_weights
 
 CLASSES = {
@@ -32,7 +32,7 @@ CLASSES = {
 """Every class that is ever built from a folder. A folder that asks for another one is refused."""
 
 
-def read_folder(spec: ModelSpec, folder: Path, dtype: torch.dtype, skip: set[str], progress: Progress) -> Parts:
+def read_folder(spec: ModelSpec, folder: Path, dtype: torch.dtype, skip: set[str], progress: ProgressReporter) -> Parts:
     """Read a diffusers folder: UNet, VAE (unless it is in ``skip``), tokenizers, text encoders, scheduler config."""
     index = _index(spec, folder)
     if not index.get("text_encoder") and index.get("text_encoder_2"):

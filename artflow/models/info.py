@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from artflow.images import Size
 from artflow.models.catalog import ModelSpec
-from artflow.models.progress import Underway
+from artflow.models.progress import LoadProgress
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ModelInfo:
         return Size(self.width, self.height)
 
 
-class ModelHandle(Underway):
+class ModelHandle(LoadProgress):
     """A model that is being loaded: how far it is, and its ``info`` once it is ready."""
 
     def __init__(self, spec: ModelSpec) -> None:

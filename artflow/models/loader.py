@@ -16,7 +16,7 @@ from artflow.models.catalog import ModelSpec
 from artflow.models.folder import read_folder, read_vae
 from artflow.models.model import Model
 from artflow.models.parts import Parts
-from artflow.models.progress import Progress, quiet
+from artflow.models.progress import ProgressReporter, quiet
 from artflow.models.reading import reading
 from artflow.models.weights import refused, require_weights
 
@@ -38,7 +38,7 @@ def load_model(
     of the model's own, if it names one. Raises ``ArtflowError``: ``model_load_failed``, ``unsafe_weights``,
     ``download_failed``; nothing is left on the device then.
     """
-    progress = Progress(on_progress)
+    progress = ProgressReporter(on_progress)
     try:
         model = _load(spec, torch.device(device), dtype, spec.tiny_vae if use_tiny_vae else None, progress)
     except Exception as error:  # whatever a library says about a file that people brought
@@ -51,7 +51,9 @@ def load_model(
     return model
 
 
-def _load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, tiny_vae: str | None, progress: Progress) -> Model:
+def _load(
+    spec: ModelSpec, device: torch.device, dtype: torch.dtype, tiny_vae: str | None, progress: ProgressReporter
+) -> Model:
     parts = _read(spec, dtype, tiny_vae, progress)
     if tiny_vae is not None:
         parts.vae = _read_tiny_vae(tiny_vae, progress.part(0.85, 0.95))
@@ -62,7 +64,7 @@ def _load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, tiny_vae: s
     return _place(spec, parts, device, dtype)
 
 
-def _read(spec: ModelSpec, dtype: torch.dtype, tiny_vae: str | None, progress: Progress) -> Parts:
+def _read(spec: ModelSpec, dtype: torch.dtype, tiny_vae: str | None, progress: ProgressReporter) -> Parts:
     """Read the model itself; its own VAE is left out where another one takes its place."""
     skip = {"vae"} if tiny_vae is not None else set()
     if spec.source.file is not None:
@@ -84,7 +86,7 @@ def _read(spec: ModelSpec, dtype: torch.dtype, tiny_vae: str | None, progress: P
         return read_folder(spec, folder, dtype, skip, progress.part(0.7 if spec.source.hub else 0.0, 0.85))
 
 
-def _read_tiny_vae(source: str, progress: Progress) -> AutoencoderTiny:
+def _read_tiny_vae(source: str, progress: ProgressReporter) -> AutoencoderTiny:
     """The small autoencoder of a Hub id or a folder."""
     folder = Path(source).expanduser()
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""How far a load is: one number from 0 to 1 over download, reading and moving, which never goes back."""
+"""Progress of loading a model: one fraction from 0 to 1 over download, reading and moving, never decreasing."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ def quiet(message: str, fraction: float | None) -> None:
     """The listener that nobody asked for."""
 
 
-class Underway:
-    """Something that is being loaded, as people see it: what happens now, and how far it is (0 to 1, or None)."""
+class LoadProgress:
+    """The state of a load for display: a message, and a fraction from 0 to 1 (None: not known)."""
 
     def __init__(self, message: str) -> None:
         self.message = message
         self.fraction: float | None = None
 
     def say(self, message: str, fraction: float | None) -> None:
-        """Note the progress; read by whoever waits."""
+        """Set both; the thread that waits reads them."""
         self.message, self.fraction = message, fraction
 
 
-class Progress:
+class ProgressReporter:
     """Reports to ``listener(message, fraction)``. Safe to call from several threads at once."""
 
     def __init__(self, listener: Callable[[str, float | None], None]) -> None:
@@ -37,10 +37,10 @@ class Progress:
                 fraction = self._reached = max(self._reached, min(1.0, fraction))
             self._listener(message, fraction)
 
-    def part(self, start: float, end: float) -> Progress:
+    def part(self, start: float, end: float) -> ProgressReporter:
         """The progress of a step that takes this one from ``start`` to ``end``."""
 
         def scaled(message: str, fraction: float | None) -> None:
             self.say(message, None if fraction is None else start + fraction * (end - start))
 
-        return Progress(scaled)
+        return ProgressReporter(scaled)

@@ -23,7 +23,7 @@ from transformers import CLIPTokenizer
 
 from artflow.models.catalog import ModelSpec
 from artflow.models.parts import Parts
-from artflow.models.progress import Progress
+from artflow.models.progress import ProgressReporter
 from artflow.models.weights import refused
 
 CONFIGS = Path(__file__).with_name("configs")
@@ -35,7 +35,7 @@ SECOND_TEXT = "conditioner.embedders.1."
 FIRST_TEXT = ("cond_stage_model.", "conditioner.embedders.0.transformer.")
 
 
-def read_single_file(spec: ModelSpec, dtype: torch.dtype, skip: set[str], progress: Progress) -> Parts:
+def read_single_file(spec: ModelSpec, dtype: torch.dtype, skip: set[str], progress: ProgressReporter) -> Parts:
     """Read a checkpoint; the VAE is left out if it is in ``skip``.
 
     Raises ``ArtflowError("model_load_failed")`` for a file that is not a whole Stable Diffusion checkpoint.

@@ -17,7 +17,7 @@ from artflow.engine.job_request import GeneratedImage, JobProgress
 from artflow.errors import HIDDEN, ArtflowError
 from artflow.images import Picture, encode_png
 from artflow.job_context import JobContext
-from artflow.models.progress import Underway
+from artflow.models.progress import LoadProgress
 
 T = TypeVar("T")
 MOST_WAITING = 8  # each keeps one of the server's threads
@@ -87,7 +87,7 @@ class Jobs:
         """(picture or None, words) while the work runs in a thread of its own; then its outcome, or its exception."""
         events: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
-        def loading(state: Underway) -> None:
+        def loading(state: LoadProgress) -> None:
             share = "" if state.fraction is None else f" ({state.fraction:.0%})"
             events.put((None, f"{state.message}{share}"))
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from artflow.models.progress import Progress
+from artflow.models.progress import ProgressReporter
 
 
-def listener() -> tuple[list[tuple[str, float | None]], Progress]:
+def listener() -> tuple[list[tuple[str, float | None]], ProgressReporter]:
     heard: list[tuple[str, float | None]] = []
-    return heard, Progress(lambda message, fraction: heard.append((message, fraction)))
+    return heard, ProgressReporter(lambda message, fraction: heard.append((message, fraction)))
 
 
 def test_a_part_takes_the_whole_from_its_start_to_its_end():
