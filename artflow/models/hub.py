@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from artflow.errors import ArtflowError
-from artflow.models.progress import quiet
+from artflow.models.progress import no_progress
 from artflow.models.weights import STEMS, choose_weights, require_weights
 
 OnProgress = Callable[[str, float | None], None]
@@ -34,7 +34,7 @@ def download(
     revision: str | None = None,
     variant: str | None = None,
     skip: Collection[str] = (),
-    on_progress: OnProgress = quiet,
+    on_progress: OnProgress = no_progress,
     endpoint: str | None = None,
     cache_dir: Path | None = None,
 ) -> Path:
@@ -57,7 +57,7 @@ def download(
 def download_vae(
     repo: str,
     *,
-    on_progress: OnProgress = quiet,
+    on_progress: OnProgress = no_progress,
     endpoint: str | None = None,
     cache_dir: Path | None = None,
 ) -> Path:
@@ -78,7 +78,7 @@ def download_file(
     name: str,
     *,
     largest: int,
-    on_progress: OnProgress = quiet,
+    on_progress: OnProgress = no_progress,
     endpoint: str | None = None,
     cache_dir: Path | None = None,
 ) -> Path:
@@ -102,7 +102,7 @@ def download_clip(
     repo: str,
     *,
     tokenizer: bool = True,
-    on_progress: OnProgress = quiet,
+    on_progress: OnProgress = no_progress,
     endpoint: str | None = None,
     cache_dir: Path | None = None,
 ) -> Path:

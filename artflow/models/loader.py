@@ -16,7 +16,7 @@ from artflow.models.catalog import ModelSpec
 from artflow.models.folder import read_folder, read_vae
 from artflow.models.model import Model
 from artflow.models.parts import Parts
-from artflow.models.progress import ProgressReporter, quiet
+from artflow.models.progress import ProgressReporter, no_progress
 from artflow.models.reading import reading
 from artflow.models.weights import refused, require_weights
 
@@ -29,7 +29,7 @@ def load_model(
     device: str,
     dtype: torch.dtype,
     use_tiny_vae: bool = True,
-    on_progress: OnProgress = quiet,
+    on_progress: OnProgress = no_progress,
 ) -> Model:
     """Load a model, and download it first where it is on the Hub and not yet here.
 

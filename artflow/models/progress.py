@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 
 
-def quiet(message: str, fraction: float | None) -> None:
-    """The listener that nobody asked for."""
+def no_progress(message: str, fraction: float | None) -> None:
+    """The default listener: ignores every report."""
 
 
 class LoadProgress:

@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate, normalize
 from artflow.errors import ArtflowError
 from artflow.images import Picture
 from artflow.models import hub
-from artflow.models.progress import quiet
+from artflow.models.progress import no_progress
 from artflow.models.reading import reading
 from artflow.models.weights import refused, require_weights
 
@@ -74,7 +74,7 @@ def load_checker(
     *,
     device: str,
     dtype: torch.dtype,
-    on_progress: Callable[[str, float | None], None] = quiet,
+    on_progress: Callable[[str, float | None], None] = no_progress,
     endpoint: str | None = None,
     cache_dir: Path | None = None,
 ) -> SafetyChecker:

@@ -25,7 +25,7 @@ from PIL import Image
 from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture, Size
 from artflow.models.hub import OnProgress, download_file
-from artflow.models.progress import quiet
+from artflow.models.progress import no_progress
 from artflow.models.reading import reading
 from artflow.modes.tiles import Floats, Tile, Tiling, tiled
 
@@ -199,7 +199,7 @@ def check_upscaler(upscaler: Any) -> None:
 _fetched: set[str] = set()
 
 
-def fetch(upscaler: str, on_progress: OnProgress = quiet) -> Path | None:
+def fetch(upscaler: str, on_progress: OnProgress = no_progress) -> Path | None:
     """The file of an upscaler, downloaded where it is one of the Hub; None where it has none.
 
     Raises:
