@@ -24,8 +24,8 @@ from transformers import (
 from artflow.models.catalog import ModelSpec, Source
 from artflow.models.clip import Towers
 from artflow.models.model import Model
-from artflow.models.reading import reading
 from artflow.models.single_file import CONFIGS, clip_tokenizer
+from artflow.models.weight_loading import weight_loading_lock
 
 Kind = Literal["sd15", "sd-turbo", "sdxl"]
 
@@ -109,7 +109,7 @@ def build_full_size_clip(seed: int = 0) -> Towers:
 def _built(make: Callable[[], Any], device: str, dtype: torch.dtype, generator: torch.Generator) -> Any:
     with torch.device("meta"):
         module = make()
-    with reading():
+    with weight_loading_lock():
         module = module.to(dtype).to_empty(device=device)
     _fill(module, generator)
     return module.requires_grad_(False).eval()

@@ -20,7 +20,7 @@ from artflow.errors import ArtflowError
 from artflow.images import Picture
 from artflow.models import hub
 from artflow.models.progress import no_progress
-from artflow.models.reading import reading
+from artflow.models.weight_loading import weight_loading_lock
 from artflow.models.weights import refused, require_weights
 
 EMBEDDED = Path(__file__).parent / "pocket" / "image_encoder"
@@ -106,7 +106,7 @@ def _read(folder: Path, name: str, device: str, dtype: torch.dtype) -> Towers:
     if kind != "clip":
         raise refused(name, f"it is a {kind} model, and interrogation needs a clip one")
     require_weights(name, "clip", [path.name for path in folder.iterdir()], None)
-    with reading():
+    with weight_loading_lock():
         # float32 first: from_pretrained changes torch's global default dtype while it reads anything else.
         model = CLIPModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, local_files_only=True)
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)

@@ -17,7 +17,7 @@ from artflow.models.folder import read_folder, read_vae
 from artflow.models.model import Model
 from artflow.models.parts import Parts
 from artflow.models.progress import ProgressReporter, no_progress
-from artflow.models.reading import reading
+from artflow.models.weight_loading import weight_loading_lock
 from artflow.models.weights import refused, require_weights
 
 OnProgress = Callable[[str, float | None], None]
@@ -70,7 +70,7 @@ def _read(spec: ModelSpec, dtype: torch.dtype, tiny_vae: str | None, progress: P
     if spec.source.file is not None:
         from artflow.models.single_file import read_single_file
 
-        with reading():
+        with weight_loading_lock():
             return read_single_file(spec, dtype, skip, progress.part(0.0, 0.85))
     folder = spec.source.folder
     if spec.source.hub is not None:
@@ -82,7 +82,7 @@ def _read(spec: ModelSpec, dtype: torch.dtype, tiny_vae: str | None, progress: P
             on_progress=progress.part(0, 0.7).say,
         )
     assert folder is not None
-    with reading():
+    with weight_loading_lock():
         return read_folder(spec, folder, dtype, skip, progress.part(0.7 if spec.source.hub else 0.0, 0.85))
 
 
@@ -93,7 +93,7 @@ def _read_tiny_vae(source: str, progress: ProgressReporter) -> AutoencoderTiny:
         folder = hub.download_vae(source, on_progress=progress.say)
     progress.say("Loading the tiny autoencoder", 1.0)
     variant, _ = require_weights(source, "vae", [p.name for p in folder.iterdir()], None)
-    with reading():
+    with weight_loading_lock():
         return read_vae(AutoencoderTiny, folder, variant)
 
 

@@ -15,7 +15,7 @@ from artflow.errors import ArtflowError
 from artflow.images import Picture
 from artflow.models import hub
 from artflow.models.progress import no_progress
-from artflow.models.reading import reading
+from artflow.models.weight_loading import weight_loading_lock
 from artflow.models.weights import refused, require_weights
 
 KIND = "StableDiffusionSafetyChecker"
@@ -108,7 +108,7 @@ def _read(folder: Path, name: str, device: str, dtype: torch.dtype) -> SafetyChe
     if kinds != [KIND]:
         raise refused(name, f"it is a {kinds[0]}, and the safety check needs a {KIND}")
     require_weights(name, "clip", [path.name for path in folder.iterdir()], None)
-    with reading():
+    with weight_loading_lock():
         model, found = StableDiffusionSafetyChecker.from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
         )

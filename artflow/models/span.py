@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from artflow.models.reading import reading
+from artflow.models.weight_loading import weight_loading_lock
 
 FOLDER = Path(__file__).parent / "upscalers"
 SCALES = (2, 4)
@@ -62,7 +62,7 @@ class Span(nn.Module):
 @lru_cache(maxsize=4)
 def load_span(scale: int, device: str) -> Span:
     """The network for 2 or 4 times, with the weights that ship with the app, in float32."""
-    with reading():
+    with weight_loading_lock():
         model = Span(scale)
     weights = load_file(FOLDER / f"span_x{scale}.safetensors")
     model.load_state_dict({name: value.float() for name, value in weights.items()})

@@ -17,7 +17,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from artflow.models.reading import reading
+from artflow.models.weight_loading import weight_loading_lock
 
 Family = Literal["sd", "sdxl"]
 Prediction = Literal["epsilon", "v_prediction", "sample"]
@@ -58,7 +58,7 @@ def build_tiny(
         if family == "sdxl":
             texts.append(_text(CLIPTextModelWithProjection, SECOND_TEXT_WIDTH))
     parts = {"unet": unet, "vae": autoencoder} | dict(zip(("text_encoder", "text_encoder_2"), texts))
-    with reading():
+    with weight_loading_lock():
         for name, part in parts.items():
             if variant == "fp16":
                 part.half()

@@ -26,7 +26,7 @@ from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture, Size
 from artflow.models.hub import OnProgress, download_file
 from artflow.models.progress import no_progress
-from artflow.models.reading import reading
+from artflow.models.weight_loading import weight_loading_lock
 from artflow.modes.tiles import Floats, Tile, Tiling, tiled
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def networks(upscaler: str, device: str) -> dict[int, Network]:
 def _from_file(path: Path, device: str) -> Network:
     spandrel = _spandrel()
     try:
-        with reading():
+        with weight_loading_lock():
             found = spandrel.ModelLoader("cpu").load_from_file(path)
     except Exception as error:
         log.warning("an upscaler could not be read", exc_info=error)

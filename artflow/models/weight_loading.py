@@ -1,4 +1,4 @@
-"""Reading weights: by one thread at a time, and in silence."""
+"""The lock under which weights are loaded: one thread at a time, with the libraries' progress bars off."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _alone = threading.RLock()
 
 
 @contextmanager
-def reading() -> Iterator[None]:
+def weight_loading_lock() -> Iterator[None]:
     """Hold this while modules are built and weights read into them; not for downloads, which take long.
 
     The libraries change the whole process then: accelerate's empty weights put their own function in the place of
