@@ -42,8 +42,8 @@ class Answer:
     note: str = ""
 
 
-class Looking(LoadProgress):
-    """Towers on their way."""
+class ClipHandle(LoadProgress):
+    """A CLIP model that is being loaded: its progress, and the towers in the end."""
 
     def __init__(self, title: str) -> None:
         super().__init__(f"Loading {title}")
@@ -56,7 +56,7 @@ class Interrogator:
     def __init__(self, settings: InterrogateSettings, device: str, dtype: str, run: Run) -> None:
         self._settings, self._device, self._dtype, self._run = settings, device, dtype, run
         self._lock = threading.Lock()
-        self._looking: dict[str, Looking] = {}
+        self._handles: dict[str, ClipHandle] = {}
         self._missed: tuple[float, str] | None = None  # when "auto" could not get its model, and why
         wanted = settings.model_id
         self.clip = CLIP if wanted in (AUTO, EMBEDDED) else wanted
@@ -120,13 +120,13 @@ class Interrogator:
     def _wait(self, chosen: str, context: JobContext) -> Towers | None:
         """The towers, or None when cancelled; a load that has begun goes on then, for whoever asks next."""
         with self._lock:
-            looking = self._looking.get(chosen)
-            if looking is None or (looking.towers.done() and looking.towers.exception() is not None):
-                looking = self._looking[chosen] = Looking(_title(chosen))
-                looking.towers = in_thread("load towers", lambda: self._load(chosen, looking))
-        return looking.towers.result() if context.wait_for(looking.towers, looking) else None
+            handle = self._handles.get(chosen)
+            if handle is None or (handle.towers.done() and handle.towers.exception() is not None):
+                handle = self._handles[chosen] = ClipHandle(_title(chosen))
+                handle.towers = in_thread("load towers", lambda: self._load(chosen, handle))
+        return handle.towers.result() if context.wait_for(handle.towers, handle) else None
 
-    def _load(self, chosen: str, looking: Looking) -> Towers:
+    def _load(self, chosen: str, handle: ClipHandle) -> Towers:
         from artflow.models import clip
 
         if chosen == EMBEDDED:
@@ -135,7 +135,7 @@ class Interrogator:
             source = chosen if HUB_ID.fullmatch(chosen) and not Path(chosen).is_dir() else Path(chosen)
         # On a CPU always float32: bfloat16 moves a similarity by 0.003, more than near terms of a long list differ.
         dtype = pick_dtype(self._dtype if self._device == "cuda" else "float32", self._device)
-        return clip.load_towers(source, _title(chosen), device=self._device, dtype=dtype, on_progress=looking.say)
+        return clip.load_towers(source, _title(chosen), device=self._device, dtype=dtype, on_progress=handle.say)
 
     def _look(
         self, picture: Picture, towers: Towers, mode: str, chosen: str, context: JobContext
