@@ -41,7 +41,7 @@ class Towers:
         self.fingerprint = _fingerprint(model)
 
     @torch.inference_mode()
-    def see(self, picture: Picture) -> Features:
+    def encode_image(self, picture: Picture) -> Features:
         """The middle square of a picture as one row."""
         # Cut first: the processor scales the shorter side and would make billions of pixels of a long line.
         height, width = picture.shape[:2]
@@ -52,7 +52,7 @@ class Towers:
         return self._rows(self._model.get_image_features(pixel_values=pixels.to(self._model.device, self._model.dtype)))
 
     @torch.inference_mode()
-    def read(self, texts: Sequence[str]) -> Features:
+    def encode_text(self, texts: Sequence[str]) -> Features:
         """One row a text; what is beyond the tower's length is cut off."""
         # Padding to the longest of these and not to the tower's length: what comes after a text's end has no say.
         tokens = self._tokenizer(

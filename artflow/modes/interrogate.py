@@ -109,19 +109,19 @@ class _Reader:
         self._piece = FEWEST_TEXTS  # texts; follows what the device turns out to do in `PIECE` seconds
         self._said = 0.0
 
-    def see(self, picture: Picture) -> Features:
+    def encode_image(self, picture: Picture) -> Features:
         self._say("Looking at picture", 1, 1)
-        rows, _ = self._on_device(lambda: self.towers.see(picture))
+        rows, _ = self._on_device(lambda: self.towers.encode_image(picture))
         return rows
 
-    def read(self, texts: Sequence[str], doing: str) -> Features:
+    def encode_text(self, texts: Sequence[str], doing: str) -> Features:
         """The texts' rows; people are told ``doing`` and the count of texts."""
         rows: list[Features] = []
         done = 0
         while done < len(texts):
             self._tell(doing, done, len(texts))
             part = texts[done : done + self._piece]
-            row, took = self._on_device(partial(self.towers.read, part))
+            row, took = self._on_device(partial(self.towers.encode_text, part))
             rows.append(row)
             done += len(part)
             if took < PIECE / 2:
@@ -134,7 +134,9 @@ class _Reader:
         """The rows of a whole list, from the disk where they have been computed before."""
         from artflow.models.features import features
 
-        return features(self._folder, self.towers, group, terms, lambda: self.read(terms, f"Reading {group} terms,"))
+        return features(
+            self._folder, self.towers, group, terms, lambda: self.encode_text(terms, f"Reading {group} terms,")
+        )
 
     def _tell(self, doing: str, done: int, total: int) -> None:
         now = monotonic()
@@ -159,7 +161,7 @@ class _Picture:
 
     def __init__(self, reader: _Reader, lexicon: Lexicon, picture: Picture) -> None:
         self._reader, self._lexicon, self._limits = reader, lexicon, lexicon.limits
-        self._seen = reader.see(picture)[0]
+        self._seen = reader.encode_image(picture)[0]
         self._scores = {group: reader.table(group, terms) @ self._seen for group, terms in lexicon.groups.items()}
 
     def answer(self, mode: str, candidates: int) -> Interrogation:
@@ -234,7 +236,7 @@ class _Picture:
     # -- parts ------------------------------------------------------------------------------------------------------
 
     def _similarities(self, texts: Sequence[str], doing: str = "Comparing") -> Features:
-        scores: Features = self._reader.read(texts, doing) @ self._seen
+        scores: Features = self._reader.encode_text(texts, doing) @ self._seen
         return scores
 
     def _best(self, group: str, count: int = 1) -> list[str]:

@@ -30,7 +30,7 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_pictures_and_texts_are_rows_of_one_space(towers: Towers) -> None:
-    seen, read = towers.see(noisy(1)), towers.read(["a cat", "a tree on grass"])
+    seen, read = towers.encode_image(noisy(1)), towers.encode_text(["a cat", "a tree on grass"])
     assert seen.shape[0] == 1 and read.shape == (2, seen.shape[1])
     for rows in (seen, read):
         assert rows.dtype == np.float32 and np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
@@ -38,20 +38,20 @@ def test_pictures_and_texts_are_rows_of_one_space(towers: Towers) -> None:
 
 
 def test_red_is_nearer_to_red_than_to_blue(towers: Towers) -> None:
-    words = towers.read(["on a red background", "on a blue background"])
-    red, blue = (towers.see(plain(*colour, side=128))[0] for colour in ((220, 50, 47), (60, 120, 220)))
+    words = towers.encode_text(["on a red background", "on a blue background"])
+    red, blue = (towers.encode_image(plain(*colour, side=128))[0] for colour in ((220, 50, 47), (60, 120, 220)))
     assert (words @ red).argmax() == 0 and (words @ blue).argmax() == 1
 
 
 def test_a_text_does_not_depend_on_those_beside_it(towers: Towers) -> None:
-    alone = towers.read(["a cat"])[0]
-    beside = towers.read(["a cat", "a cat and a dog on a light blue background, flat style"])[0]
+    alone = towers.encode_text(["a cat"])[0]
+    beside = towers.encode_text(["a cat", "a cat and a dog on a light blue background, flat style"])[0]
     assert np.allclose(alone, beside, atol=1e-5)
 
 
 def test_what_is_too_long_is_cut_and_known_to_be_full(towers: Towers) -> None:
     assert not towers.full("a cat") and towers.full("a cat " * 40)
-    assert np.isfinite(towers.read(["a cat " * 400])).all()
+    assert np.isfinite(towers.encode_text(["a cat " * 400])).all()
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 20_000), (3000, 9)])
@@ -60,7 +60,7 @@ def test_pictures_of_any_shape_are_seen_by_their_middle_square(towers: Towers, s
     height, width = shape
     side = min(shape)
     picture[(height - side) // 2 :, (width - side) // 2 :][:side, :side] = 200
-    assert np.allclose(towers.see(picture), towers.see(plain(200, 200, 200)), atol=1e-4)
+    assert np.allclose(towers.encode_image(picture), towers.encode_image(plain(200, 200, 200)), atol=1e-4)
 
 
 def test_a_hub_model_is_downloaded_once_with_progress_and_safetensors_only(tiny_clip: Path, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_hub_model_is_downloaded_once_with_progress_and_safetensors_only(tiny_
         assert hub.fetched("model.safetensors") and not hub.fetched(".bin") and not hub.fetched("README.md")
     assert any(said.startswith("Downloading me/clip: ") for said, _ in heard)
     again = load_towers("me/clip", "Clip", **CPU, endpoint=hub.url, cache_dir=tmp_path)  # nobody answers there now
-    assert np.array_equal(again.read(["a cat"]), towers.read(["a cat"]))
+    assert np.array_equal(again.encode_text(["a cat"]), towers.encode_text(["a cat"]))
 
 
 def test_a_hub_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:

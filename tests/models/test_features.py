@@ -16,7 +16,7 @@ TERMS = ("a cat", "a dog", "the sea")
 def asked(folder: Path | None, towers: WordTowers, terms: tuple[str, ...] = TERMS) -> tuple[np.ndarray, bool]:
     """The features, and whether they had to be computed."""
     before = len(towers.calls)
-    rows = features(folder, towers, "subject", terms, lambda: towers.read(terms))
+    rows = features(folder, towers, "subject", terms, lambda: towers.encode_text(terms))
     return rows, len(towers.calls) > before
 
 

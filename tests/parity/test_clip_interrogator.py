@@ -42,9 +42,9 @@ def reference(towers: WordTowers, tmp_path: Path):
         return rows
 
     def read(rows: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(towers.read([" ".join(words[i] for i in row if i) for row in rows.tolist()]))
+        return torch.from_numpy(towers.encode_text([" ".join(words[i] for i in row if i) for row in rows.tolist()]))
 
-    model = SimpleNamespace(encode_text=read, encode_image=lambda pixels: torch.from_numpy(towers.see(None)))
+    model = SimpleNamespace(encode_text=read, encode_image=lambda pixels: torch.from_numpy(towers.encode_image(None)))
     module.open_clip.get_tokenizer = lambda name: tokenize
     config = module.Config(caption_model_name=None, cache_path=str(tmp_path), download_cache=False, device="cpu")
     config.data_path, config.quiet, config.clip_model = str(LISTS), True, model

@@ -30,10 +30,10 @@ class WordTowers:
         self.shows, self.longest = shows, longest
         self.calls: list[int] = []  # texts of each call
 
-    def see(self, picture: Picture) -> Features:
+    def encode_image(self, picture: Picture) -> Features:
         return self._rows([self.shows])
 
-    def read(self, texts: Sequence[str]) -> Features:
+    def encode_text(self, texts: Sequence[str]) -> Features:
         self.calls.append(len(texts))
         return self._rows(texts)
 
