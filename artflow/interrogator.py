@@ -17,7 +17,7 @@ from artflow.models.catalog import HUB_ID
 from artflow.models.dtypes import pick_dtype
 from artflow.models.progress import LoadProgress
 from artflow.modes.interrogate import Interrogation, Run, check, interrogate
-from artflow.modes.lexicon import SUBJECT, Lexicon, published, taught
+from artflow.modes.term_lists import SUBJECT, TermLists, published, taught
 from artflow.settings import PRESETS, InterrogateSettings
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Interrogator:
         )  # fmt: skip
 
 
-def _taught() -> Lexicon:
+def _taught() -> TermLists:
     from artflow.models.clip import EMBEDDED as folder
 
     return taught(folder.parent / "concepts.json")

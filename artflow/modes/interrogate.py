@@ -19,7 +19,7 @@ import numpy as np
 
 from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture, Size
-from artflow.modes.lexicon import SUBJECT, Lexicon
+from artflow.modes.term_lists import SUBJECT, TermLists
 
 if TYPE_CHECKING:
     from artflow.models.clip import Features, Towers
@@ -55,7 +55,7 @@ class Interrogation:
 def interrogate(
     picture: Picture,
     towers: Towers,
-    lexicon: Lexicon,
+    lists: TermLists,
     mode: str = "best",
     *,
     candidates: int = 2048,
@@ -69,7 +69,7 @@ def interrogate(
     Args:
         picture: any size from 8 x 8; its middle square is looked at
         towers: the model that compares
-        lexicon: the terms
+        lists: the terms
         mode: one of `MODES`
         candidates: how many of the nearest terms "best" and "negative" try out
         folder: where text features are kept; None: nowhere
@@ -83,7 +83,7 @@ def interrogate(
     check(picture, mode)
     reader = _Reader(towers, folder, run, on_progress, cancelled or threading.Event())
     try:
-        return _Picture(reader, lexicon, picture).answer(mode, candidates)
+        return _Picture(reader, lists, picture).answer(mode, candidates)
     except Cancelled:
         return None
 
@@ -159,10 +159,10 @@ class _Reader:
 class _Picture:
     """One picture and everything that is compared with it."""
 
-    def __init__(self, reader: _Reader, lexicon: Lexicon, picture: Picture) -> None:
-        self._reader, self._lexicon, self._limits = reader, lexicon, lexicon.limits
+    def __init__(self, reader: _Reader, lists: TermLists, picture: Picture) -> None:
+        self._reader, self._lists, self._limits = reader, lists, lists.limits
         self._seen = reader.encode_image(picture)[0]
-        self._scores = {group: reader.table(group, terms) @ self._seen for group, terms in lexicon.groups.items()}
+        self._scores = {group: reader.table(group, terms) @ self._seen for group, terms in lists.groups.items()}
 
     def answer(self, mode: str, candidates: int) -> Interrogation:
         caption = self._best(SUBJECT)[0]
@@ -176,7 +176,7 @@ class _Picture:
             case _:
                 prompt = self._thorough(caption, candidates)
         similarity = float(self._similarities([prompt])[0])
-        return Interrogation(prompt, similarity, {group: self._shares(group) for group in self._lexicon.shown})
+        return Interrogation(prompt, similarity, {group: self._shares(group) for group in self._lists.shown})
 
     # -- the published modes ----------------------------------------------------------------------------------------
 
@@ -186,7 +186,7 @@ class _Picture:
 
     def _classic(self, caption: str, styles: int) -> str:
         """One term of each group in a fixed order, and some styles."""
-        *parts, last = self._lexicon.classic
+        *parts, last = self._lists.classic
         prompt = []
         for groups in parts:
             words = [caption if group == SUBJECT else self._best(group)[0] for group in groups]
@@ -206,8 +206,8 @@ class _Picture:
 
         (The published chain compares negated similarities with the first term's plain one, and so never goes on.)
         """
-        groups = ["style"] if self._lexicon.negative else list(self._lexicon.groups)
-        return self._chain([*self._nearest(candidates, groups, sign=-1), *self._lexicon.negative], sign=-1)
+        groups = ["style"] if self._lists.negative else list(self._lists.groups)
+        return self._chain([*self._nearest(candidates, groups, sign=-1), *self._lists.negative], sign=-1)
 
     def _chain(self, phrases: Sequence[str], prompt: str = "", sign: int = 1) -> str:
         """Add, again and again, the phrase that brings the prompt nearest (``sign`` -1: farthest); keep the best."""
@@ -219,7 +219,7 @@ class _Picture:
         for number in range(self._limits.most):
             if not rest:
                 break
-            longer = [self._lexicon.joined([current, phrase]) for phrase in rest]
+            longer = [self._lists.joined([current, phrase]) for phrase in rest]
             scores = sign * self._similarities(longer, f"Improving the prompt, round {number + 1}:")
             index = int(np.argmax(scores))
             added, score = longer[index], float(scores[index])
@@ -240,14 +240,14 @@ class _Picture:
         return scores
 
     def _best(self, group: str, count: int = 1) -> list[str]:
-        terms = self._lexicon.groups[group]
+        terms = self._lists.groups[group]
         return [terms[i] for i in np.argsort(-self._scores[group], kind="stable")[:count]]
 
     def _nearest(self, count: int, groups: Sequence[str] = (), sign: int = 1) -> list[str]:
         """The nearest terms of the groups together; without groups, of all but the subject."""
         scored: list[tuple[float, str]] = []
-        for group in groups or self._lexicon.modifiers:
-            scores, terms = sign * self._scores[group], self._lexicon.groups[group]
+        for group in groups or self._lists.modifiers:
+            scores, terms = sign * self._scores[group], self._lists.groups[group]
             scored += [(float(scores[i]), terms[i]) for i in np.argsort(-scores, kind="stable")[: self._limits.each]]
         return [term for _, term in sorted(scored, key=lambda one: -one[0])[:count]]
 
@@ -256,13 +256,13 @@ class _Picture:
         shares = np.exp(scores - scores.max())
         shares /= shares.sum()
         order = np.argsort(-shares, kind="stable")[:SHOWN]
-        return [(self._lexicon.groups[group][i], float(shares[i])) for i in order]
+        return [(self._lists.groups[group][i], float(shares[i])) for i in order]
 
     def _fitting(self, parts: Sequence[str]) -> str:
         """The parts joined, without those that the text tower would not read any more."""
         prompt = parts[0]
         for part in parts[1:]:
-            longer = self._lexicon.joined([prompt, part])
+            longer = self._lists.joined([prompt, part])
             if self._reader.towers.full(longer):
                 break
             prompt = longer

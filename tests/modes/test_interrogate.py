@@ -15,7 +15,7 @@ from artflow.images import Picture
 from artflow.job_context import JobContext
 from artflow.models.clip import EMBEDDED
 from artflow.modes.interrogate import MODES, Interrogation, interrogate
-from artflow.modes.lexicon import Lexicon, Limits, published, taught
+from artflow.modes.term_lists import Limits, TermLists, published, taught
 from artflow.pipeline import Pipeline
 from artflow.settings import PRESETS, load_settings
 from tests.support.clip import WordTowers, build_tiny_clip
@@ -29,7 +29,7 @@ GROUPS = {
     "movement": ("cubism", "realism"), "style": ("dark", "bright", "calm sea", "stormy weather", "fog"),
     "trending": ("trending on flickr", "pixiv"),
 }  # fmt: skip
-WORDS = Lexicon(
+WORDS = TermLists(
     GROUPS,
     classic=(("subject",), ("medium", "artist"), ("trending",), ("movement",), ("style",)),
     negative=("ugly", "blurry"),
@@ -73,8 +73,8 @@ def test_negative_is_what_the_picture_is_least_like() -> None:
 
 
 def test_a_subject_that_names_its_medium_does_not_say_it_twice() -> None:
-    lexicon = Lexicon({**GROUPS, "subject": ("a photo of a ship",)}, WORDS.classic, limits=WORDS.limits)
-    answer = interrogate(PICTURE, WordTowers("a photo of a ship by Klee"), lexicon, "classic")
+    lists = TermLists({**GROUPS, "subject": ("a photo of a ship",)}, WORDS.classic, limits=WORDS.limits)
+    answer = interrogate(PICTURE, WordTowers("a photo of a ship by Klee"), lists, "classic")
     assert answer is not None and answer.prompt.startswith("a photo of a ship, by Klee, ")
 
 
@@ -153,9 +153,9 @@ def test_features_are_kept_from_one_picture_to_the_next(tmp_path: Path) -> None:
 
 
 def test_the_lists_that_ship_are_clean() -> None:
-    lexicon = published(LISTS, LISTS)
-    assert lexicon.shown == ["subject", "medium", "artist", "movement", "style"]
-    for terms in lexicon.groups.values():
+    lists = published(LISTS, LISTS)
+    assert lists.shown == ["subject", "medium", "artist", "movement", "style"]
+    for terms in lists.groups.values():
         assert 50 < len(terms) < 1000 and len(set(terms)) == len(terms)
         assert all(term == " ".join(term.split()) and len(term) < 60 for term in terms)
     assert "MIT" in (LISTS / "README.md").read_text()
@@ -163,9 +163,9 @@ def test_the_lists_that_ship_are_clean() -> None:
 
 def test_an_own_folder_takes_the_place_of_the_files_it_has(tmp_path: Path) -> None:
     (tmp_path / "flavors.txt").write_text("glowing\n\n glowing \nfaint\n")
-    lexicon = published(tmp_path, LISTS)
-    assert lexicon.groups["style"] == ("glowing", "faint")
-    assert lexicon.groups["movement"] == published(LISTS, LISTS).groups["movement"]
+    lists = published(tmp_path, LISTS)
+    assert lists.groups["style"] == ("glowing", "faint")
+    assert lists.groups["movement"] == published(LISTS, LISTS).groups["movement"]
     (tmp_path / "mediums.txt").write_text("\n")
     published.cache_clear()
     with pytest.raises(ArtflowError, match=r"no terms in .*mediums\.txt"):
@@ -174,12 +174,12 @@ def test_an_own_folder_takes_the_place_of_the_files_it_has(tmp_path: Path) -> No
 
 def test_the_embedded_model_is_asked_for_what_it_was_taught() -> None:
     table = json.loads((EMBEDDED.parent / "concepts.json").read_text())
-    lexicon = taught(EMBEDDED.parent / "concepts.json")
-    assert [len(terms) for terms in lexicon.groups.values()] == [
+    lists = taught(EMBEDDED.parent / "concepts.json")
+    assert [len(terms) for terms in lists.groups.values()] == [
         len(table["concepts"]), len(set(table["backgrounds"])), len(table["styles"])
     ]  # fmt: skip
-    assert {"a cat", "an apple"} < set(lexicon.groups["subject"])
-    assert {"on a red background", "under a blue sky", "on grass", "in space"} < set(lexicon.groups["background"])
+    assert {"a cat", "an apple"} < set(lists.groups["subject"])
+    assert {"on a red background", "under a blue sky", "on grass", "in space"} < set(lists.groups["background"])
 
 
 # -- the app ------------------------------------------------------------------------------------------------------

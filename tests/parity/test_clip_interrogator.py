@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from artflow.modes.interrogate import interrogate
-from artflow.modes.lexicon import Lexicon, published
+from artflow.modes.term_lists import TermLists, published
 from artflow.settings import PRESETS
 from tests.support.clip import WordTowers
 from tests.support.live import plain
@@ -66,7 +66,7 @@ def test_the_same_prompt(mode: str, shown: WordTowers, tmp_path: Path) -> None:
     theirs = reference(shown, tmp_path)
     lists = published(LISTS, LISTS)
     subject = {"subject": ("a ship",)}  # where theirs has its captioning model
-    ours = interrogate(plain(1, 2, 3), shown, Lexicon(lists.groups | subject, lists.classic, lists.negative), mode)
+    ours = interrogate(plain(1, 2, 3), shown, TermLists(lists.groups | subject, lists.classic, lists.negative), mode)
     assert ours is not None
     name = {"best": "interrogate"}.get(mode, f"interrogate_{mode}")
     prompt = getattr(theirs, name)(Image.new("RGB", (8, 8)), caption="a ship")

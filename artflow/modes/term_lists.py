@@ -26,8 +26,8 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Lexicon:
-    """All that can be said of a picture."""
+class TermLists:
+    """The lists of terms by group, and how a prompt is made of them."""
 
     groups: dict[str, tuple[str, ...]]
     classic: tuple[tuple[str, ...], ...]
@@ -57,7 +57,7 @@ class Lexicon:
 
 
 @lru_cache(maxsize=4)
-def published(folder: Path, spare: Path) -> Lexicon:
+def published(folder: Path, spare: Path) -> TermLists:
     """clip-interrogator's groups, and a list of subjects in place of its captioning model.
 
     Args:
@@ -73,7 +73,7 @@ def published(folder: Path, spare: Path) -> Lexicon:
         return _lines(path if path.is_file() else spare / f"{name}.txt")
 
     artists, sites = terms("artists"), terms("sites")
-    return Lexicon(
+    return TermLists(
         groups={
             SUBJECT: terms("subjects"),
             "medium": terms("mediums"),
@@ -93,14 +93,14 @@ def published(folder: Path, spare: Path) -> Lexicon:
 
 
 @lru_cache(maxsize=4)
-def taught(concepts: Path) -> Lexicon:
+def taught(concepts: Path) -> TermLists:
     """What the embedded model was taught, out of its ``concepts.json``: things, backgrounds and styles.
 
     A picture has one background and one style, so a prompt gets no more of either.
     """
     table = json.loads(concepts.read_text("utf-8"))
     backgrounds = tuple(map(_placed, table["backgrounds"]))
-    return Lexicon(
+    return TermLists(
         groups={
             SUBJECT: tuple(_with_article(thing["name"]) for thing in table["concepts"]),
             "background": backgrounds,
