@@ -6,14 +6,13 @@ A picture inside ArtFlow is a ``uint8`` array of shape (height, width, 3), RGB, 
 from __future__ import annotations
 
 import io
-import json
 import warnings
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from artflow.errors import ArtflowError
 
@@ -180,42 +179,3 @@ def encode_jpeg(picture: Picture, quality: int) -> bytes:
     options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
     _, file = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
     return file.tobytes()
-
-
-def encode_png(picture: Picture, recipe: dict[str, Any]) -> bytes:
-    """A PNG that carries its recipe: the A1111 ``parameters`` text and our own JSON under ``artflow``."""
-    info = PngImagePlugin.PngInfo()
-    text = parameters_text(recipe)
-    if text.strip():
-        info.add_itxt("parameters", _utf8(text))
-    info.add_itxt("artflow", _utf8(json.dumps(recipe, ensure_ascii=False)))
-    out = io.BytesIO()
-    # A fifth of the default level's time for a file a tenth larger.
-    Image.fromarray(picture).save(out, "PNG", pnginfo=info, compress_level=1)
-    return out.getvalue()
-
-
-def _utf8(text: str) -> bytes:
-    """A text that may have come in as JSON, where half an emoji can be written, which no file can hold."""
-    return text.encode("utf-8", "replace")
-
-
-def parameters_text(recipe: dict[str, Any]) -> str:
-    """The recipe as the A1111 web UI writes it, which other programs read. It may be anybody's: any JSON object."""
-    lines = [str(recipe.get("prompt") or "")]
-    if negative := str(recipe.get("negative_prompt") or ""):
-        lines.append(f"Negative prompt: {negative}")
-    facts = {
-        "Steps": recipe.get("steps"),
-        "Sampler": recipe.get("sampler"),
-        "CFG scale": recipe.get("guidance_scale"),
-        "Seed": recipe.get("seed"),
-        "Size": f"{recipe['width']}x{recipe['height']}" if {"width", "height"} <= recipe.keys() else None,
-        "Model": recipe.get("model"),
-        "Denoising strength": recipe.get("strength", recipe.get("hires_denoise")),
-        "Hires upscale": recipe.get("hires_scale"),
-        "Hires upscaler": recipe.get("hires_upscaler"),
-        "Hires steps": recipe.get("hires_steps"),
-    }
-    lines.append(", ".join(f"{name}: {value}" for name, value in facts.items() if value is not None))
-    return "\n".join(lines)

@@ -28,8 +28,8 @@ from gradio.utils import is_prop_update
 from PIL import Image
 
 from artflow.engine.runner import Runner
-from artflow.images import encode_png
 from artflow.interrogator import CLIP, EMBEDDED
+from artflow.metadata import encode_png
 from artflow.models import clip, loader
 from artflow.models.clip import Towers
 from artflow.modes.filters.stack import as_json, load_presets

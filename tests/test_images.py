@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import random
 import struct
 import sys
@@ -17,7 +16,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from artflow.errors import ArtflowError
-from artflow.images import Size, check_size, decode, encode_jpeg, encode_png, fit, parameters_text
+from artflow.images import Size, check_size, decode, encode_jpeg, fit
 
 LIMIT = 16_000_000
 
@@ -194,35 +193,6 @@ def test_fit_takes_the_largest_centred_part() -> None:
     assert fit(wide, Size(10, 10)).min() == 255
     same = np.zeros((10, 40, 3), np.uint8)
     assert fit(same, Size(40, 10)) is same
-
-
-def test_a_png_carries_its_recipe() -> None:
-    recipe = {
-        "prompt": "a red fox\nin snow 🦊", "negative_prompt": "blurry", "steps": 4, "sampler": "Euler", "seed": 7,
-        "guidance_scale": 1.5, "width": 8, "height": 8, "model": "tiny", "timesteps": [999, 499],
-    }  # fmt: skip
-    data = encode_png(np.full((8, 8, 3), 9, np.uint8), recipe)
-    image = Image.open(io.BytesIO(data))
-    assert json.loads(image.text["artflow"]) == recipe
-    assert image.text["parameters"] == parameters_text(recipe)
-    assert decode(data, max_pixels=LIMIT).max() == 9
-
-
-def test_the_recipe_reads_as_the_a1111_web_ui_writes_it() -> None:
-    recipe = {"prompt": "a fox", "negative_prompt": "bad", "steps": 4, "sampler": "Euler", "seed": 7, "strength": 0.5}
-    assert parameters_text(recipe) == (
-        "a fox\nNegative prompt: bad\nSteps: 4, Sampler: Euler, Seed: 7, Denoising strength: 0.5"
-    )
-    assert parameters_text({"prompt": "a fox", "seed": 0}) == "a fox\nSeed: 0"
-
-
-@pytest.mark.parametrize(
-    ("prompt", "line"), [(None, ""), (["a", 5], "['a', 5]"), (7, "7"), ("half an emoji \ud83e", "half an emoji ?")]
-)
-def test_a_recipe_of_somebody_else_is_carried_whatever_its_prompt_is(prompt: object, line: str) -> None:
-    data = encode_png(np.zeros((8, 8, 3), np.uint8), {"prompt": prompt, "negative_prompt": prompt, "seed": 3})
-    text = Image.open(io.BytesIO(data)).info["parameters"]
-    assert text.splitlines() == [line, *([f"Negative prompt: {line}"] if line else []), "Seed: 3"]
 
 
 def test_jpeg_keeps_all_colour_at_high_quality() -> None:

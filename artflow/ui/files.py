@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from artflow.errors import ArtflowError
-from artflow.images import Picture, Size, decode, encode_png
+from artflow.images import Picture, Size, decode
+from artflow.metadata import encode_png
 from artflow.settings import ServerSettings
 
 REMEMBERED = 32  # reduced copies kept, of the pictures used last

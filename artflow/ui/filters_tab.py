@@ -16,6 +16,7 @@ from artflow.engine.job_request import GeneratedImage, JobProgress
 from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture
 from artflow.job_context import JobContext
+from artflow.metadata import carried_recipe
 from artflow.modes.filters import (
     FILTERS,
     Choice,
@@ -32,7 +33,6 @@ from artflow.modes.filters import (
 from artflow.modes.filters.history import History
 from artflow.modes.filters.live import LONGEST
 from artflow.modes.filters.painting import as_sample
-from artflow.modes.readback import carried_recipe
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import described, said
 from artflow.ui.files import PictureUpload, read_bytes, read_picture, reducer, result_place, saved_png

@@ -15,8 +15,9 @@ import gradio as gr
 
 from artflow.engine.job_request import GeneratedImage, JobProgress
 from artflow.errors import HIDDEN, ArtflowError
-from artflow.images import Picture, encode_png
+from artflow.images import Picture
 from artflow.job_context import JobContext
+from artflow.metadata import encode_png
 from artflow.models.progress import LoadProgress
 
 T = TypeVar("T")

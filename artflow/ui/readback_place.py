@@ -9,9 +9,9 @@ import gradio as gr
 from gradio.components import Component
 from pydantic import BaseModel
 
+from artflow import metadata
 from artflow.errors import ArtflowError
-from artflow.modes import readback
-from artflow.modes.readback import fitting
+from artflow.metadata import fitting
 from artflow.modes.upscale import check_upscaler
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import said
@@ -79,7 +79,7 @@ def read_back(picture: str | None) -> dict[str, Any]:
     Args:
         picture: a PNG, JPEG or WebP file by ArtFlow, A1111 or ComfyUI
     """
-    found = readback.read_back(read_bytes(picture))
+    found = metadata.read_metadata(read_bytes(picture))
     return {"source": found.source, "mode": found.mode, "values": dict(found.values), "unknown": dict(found.unknown)}
 
 

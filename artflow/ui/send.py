@@ -14,7 +14,7 @@ from gradio.components import Component
 
 from artflow.errors import ArtflowError
 from artflow.images import Picture, decode
-from artflow.modes.readback import carried_recipe
+from artflow.metadata import carried_recipe
 from artflow.settings import ServerSettings
 from artflow.ui.controls import said
 from artflow.ui.files import PictureUpload, saved_png

@@ -13,7 +13,7 @@ from PIL import Image
 from artflow.engine.job_request import GeneratedImage
 from artflow.images import Picture
 from artflow.job_context import JobContext
-from artflow.modes.readback import carried_recipe
+from artflow.metadata import carried_recipe
 from artflow.modes.tiled_img2img import UpscaleParams
 from artflow.modes.upscale import FACTORS
 from artflow.pipeline import Pipeline

@@ -17,7 +17,7 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from playwright.sync_api import Page
 
-from artflow.images import encode_png
+from artflow.metadata import encode_png
 from tests.support.shown import file_of, picture_of, source
 
 # The mean colour of the result's upper left corner, where icons on a plain background leave the background free.

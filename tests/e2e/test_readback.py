@@ -12,7 +12,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from artflow.images import encode_png
+from artflow.metadata import encode_png
 from tests.support.live import noisy
 from tests.support.shown import picture_of, source, wait_for_new
 

@@ -15,9 +15,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from artflow.engine.job_request import JobProgress
 from artflow.errors import ArtflowError
-from artflow.images import Picture, parameters_text
+from artflow.images import Picture
 from artflow.job_context import JobContext
-from artflow.modes.readback import read_back
+from artflow.metadata import a1111, read_metadata
 from artflow.pipeline import Pipeline
 from artflow.settings import load_settings
 
@@ -40,7 +40,7 @@ def distance(first: Picture, second: Picture) -> float:
 def as_a1111_writes(recipe: dict) -> bytes:
     """A PNG whose only metadata is the text of the A1111 web UI."""
     out, info = io.BytesIO(), PngInfo()
-    info.add_text("parameters", parameters_text(recipe))
+    info.add_text("parameters", a1111.text(recipe))
     Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=info)
     return out.getvalue()
 
@@ -70,7 +70,7 @@ def test_the_recipe_says_how_and_is_read_back(pipeline: Pipeline) -> None:
     wanted = {"hires_scale": 2.0, "hires_upscaler": "span", "hires_steps": 1, "hires_denoise": 0.3}
     assert wanted.items() <= larger.recipe.items()
     assert larger.recipe["width"] == 128, "the size to ask for again is that of the first pass"
-    found = read_back(as_a1111_writes(larger.recipe))
+    found = read_metadata(as_a1111_writes(larger.recipe))
     assert wanted.items() <= found.values.items()
 
 

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from artflow.errors import ArtflowError
-from artflow.images import Picture, Size, encode_png
+from artflow.images import Picture, Size
 from artflow.job_context import JobContext
+from artflow.metadata import encode_png
 from artflow.modes.inpaint import Inpainting, filled
 from artflow.modes.outpaint import Borders, borders_for_ratio, strides
 from artflow.pipeline import Pipeline

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageColor
 from playwright.sync_api import expect
 
+from artflow.metadata import read_metadata
 from artflow.modes.masks import feathered
-from artflow.modes.readback import read_back
 from tests.ui.driver import Inpaint, near, wait_until
 from tests.ui.echo_server import Echo, Frame
 
@@ -252,7 +252,7 @@ def test_what_is_kept_is_the_whole_picture_to_the_pixel(painted: Inpaint) -> Non
         painted.click(".af-snapshot")
     assert download.value.suggested_filename.endswith(".png")
     assert (read(Path(download.value.path())) == painted.result_pixels()).all()
-    assert read_back(Path(download.value.path()).read_bytes()).values["prompt"] == "blue"
+    assert read_metadata(Path(download.value.path()).read_bytes()).values["prompt"] == "blue"
 
 
 def test_a_server_that_was_away_is_sent_the_picture_again(painted: Inpaint, echo: Echo) -> None:

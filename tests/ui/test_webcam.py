@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageChops
 from playwright.sync_api import Browser, expect
 
-from artflow.modes.readback import read_back
+from artflow.metadata import read_metadata
 from tests.support.browser import watch_errors
 from tests.ui.driver import Webcam, near, wait_until
 from tests.ui.echo_server import Echo
@@ -164,7 +164,7 @@ def test_snapshot_is_the_picture_that_is_shown(webcam: Webcam) -> None:
     with webcam.page.expect_download() as download:
         webcam.click(".af-snapshot")
     assert re.fullmatch(r"artflow-7-\d{8}-\d{6}\.jpg", download.value.suggested_filename)
-    found = read_back(Path(download.value.path()).read_bytes())
+    found = read_metadata(Path(download.value.path()).read_bytes())
     assert found.source == "ArtFlow" and found.values["prompt"] == "first light"
 
 

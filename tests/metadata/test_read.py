@@ -11,9 +11,7 @@ import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
 from artflow.errors import ArtflowError
-from artflow.images import encode_png
-from artflow.modes import comfy
-from artflow.modes.readback import carried_recipe, fitting, read_back
+from artflow.metadata import carried_recipe, comfyui, encode_png, fitting, read_metadata
 from artflow.modes.text import TextParams
 from tests.support.live import noisy
 
@@ -84,7 +82,7 @@ def with_exif(kind: str, tags: dict[int, Any] | None = None, comment: bytes | No
 
 def test_our_own() -> None:
     recipe = {"mode": "canvas", "prompt": "ein Apfel, 苹果", "seed": 7, "steps": 2, "filters": [{"filter": "blur"}]}
-    found = read_back(encode_png(noisy(1), recipe))
+    found = read_metadata(encode_png(noisy(1), recipe))
     assert (found.source, found.mode) == ("ArtFlow", "canvas")
     assert dict(found.values) == {key: value for key, value in recipe.items() if key != "mode"}
 
@@ -107,7 +105,7 @@ A1111_VALUES = {
     ],
 )
 def test_a1111(data: bytes) -> None:
-    found = read_back(data)
+    found = read_metadata(data)
     assert (found.source, found.mode, dict(found.values)) == ("A1111", "text", A1111_VALUES)
     assert found.unknown["Lora hashes"] == "foo: 11, bar: 22" and found.unknown["Version"] == "v1.9.4"
 
@@ -117,11 +115,13 @@ def test_a1111_as_we_write_it_ourselves() -> None:
               "width": 256, "height": 256}  # fmt: skip
     data = encode_png(noisy(1), recipe)
     text = Image.open(io.BytesIO(data)).info["parameters"]
-    assert dict(read_back(png(parameters=text)).values) == recipe
+    assert dict(read_metadata(png(parameters=text)).values) == recipe
 
 
 def test_a1111_with_what_we_do_not_have() -> None:
-    found = read_back(png(parameters="a fox\nSteps: 9, Sampler: Heun, Schedule type: Karras, Seed: x, CFG scale: nan"))
+    found = read_metadata(
+        png(parameters="a fox\nSteps: 9, Sampler: Heun, Schedule type: Karras, Seed: x, CFG scale: nan")
+    )
     assert dict(found.values) == {"prompt": "a fox", "negative_prompt": "", "steps": 9}
     assert found.unknown == {"Schedule type": "Karras", "sampler": "Heun", "seed": "x", "guidance_scale": "nan"}
 
@@ -141,12 +141,12 @@ COMFY_VALUES = {
     ],
 )
 def test_comfy(data: bytes) -> None:
-    found = read_back(data)
+    found = read_metadata(data)
     assert (found.source, found.mode, dict(found.values)) == ("ComfyUI", "text", COMFY_VALUES)
 
 
 def test_comfy_editor_alone() -> None:
-    values = dict(read_back(png(workflow=json.dumps(WORKFLOW))).values)
+    values = dict(read_metadata(png(workflow=json.dumps(WORKFLOW))).values)
     assert values == {
         "prompt": "a green bird", "negative_prompt": "text", "seed": 7, "steps": 20, "guidance_scale": 8,
         "sampler": "Euler", "width": 448, "height": 320, "model": "v1-5",
@@ -159,7 +159,7 @@ def test_comfy_second_pass_and_empty_negative() -> None:
         "50": {"class_type": "LatentUpscale", "inputs": {"samples": ["3", 0], "width": 1024, "height": 1536}},
         "51": {"class_type": "KSampler", "inputs": PROMPT["3"]["inputs"] | {"seed": 99, "latent_image": ["50", 0]}},
     }
-    values = read_back(png(prompt=json.dumps({"51": graph.pop("51")} | graph))).values
+    values = read_metadata(png(prompt=json.dumps({"51": graph.pop("51")} | graph))).values
     assert (values["seed"], values["width"], values["negative_prompt"]) == (42, 512, "")
 
 
@@ -176,7 +176,7 @@ def test_comfy_custom_sampler() -> None:
         "8": {"class_type": "CLIPTextEncode", "inputs": {"text": "a cat"}},
         "9": {"class_type": "PrimitiveInt", "inputs": {"value": 832}},
     }  # fmt: skip
-    assert dict(read_back(png(prompt=json.dumps(graph))).values) == {
+    assert dict(read_metadata(png(prompt=json.dumps(graph))).values) == {
         "prompt": "a cat", "seed": 11, "steps": 4, "sampler": "Euler", "strength": 0.5, "width": 832, "height": 640,
         "model": "x",
     }  # fmt: skip
@@ -190,7 +190,7 @@ def test_comfy_nodes_of_two_conditionings_keep_them_apart(kind: str) -> None:
         "3": {"class_type": "KSampler", "inputs": PROMPT["3"]["inputs"] | sampler},
         "12": {"class_type": kind, "inputs": both},
     }
-    values = read_back(png(prompt=json.dumps(graph))).values
+    values = read_metadata(png(prompt=json.dumps(graph))).values
     assert (values["prompt"], values["negative_prompt"]) == ("a red fox", "ugly")
     assert (values["width"], values["height"]) == (512, 768)
 
@@ -206,7 +206,7 @@ def test_comfy_model_behind_a_guider_of_two_texts() -> None:
         "9": {"class_type": "CLIPTextEncode", "inputs": {"text": "a dog"}},
         "10": {"class_type": "EmptyLatentImage", "inputs": {"width": 1024, "height": 768}},
     }  # fmt: skip
-    assert dict(read_back(png(prompt=json.dumps(graph))).values) == {
+    assert dict(read_metadata(png(prompt=json.dumps(graph))).values) == {
         "prompt": "a cat", "negative_prompt": "a dog", "width": 1024, "height": 768, "model": "chroma",
     }  # fmt: skip
 
@@ -218,7 +218,7 @@ def test_comfy_model_behind_a_guider_of_two_texts() -> None:
 def test_comfy_without_a_graph_is_silent(workflow: dict) -> None:
     data = png(workflow=json.dumps(workflow))
     with pytest.raises(ArtflowError, match="holds no settings"):
-        read_back(data)
+        read_metadata(data)
     assert carried_recipe(data) == {}
 
 
@@ -229,7 +229,7 @@ def test_comfy_in_circles_ends() -> None:
         "7": {"class_type": "CLIPTextEncode", "inputs": {"text": ["31", 0]}},
         "31": {"class_type": "Reroute", "inputs": {"text": ["31", 0]}},
     }
-    values = read_back(png(prompt=json.dumps(graph))).values
+    values = read_metadata(png(prompt=json.dumps(graph))).values
     assert "prompt" not in values and values["seed"] == 42
 
 
@@ -243,7 +243,7 @@ def test_comfy_in_circles_ends() -> None:
 )  # fmt: skip
 def test_a_silent_picture_says_so(data: bytes) -> None:
     with pytest.raises(ArtflowError) as raised:
-        read_back(data)
+        read_metadata(data)
     assert raised.value.code == "no_parameters"
     assert carried_recipe(data) == {}
 
@@ -251,14 +251,14 @@ def test_a_silent_picture_says_so(data: bytes) -> None:
 @pytest.mark.parametrize("data", [b"", b"a text", as_gif(), b"\x89PNG\r\n\x1a\n" + bytes(50)])
 def test_what_is_no_picture_says_so(data: bytes) -> None:
     with pytest.raises(ArtflowError) as raised:
-        read_back(data)
+        read_metadata(data)
     assert raised.value.code == "bad_picture"
     assert raised.value.message == f"These {len(data)} bytes are no JPEG, PNG, WEBP picture."
 
 
 def test_a_broken_picture_says_so() -> None:
     with pytest.raises(ArtflowError, match="The picture cannot be read: ") as raised:
-        read_back(encode_png(noisy(1), {"prompt": "a fox"})[:-60])
+        read_metadata(encode_png(noisy(1), {"prompt": "a fox"})[:-60])
     assert raised.value.code == "bad_picture" and "<" not in raised.value.message
 
 
@@ -268,19 +268,19 @@ def test_a_broken_picture_says_so() -> None:
 @pytest.mark.parametrize("filler", [" " * 100_000, "a" * 100_000, "a b " * 4000, '"' * 19_000], ids=str.__len__)
 def test_a_hostile_last_line_is_read_at_once(filler: str) -> None:
     with contextlib.suppress(ArtflowError):
-        read_back(png(parameters=f"a cat\nSteps: 20, {filler}!"))
+        read_metadata(png(parameters=f"a cat\nSteps: 20, {filler}!"))
 
 
 def test_hostile_graphs_are_read_in_few_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[Any] = []
-    target = comfy._target
-    monkeypatch.setattr(comfy, "_target", lambda nodes, link: looks.append(link) or target(nodes, link))
+    target = comfyui._target
+    monkeypatch.setattr(comfyui, "_target", lambda nodes, link: looks.append(link) or target(nodes, link))
     ring = {str(i): {"class_type": "Node", "inputs": {"a": [str((i + 1) % 190), 0]}} for i in range(190)}
     samplers = {f"s{i}": {"class_type": "KSampler", "inputs": {"latent_image": [str(i % 190), 0]}} for i in range(5000)}
     dead = {"class_type": "KSampler", "inputs": {f"x{i}": [f"nowhere{i}", 0] for i in range(50_000)}}
     for graph in (ring | samplers, {"1": dead, "2": {"class_type": "KSampler", "inputs": {"latent_image": ["1", 0]}}}):
         with contextlib.suppress(ArtflowError):
-            read_back(png(prompt=json.dumps(graph)))
+            read_metadata(png(prompt=json.dumps(graph)))
     assert 100 < len(looks) < 20_000
 
 
@@ -289,7 +289,7 @@ def test_what_is_nested_deeper_than_anybody_writes_is_no_recipe() -> None:
     for _ in range(300):
         deep = [deep]
     with pytest.raises(ArtflowError, match="holds no settings"):
-        read_back(png(artflow=json.dumps({"mode": "text", "prompt": deep})))
+        read_metadata(png(artflow=json.dumps({"mode": "text", "prompt": deep})))
 
 
 def test_a_huge_picture_is_read_without_its_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,7 +302,7 @@ def test_a_huge_picture_is_read_without_its_pixels(monkeypatch: pytest.MonkeyPat
         raise AssertionError("the pixels were decoded")
 
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", decoded)
-    assert read_back(out.getvalue()).values["steps"] == 28
+    assert read_metadata(out.getvalue()).values["steps"] == 28
 
 
 def test_only_what_fits_is_filled_in() -> None:

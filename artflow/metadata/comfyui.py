@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from artflow.metadata.values import Metadata, json_object, normalized
+
 Node = Mapping[str, Any]
 Graph = Mapping[str, Node]  # as in `prompt`: {"class_type": ..., "inputs": {...}}
 
@@ -41,6 +43,16 @@ NUMBERS = ("value", "seed", "noise_seed", "number", "int", "float")
 LONGEST_WALK = 200  # nodes looked at for one answer; a graph may go in circles
 MOST_LINKS = 2000  # and links, of which many may lead nowhere
 MOST_SAMPLERS = 32
+
+
+def read(prompt: str, workflow: str) -> Metadata | None:
+    """The parameters out of the two texts of a picture (JSON each, or empty); None where they hold no graph of ours."""
+    ran, drawn = json_object(prompt), json_object(workflow)
+    try:
+        values = (from_prompt(ran) if ran else {}) or (from_workflow(drawn) if drawn else {})
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError):  # JSON, but of no graph
+        return None
+    return normalized("ComfyUI", values, {}) if values else None
 
 
 def from_prompt(graph: Mapping[str, Any]) -> dict[str, Any]:
