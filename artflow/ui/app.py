@@ -15,8 +15,8 @@ from artflow.ui.filters_tab import MODE, FilterParams, FiltersTab
 from artflow.ui.inpaint_tab import InpaintTab
 from artflow.ui.interrogate_tab import InterrogateTab
 from artflow.ui.live_tab import live_tab
+from artflow.ui.metadata_panel import TargetTab, metadata_panel
 from artflow.ui.outpaint_tab import OutpaintTab
-from artflow.ui.readback_place import Place, readback_place
 from artflow.ui.send import connect
 from artflow.ui.text_tab import TextTab
 from artflow.ui.upscale_tab import UpscaleTab
@@ -104,17 +104,17 @@ def build(pipeline: Pipeline) -> Artflow:
         interrogate.connect({"realtime": realtime.controls, "canvas": canvas.controls, "text": text.controls}, tabs)
         live, job = pipeline.parameters.live, pipeline.parameters.job
         size = frozenset({"width", "height"})
-        places = {
-            "text": Place("text", pipeline.parameters.text(), text.controls),
-            "realtime": Place("realtime", live("realtime"), realtime.controls),
-            "canvas": Place("canvas", live("canvas"), canvas.controls),
-            "live-inpaint": Place("live-inpaint", live("inpaint"), live_inpaint.controls, follows=size),
-            "inpaint": Place("inpaint", job(InpaintParams), inpaint.controls),
-            "outpaint": Place("outpaint", job(OutpaintParams), outpaint.controls),
-            "upscale": Place("upscale", job(UpscaleParams), upscale.controls),
-            MODE: Place("filters", FilterParams(), {"filters": filters.shown}),
+        targets = {
+            "text": TargetTab("text", pipeline.parameters.text(), text.controls),
+            "realtime": TargetTab("realtime", live("realtime"), realtime.controls),
+            "canvas": TargetTab("canvas", live("canvas"), canvas.controls),
+            "live-inpaint": TargetTab("live-inpaint", live("inpaint"), live_inpaint.controls, follows=size),
+            "inpaint": TargetTab("inpaint", job(InpaintParams), inpaint.controls),
+            "outpaint": TargetTab("outpaint", job(OutpaintParams), outpaint.controls),
+            "upscale": TargetTab("upscale", job(UpscaleParams), upscale.controls),
+            MODE: TargetTab("filters", FilterParams(), {"filters": filters.shown}),
         }
-        filters.take_over(*readback_place(pipeline, tabs, places, inner))
+        filters.take_over(*metadata_panel(pipeline, tabs, targets, inner))
         # A fallback is known only once a model is loaded, which the first person who starts something waits for.
         gr.on(
             [demo.load, gr.Timer(10).tick], lambda: _notes(pipeline), None, notes, queue=False,

@@ -1,4 +1,4 @@
-"""The place where a picture is dropped to get the settings that it was made with."""
+"""The panel that reads a picture's generation parameters and fills them into the tab of its mode."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FACTS = {"timesteps", "stage", "crossfade", "prompt_used", "unknown_words", "hid
 MOST_NAMED = 20
 
 
-class Place(NamedTuple):
+class TargetTab(NamedTuple):
     """A tab that settings can be filled into."""
 
     tab: str
@@ -31,34 +31,34 @@ class Place(NamedTuple):
     follows: frozenset[str] = frozenset()  # parameters that follow from the picture it works on
 
 
-def readback_place(
-    pipeline: Pipeline, tabs: gr.Tabs, places: Mapping[str, Place], inner: Mapping[str, tuple[str, gr.Tabs]]
+def metadata_panel(
+    pipeline: Pipeline, tabs: gr.Tabs, targets: Mapping[str, TargetTab], inner: Mapping[str, tuple[str, gr.Tabs]]
 ) -> tuple[Callable[..., Any], gr.JSON]:
-    """A place for a picture; what it says is shown and filled into the tab of its mode, which is opened.
+    """Build the panel. The parameters of a picture are shown, and filled into the tab of its mode, which opens.
 
     Args:
         pipeline: whose models and limits count
         tabs: of the page
-        places: the tabs to fill, by the mode of their pictures; the first takes those of any other mode
-        inner: the places that are a tab within a tab: which, and the tabs in there
+        targets: the tabs to fill, by the mode of their pictures; the first takes those of any other mode
+        inner: the targets that are a tab within a tab: which, and the tabs in there
 
     Returns:
         The event that a picture has been read, and what it says: for a tab whose settings are more than its controls.
     """
-    with gr.Accordion("Read a picture's settings", open=False, elem_id="artflow-readback"):
+    with gr.Accordion("Read a picture's settings", open=False, elem_id="artflow-metadata"):
         with gr.Row():
             picture = PictureUpload("A picture made by ArtFlow, A1111 or ComfyUI", height=180)
             said_by_it = gr.JSON(label="What it says")
-        words = gr.Markdown(elem_id="artflow-readback-words")
+        words = gr.Markdown(elem_id="artflow-metadata-words")
     rooms = list(dict.fromkeys(within for _, within in inner.values()))
 
     def fill(about: dict[str, Any]) -> list[Any]:
-        chosen = places.get(about["mode"]) or next(iter(places.values()))
-        values, sentence = for_place(pipeline, chosen, about)
+        chosen = targets.get(about["mode"]) or next(iter(targets.values()))
+        values, sentence = values_for_tab(pipeline, chosen, about)
         updates = [
-            values.get(name, gr.skip()) if place is chosen else gr.skip()
-            for place in places.values()
-            for name in place.controls
+            values.get(name, gr.skip()) if target is chosen else gr.skip()
+            for target in targets.values()
+            for name in target.controls
         ]
         outer, room = inner.get(chosen.tab, (chosen.tab, None))
         within = [gr.Tabs(selected=chosen.tab) if other is room else gr.skip() for other in rooms]
@@ -66,7 +66,7 @@ def readback_place(
 
     read = picture.upload(read_back, picture, said_by_it, api_name="read_back", concurrency_limit=4)
     read.success(
-        fill, said_by_it, [*(c for place in places.values() for c in place.controls.values()), tabs, *rooms, words],
+        fill, said_by_it, [*(c for target in targets.values() for c in target.controls.values()), tabs, *rooms, words],
         queue=False, show_progress="hidden", api_visibility="private",
     )  # fmt: skip
     return read.success, said_by_it
@@ -94,36 +94,36 @@ def _takes(control: Component | None, name: str, value: Any) -> bool:
     return not isinstance(value, (int, float)) or ((low is None or value >= low) and (high is None or value <= high))
 
 
-def for_place(pipeline: Pipeline, place: Place, about: dict[str, Any]) -> tuple[dict[str, Any], str]:
+def values_for_tab(pipeline: Pipeline, target: TargetTab, about: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """The values that a tab can take, and sentences about those that it cannot."""
-    values, refused = fitting(about["values"], type(place.defaults))
-    for name in [name for name, value in values.items() if not _takes(place.controls.get(name), name, value)]:
+    values, refused = fitting(about["values"], type(target.defaults))
+    for name in [name for name, value in values.items() if not _takes(target.controls.get(name), name, value)]:
         refused.append(name)
         del values[name]
-    if "hires_scale" in place.controls:  # a picture of one pass does not say so
+    if "hires_scale" in target.controls:  # a picture of one pass does not say so
         values.setdefault("hires_scale", 1)
     model = values.pop("model", "")
-    if model and "model" in place.controls:
+    if model and "model" in target.controls:
         known = {spec.id: "" if spec is pipeline.spec else spec.id for spec in pipeline.choices}
         if model in known:
             values["model"] = known[model]
         else:
             # Anybody's text, shown as Markdown: in a code span it draws and links to nothing.
             refused.append(f"model `{' '.join(str(model).replace('`', '').split())[:80]}`")
-    refused += about["unknown"].keys() & type(place.defaults).model_fields.keys()
-    names = [name for name in dict.fromkeys(refused) if name.split()[0] in place.controls]
+    refused += about["unknown"].keys() & type(target.defaults).model_fields.keys()
+    names = [name for name in dict.fromkeys(refused) if name.split()[0] in target.controls]
     sentences = [f"Not taken over, because this app has no such value: {', '.join(names)}."] if names else []
-    if lost := _lost(pipeline, place, about["values"]):
+    if lost := _lost(pipeline, target, about["values"]):
         sentences.append(f"Not taken over, because this tab has no control for it: {', '.join(lost)}.")
-    if about["values"].get("filters") and "filters" not in place.controls:
+    if about["values"].get("filters") and "filters" not in target.controls:
         sentences.append("The filters that the picture went through are not taken over.")
     return values, " ".join(sentences)
 
 
-def _lost(pipeline: Pipeline, place: Place, values: Mapping[str, Any]) -> list[str]:
+def _lost(pipeline: Pipeline, target: TargetTab, values: Mapping[str, Any]) -> list[str]:
     """The settings that the tab has no control for, and that it does not make its pictures with anyway."""
-    anyway = place.defaults.model_dump(mode="json", exclude=set(place.follows)) | {"model": pipeline.spec.id}
-    named = values.keys() - place.controls.keys() - {"filters"}
+    anyway = target.defaults.model_dump(mode="json", exclude=set(target.follows)) | {"model": pipeline.spec.id}
+    named = values.keys() - target.controls.keys() - {"filters"}
     lost = [name for name in named if (values[name] != anyway[name] if name in anyway else name not in FACTS)]
     # The names are anybody's, and shown as Markdown.
     return sorted(name for name in lost if name.isidentifier() and len(name) <= 40)[:MOST_NAMED]

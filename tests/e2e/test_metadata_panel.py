@@ -30,11 +30,11 @@ def made(tmp_path: Path) -> Path:
 def test_a_dropped_picture_fills_the_text_tab(tab, made: Path) -> None:
     page = tab("Webcam")
     page.get_by_role("button", name="Read a picture's settings").click()
-    page.set_input_files("#artflow-readback input[type=file]", made)
+    page.set_input_files("#artflow-metadata input[type=file]", made)
     expect(page.locator("#artflow-text-prompt textarea")).to_have_value("a red apple")
     expect(page.get_by_role("tab", name="Text", exact=True)).to_have_attribute("aria-selected", "true")
     expect(page.get_by_role("spinbutton", name="number input for Steps")).to_have_value("7")
-    expect(page.locator("#artflow-readback-words")).to_contain_text("no such value: model nobody/knows")
+    expect(page.locator("#artflow-metadata-words")).to_contain_text("no such value: model nobody/knows")
 
 
 LIVE = {"mode": "realtime", "prompt": "a panda on snow", "strength": 0.35, "steps": 3, "seed": 77, "width": 128}
@@ -53,7 +53,7 @@ def test_each_mode_has_its_tab(tab, tmp_path: Path, recipe: dict, tab_name: str,
     path.write_bytes(encode_png(noisy(1), recipe))
     page = tab("Filters")
     page.get_by_role("button", name="Read a picture's settings").click()
-    page.set_input_files("#artflow-readback input[type=file]", path)
+    page.set_input_files("#artflow-metadata input[type=file]", path)
     expect(page.get_by_role("tab", name=tab_name, exact=True)).to_have_attribute("aria-selected", "true")
     expect(page.locator(f"{prompt} textarea")).to_have_value(recipe["prompt"])
     shown = page.locator("[role=tabpanel]:visible")
@@ -65,7 +65,7 @@ def read(page: Page, path: Path, recipe: dict[str, Any]) -> None:
     """Drops a picture of this recipe."""
     path.write_bytes(encode_png(noisy(1), recipe))
     page.get_by_role("button", name="Read a picture's settings").click()
-    page.set_input_files("#artflow-readback input[type=file]", path)
+    page.set_input_files("#artflow-metadata input[type=file]", path)
 
 
 def test_a_picture_of_the_filters_tab_brings_its_stack(tab, tmp_path: Path, photo: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_picture_of_the_filters_tab_brings_its_stack(tab, tmp_path: Path, phot
     expect(page.locator("#artflow-filter-layer-1").first).to_contain_text("2. Flip")
     wait_for_new(page, "#artflow-filter-preview img", before)
     assert np.abs(255 - picture_of(page, "#artflow-filter-preview img").astype(int) - plain).mean() < 4
-    expect(page.locator("#artflow-readback-words")).to_have_text("From ArtFlow.")
+    expect(page.locator("#artflow-metadata-words")).to_have_text("From ArtFlow.")
     page.click("#artflow-filter-undo")  # to the stack that was there
     expect(page.locator("#artflow-filter-layer-0")).to_have_count(0)
 
@@ -96,7 +96,7 @@ def test_filters_over_a_picture_of_another_tab_are_said(tab, tmp_path: Path) -> 
     page = tab("Webcam")
     read(page, tmp_path / "made.png", {"mode": "text", "prompt": "a fox", "filters": [{"filter": "invert"}]})
     expect(page.locator("#artflow-text-prompt textarea")).to_have_value("a fox")
-    expect(page.locator("#artflow-readback-words")).to_contain_text("The filters that the picture went through")
+    expect(page.locator("#artflow-metadata-words")).to_contain_text("The filters that the picture went through")
 
 
 def test_a_live_inpaint_picture_fills_the_live_tab(tab, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_live_inpaint_picture_fills_the_live_tab(tab, tmp_path: Path) -> None:
     told = page.evaluate(settings)
     assert told | {k: v for k, v in recipe.items() if k in told} == told
     words = "From ArtFlow. Not taken over, because this tab has no control for it: seed_b."
-    expect(page.locator("#artflow-readback-words")).to_have_text(words)
+    expect(page.locator("#artflow-metadata-words")).to_have_text(words)
 
 
 def test_the_endpoint(app_url: str, made: Path, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_picture_of_one_pass_switches_the_second_off(tab, made: Path, tmp_path
     enlarge.fill("2")
     enlarge.press("Tab")
     page.get_by_role("button", name="Read a picture's settings").click()
-    page.set_input_files("#artflow-readback input[type=file]", made)
+    page.set_input_files("#artflow-metadata input[type=file]", made)
     expect(page.locator("#artflow-text-prompt textarea")).to_have_value("a red apple")
     expect(enlarge).to_have_value("1")
 
@@ -144,8 +144,8 @@ def test_what_a_control_cannot_show_is_said_and_left_out(tab, tmp_path: Path) ->
     path.write_bytes(encode_png(noisy(1), RECIPE | {"hires_scale": 2, "hires_upscaler": "Latent", "hires_steps": 200}))
     page = tab("Webcam")
     page.get_by_role("button", name="Read a picture's settings").click()
-    page.set_input_files("#artflow-readback input[type=file]", path)
-    words = page.locator("#artflow-readback-words")
+    page.set_input_files("#artflow-metadata input[type=file]", path)
+    words = page.locator("#artflow-metadata-words")
     for name in ("hires_upscaler", "hires_steps", "model nobody/knows"):
         expect(words).to_contain_text(name)
 
@@ -156,6 +156,6 @@ def test_an_inpaint_picture_opens_the_tab_that_it_fills(tab, tmp_path: Path) -> 
     page = tab("Inpaint")
     page.get_by_role("tab", name="Live", exact=True).click()
     page.get_by_role("button", name="Read a picture's settings").click()
-    page.set_input_files("#artflow-readback input[type=file]", path)
+    page.set_input_files("#artflow-metadata input[type=file]", path)
     inner = page.get_by_role("tab", name="Paint, then make", exact=True)
     expect(inner).to_have_attribute("aria-selected", "true")
