@@ -1,8 +1,8 @@
 """One tree of settings: ``presets/default.yaml``, then ``.env``, then the environment.
 
 Environment names are ``ARTFLOW_`` and the path joined by two underscores: ``ARTFLOW_MODEL__MODEL_ID``. The names of
-the earlier project still work (``older_settings.py``). A key that does not exist, or a value that is not allowed, stops
-the start with one sentence (`load_settings`).
+the earlier project still work (``legacy_settings.py``). An unknown key or a bad value stops the
+start with one sentence (`load_settings`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dotenv import dotenv_values
 from pydantic import AfterValidator, BaseModel, ConfigDict, DirectoryPath, Field, ValidationError
 
 from artflow.errors import ArtflowError, validation_sentence
-from artflow.older_settings import put, translate
+from artflow.legacy_settings import put, translate
 
 PRESETS = Path(__file__).resolve().parent.parent / "presets"
 PREFIXES = ("STREAMDIFFUSION_", "ARTFLOW_")  # the later one wins

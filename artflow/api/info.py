@@ -40,7 +40,7 @@ async def settings(request: Request, mode: Mode) -> dict[str, Any]:
 
 
 @router.get("/api/settings")
-async def older_settings(request: Request) -> dict[str, Any]:
+async def legacy_settings(request: Request) -> dict[str, Any]:
     """The webcam mode's settings, where the earlier servers had them."""
     return await settings(request, "realtime")
 
@@ -52,7 +52,7 @@ async def queue(request: Request, mode: Mode) -> dict[str, int]:
 
 
 @router.get("/api/queue")
-async def older_queue(request: Request) -> dict[str, int]:
+async def legacy_queue(request: Request) -> dict[str, int]:
     """How many live sessions there are."""
     return {"queue_size": api_of(request).count()}
 

@@ -55,7 +55,7 @@ async def inpaint(socket: WebSocket, user_id: str) -> None:
 
 
 @router.websocket("/api/ws/{user_id}")
-async def older(socket: WebSocket, user_id: str, mode: str = "realtime") -> None:
+async def legacy(socket: WebSocket, user_id: str, mode: str = "realtime") -> None:
     """The socket of the earlier servers: three messages a frame, pictures on the stream."""
     if mode not in ("realtime", "canvas"):
         await _refuse(socket, ArtflowError("bad_parameter", f"mode cannot be {mode!r}: realtime or canvas."))

@@ -22,7 +22,7 @@ MaxFps = Annotated[float, Query(ge=SLOWEST, le=240)]
 
 
 @router.get("/api/stream/{user_id}")
-async def older(request: Request, user_id: str, quality: Quality = 85, max_fps: MaxFps = 30) -> StreamingResponse:
+async def legacy(request: Request, user_id: str, quality: Quality = 85, max_fps: MaxFps = 30) -> StreamingResponse:
     """The pictures of an open socket of either mode, where the earlier servers had them."""
     mode = "canvas" if api_of(request).is_open("canvas", user_id) else "realtime"
     return await _response(request, mode, user_id, quality, max_fps)
