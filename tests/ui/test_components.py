@@ -54,5 +54,5 @@ def test_templates_are_whole(view) -> None:
 
 
 def test_parts_are_joined_in_the_given_order() -> None:
-    joined = read_parts("shared/words.js", "shared/hub.js")
-    assert joined.index("const WORDS") < joined.index("const hub")
+    joined = read_parts("shared/i18n.js", "shared/hub.js")
+    assert joined.index("const MESSAGES") < joined.index("const hub")

@@ -108,6 +108,6 @@ def test_every_control_has_a_name(open_view, kind) -> None:
 
 def test_every_text_is_there_in_every_language(open_view) -> None:
     view = open_view(Webcam)
-    script = f"() => {{ {read_parts('shared/words.js')}; return Object.values(WORDS).map(Object.keys) }}"
+    script = f"() => {{ {read_parts('shared/i18n.js')}; return Object.values(MESSAGES).map(Object.keys) }}"
     keys = view.page.evaluate(script)
     assert len(keys) == 3 and keys[0] == keys[1] == keys[2] and len(keys[0]) > 50

@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 
 PART = re.compile(r"^ *<!-- (\S+\.html) -->\n", re.MULTILINE)
 SHARED_STYLE = ("shared/view.css",)
-SHARED_SCRIPT = ("shared/words.js", "shared/hub.js", "shared/transport.js", "shared/recipe.js", "shared/view.js")
+SHARED_SCRIPT = ("shared/i18n.js", "shared/hub.js", "shared/transport.js", "shared/recipe.js", "shared/view.js")
 
 
 def read_parts(*names: str) -> str:

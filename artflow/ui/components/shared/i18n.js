@@ -1,6 +1,6 @@
 // Every text that the views show, in the languages of the app: English, Simplified and Traditional Chinese.
 
-const WORDS = {
+const MESSAGES = {
   en: {
     camera: "Camera",
     result: "Result",
@@ -252,7 +252,7 @@ const LANGUAGE = chooseLanguage(navigator.language);
 
 // The text of a key with its {places} filled in; `otherwise` where there is no such key.
 function say(key, values = null, otherwise = key) {
-  const text = WORDS[LANGUAGE][key] ?? WORDS.en[key] ?? otherwise;
+  const text = MESSAGES[LANGUAGE][key] ?? MESSAGES.en[key] ?? otherwise;
   return text.replace(/\{(\w+)\}/g, (place, name) => values?.[name] ?? place);
 }
 
