@@ -224,7 +224,7 @@ class DrawingView extends LiveView {
   // Keys and pasted pictures are ours only over or in the view, and never while somebody types.
   hasAttention({ target }) {
     const typing = target.closest?.(TYPED_IN);
-    return this.seen && !typing && (this.hovered || this.root.contains(document.activeElement));
+    return this.visible && !typing && (this.hovered || this.root.contains(document.activeElement));
   }
 
   keyDown(event) {

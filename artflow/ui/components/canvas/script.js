@@ -38,9 +38,9 @@ class CanvasView extends DrawingView {
     if (this.sheet.width !== width || this.sheet.height !== height) this.newSheet();
   }
 
-  seenChanged(seen) {
-    super.seenChanged(seen);
-    if (seen && this.connection.state === "closed") this.connection.open();
+  visibilityChanged(visible) {
+    super.visibilityChanged(visible);
+    if (visible && this.connection.state === "closed") this.connection.open();
   }
 
   // A new prompt asks for a new picture of the same drawing; the frame takes the parameters along.

@@ -35,9 +35,9 @@ class InpaintView extends DrawingView {
     if (this.touched) this.outbox.sheetChanged(); // a server that was away knows nothing of it
   }
 
-  seenChanged(seen) {
-    super.seenChanged(seen);
-    if (seen && this.picture && this.connection.state === "closed") this.connection.open();
+  visibilityChanged(visible) {
+    super.visibilityChanged(visible);
+    if (visible && this.picture && this.connection.state === "closed") this.connection.open();
   }
 
   // New settings go alone, without the picture; while there is no mask they wait for one.

@@ -1,5 +1,5 @@
 // What the views share on the page: the result with its veil and buttons, the status line, the live numbers,
-// and knowing when the view is seen, hidden or gone.
+// and knowing when the view is visible, hidden or gone.
 
 // Draws answers on a canvas, newest frame only, and remembers the last one for snapshots.
 class Result {
@@ -94,7 +94,7 @@ class LiveView {
     this.root = root;
     this.mode = mode;
     this.size = { width: props.width, height: props.height };
-    this.seen = this.resting = false;
+    this.visible = this.resting = false;
     this.awayAfter = AWAY;
     translate(root);
     this.status = this.find(".af-status");
@@ -122,16 +122,16 @@ class LiveView {
     this.find(selector).addEventListener(event, handler);
   }
 
-  // --- seen, hidden, gone -------------------------------------------------------------------------------
+  // --- visible, hidden, gone ----------------------------------------------------------------------------
 
   watchPage() {
     this.leaving = new AbortController(); // ends every listener outside our own element
     let inView = false;
     const update = () => {
-      const seen = inView && !document.hidden;
-      if (seen === this.seen) return;
-      this.seen = seen;
-      this.seenChanged(seen);
+      const visible = inView && !document.hidden;
+      if (visible === this.visible) return;
+      this.visible = visible;
+      this.visibilityChanged(visible);
     };
     this.observer = new IntersectionObserver((entries) => {
       inView = entries.at(-1).isIntersecting;
@@ -154,11 +154,11 @@ class LiveView {
   }
 
   // Places at the server are for those who look. Who comes back gets one again, with all settings.
-  seenChanged(seen) {
+  visibilityChanged(visible) {
     clearTimeout(this.away);
-    if (!seen) this.away = setTimeout(() => this.rest(), this.awayAfter);
+    if (!visible) this.away = setTimeout(() => this.rest(), this.awayAfter);
     else if (this.resting) this.connection.open();
-    this.resting &&= !seen;
+    this.resting &&= !visible;
   }
 
   rest() {

@@ -152,7 +152,7 @@ class WebcamView extends LiveView {
 
   // Takes the newest camera frame when the server wants one; frames it has no time for are never taken.
   async placeFree() {
-    if (!this.fresh || this.encoding || !this.seen) return;
+    if (!this.fresh || this.encoding || !this.visible) return;
     if (!this.connection.wantsFrame() && !this.connection.isStalled()) return;
     this.fresh = false;
     this.encoding = true;
