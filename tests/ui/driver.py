@@ -205,8 +205,8 @@ class Inpaint(Drawn):
         self.page.wait_for_function(
             """() => {
               const view = window[Symbol.for("artflow.hub")].views.inpaint;
-              const { outbox, connection, root } = view;
-              return !outbox.dirty && !outbox.pumping && Number(root.dataset.shown) === connection.frame;
+              const { sender, connection, root } = view;
+              return !sender.dirty && !sender.pumping && Number(root.dataset.shown) === connection.frame;
             }"""
         )
 

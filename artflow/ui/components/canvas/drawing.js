@@ -1,5 +1,5 @@
 // What the views have in common that are drawn on: strokes, undo and redo, pictures from outside, keys. What there is to
-// draw on, and what a change means, is theirs: newSheet(), newOutbox(), useBitmap(bitmap), clear().
+// draw on, and what a change means, is theirs: newSheet(), newSender(), useBitmap(bitmap), clear().
 
 const SHARP_SIDE = 512; // pixels that the longer side of a sheet has at least
 const TYPED_IN = "input:not([type=range], [type=color]), textarea, select, [contenteditable=true]";
@@ -12,7 +12,7 @@ class DrawingView extends LiveView {
     this.tools = tools;
     this.stroke = null;
     this.pointer = null; // whose stroke it is: a palm on the screen is another one, and primary among touches
-    this.outbox = this.newOutbox();
+    this.sender = this.newSender();
     this.newSheet();
     this.on(".af-undo", "click", () => this.undo());
     this.on(".af-redo", "click", () => this.redo());
@@ -38,15 +38,15 @@ class DrawingView extends LiveView {
 
   connectionChanged(state) {
     super.connectionChanged(state);
-    if (this.outbox && state !== "open" && state !== "connecting") this.outbox.connectionLost();
+    if (this.sender && state !== "open" && state !== "connecting") this.sender.connectionLost();
   }
 
   placeFree() {
-    this.outbox?.pump();
+    this.sender?.pump();
   }
 
   answered(info, jpeg) {
-    this.outbox.answered(info.frame);
+    this.sender.answered(info.frame);
     if (jpeg.length) {
       // Each is answered by itself: more on the way than one in work and one next only adds waiting.
       const { connection } = this;
@@ -56,7 +56,7 @@ class DrawingView extends LiveView {
   }
 
   failed(message, frame) {
-    this.outbox?.answered(frame);
+    this.sender?.answered(frame);
     super.failed(message, frame);
   }
 
@@ -86,7 +86,7 @@ class DrawingView extends LiveView {
     this.touched = true;
     this.refresh();
     this.wake();
-    this.outbox.sheetChanged();
+    this.sender.sheetChanged();
   }
 
   undo() {
@@ -124,7 +124,7 @@ class DrawingView extends LiveView {
     this.root.classList.add("af-touched");
     this.wake();
     this.redraw();
-    this.outbox.sheetChanged();
+    this.sender.sheetChanged();
   }
 
   moveStroke(event) {
@@ -134,7 +134,7 @@ class DrawingView extends LiveView {
     const events = event.getCoalescedEvents?.() ?? [];
     for (const part of events.length ? events : [event]) this.stroke.add(this.pointOf(part));
     this.redraw();
-    this.outbox.sheetChanged();
+    this.sender.sheetChanged();
   }
 
   endStroke() {

@@ -9,8 +9,8 @@ class CanvasView extends DrawingView {
     this.on(".af-use-result", "click", () => this.useResult());
   }
 
-  newOutbox() {
-    return new Outbox(this.connection, () => this.capture(), () => this.showWaiting());
+  newSender() {
+    return new StrokeQueue(this.connection, () => this.capture(), () => this.showWaiting());
   }
 
   // Small models get fine lines all the same: the sheet is larger and is scaled down on its way out.
@@ -47,11 +47,11 @@ class CanvasView extends DrawingView {
   settingsChanged(keys) {
     if (!this.touched) return super.settingsChanged(keys);
     this.connection.parametersChanged(keys);
-    this.outbox.sheetChanged();
+    this.sender.sheetChanged();
   }
 
   showWaiting() {
-    const count = this.outbox.waiting;
+    const count = this.sender.waiting;
     const line = this.find(".af-waiting");
     line.hidden = count === 0;
     line.textContent = say(count === 1 ? "waiting_one" : "waiting_many", { count });
@@ -122,7 +122,7 @@ class CanvasView extends DrawingView {
   }
 
   strokeEnded() {
-    this.outbox.strokeEnded();
+    this.sender.strokeEnded();
   }
 
   // --- layers -------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ class InpaintView(LiveView):
                 "canvas/history.js",
                 "canvas/stroke.js",
                 "canvas/tools.js",
-                "canvas/newest.js",
+                "canvas/latest_frame.js",
                 "canvas/drawing.js",
                 "inpaint/mask_sheet.js",
                 "inpaint/feather.js",

@@ -17,8 +17,8 @@ class InpaintView extends DrawingView {
     return new PatchedResult(canvas);
   }
 
-  newOutbox() {
-    return new Newest(this.connection, () => this.capture());
+  newSender() {
+    return new LatestFrame(this.connection, () => this.capture());
   }
 
   newSheet() {
@@ -32,7 +32,7 @@ class InpaintView extends DrawingView {
     super.connected(size);
     if (!this.picture) return;
     this.keepAspect();
-    if (this.touched) this.outbox.sheetChanged(); // a server that was away knows nothing of it
+    if (this.touched) this.sender.sheetChanged(); // a server that was away knows nothing of it
   }
 
   visibilityChanged(visible) {
@@ -47,7 +47,7 @@ class InpaintView extends DrawingView {
   }
 
   answered(info, jpeg) {
-    const sent = this.outbox.sent.get(info.frame);
+    const sent = this.sender.sent.get(info.frame);
     if (sent && jpeg.length) this.shot = { frame: info.frame, ...sent }; // answers to new settings have its number, too
     const { shot } = this;
     const wanted = this.touched && info.frame > this.forgotten && shot?.frame === info.frame && shot.sheet === this.sheet;
@@ -116,7 +116,7 @@ class InpaintView extends DrawingView {
   }
 
   strokeEnded() {
-    this.outbox.sheetChanged();
+    this.sender.sheetChanged();
   }
 
   clear() {

@@ -3,7 +3,7 @@
 
 const MAX_WAITING = 200; // strokes; only ever reached when the server has been away for long
 
-class Outbox extends Newest {
+class StrokeQueue extends LatestFrame {
   // `changed` is told when the number of waiting strokes changes.
   constructor(connection, capture, changed) {
     super(connection, capture);

@@ -1,6 +1,6 @@
 // What a sheet looks like goes to the server while there is a place for it, the newest state only.
 
-class Newest {
+class LatestFrame {
   // `capture` gives the promise of the sheet as it is now, {picture: bytes, ...}, or of null where there is nothing.
   constructor(connection, capture) {
     this.connection = connection;
