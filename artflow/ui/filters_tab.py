@@ -30,7 +30,7 @@ from artflow.modes.filters import (
     load_presets,
     read_stack,
 )
-from artflow.modes.filters.history import History
+from artflow.modes.filters.history import StackHistory
 from artflow.modes.filters.live import LONGEST
 from artflow.modes.filters.painting import as_sample
 from artflow.pipeline import Pipeline
@@ -70,7 +70,7 @@ class FiltersTab:
     def take_over(self, event: Callable[..., Any], about: Component) -> None:
         """Let the stack be that of a picture of this tab, once the event says that ``about`` tells its settings."""
 
-        def stack_of(history: History, about: dict[str, Any]) -> History:
+        def stack_of(history: StackHistory, about: dict[str, Any]) -> StackHistory:
             return history.to(read_stack(about["values"].get("filters"))) if about["mode"] == MODE else history
 
         self._structural(event, stack_of, [about])
@@ -78,7 +78,7 @@ class FiltersTab:
     # -- the page -----------------------------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self._history = gr.State(History())
+        self._history = gr.State(StackHistory())
         self._revision = gr.State(0)  # counts what makes the list of filters look different
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
@@ -126,8 +126,8 @@ class FiltersTab:
 
     def _connect(self, add: Any, undo: Any, redo: Any, clear: Any, presets: Any) -> None:
         steps: list[tuple[Any, Any, list[Any]]] = [
-            (undo.click, History.undo, []),
-            (redo.click, History.redo, []),
+            (undo.click, StackHistory.undo, []),
+            (redo.click, StackHistory.redo, []),
             (clear.click, lambda history: history.to(()), []),
         ]
         for event, function, more in steps:
@@ -154,7 +154,7 @@ class FiltersTab:
         """
 
         @said
-        def act(history: History, revision: int, path: str | None, *values: Any) -> tuple[Any, ...]:
+        def act(history: StackHistory, revision: int, path: str | None, *values: Any) -> tuple[Any, ...]:
             new = function(history, *values)
             if new is history:
                 return (gr.skip(),) * 4
@@ -165,7 +165,7 @@ class FiltersTab:
             concurrency_limit=None, api_visibility="private",
         )  # fmt: skip
 
-    def _layers(self, history: History) -> None:
+    def _layers(self, history: StackHistory) -> None:
         """The list of filters, each with its switch, arrows and parameters."""
         if not history.stack:
             gr.Markdown("No filters yet: add one above, or click a preset.")
@@ -243,7 +243,7 @@ class FiltersTab:
         return [GeneratedImage(made, recipe)]
 
     @said
-    def _changed(self, index: int, name: str, history: History, path: str | None, value: Any) -> tuple[Any, ...]:
+    def _changed(self, index: int, name: str, history: StackHistory, path: str | None, value: Any) -> tuple[Any, ...]:
         if isinstance(FILTERS[history.stack[index].filter].parameters[name], Sample):
             value = as_sample(read_picture(value, self._limits)) if value else ""
         elif value is None:  # a number field on the way to another number
@@ -252,13 +252,13 @@ class FiltersTab:
         return new, self._seen(new, path), as_json(new.stack)
 
     @said
-    def _preset(self, history: History, revision: int, path: str | None, chosen: gr.SelectData) -> tuple[Any, ...]:
+    def _preset(self, history: StackHistory, revision: int, path: str | None, chosen: gr.SelectData) -> tuple[Any, ...]:
         preset = list(load_presets().values())[chosen.index]
         new = history.to(preset.stack)
         return new, revision + 1, self._seen(new, path), as_json(new.stack)
 
     @said
-    def _opened(self, history: History, path: str | None) -> Any:
+    def _opened(self, history: StackHistory, path: str | None) -> Any:
         return None if path is None else self._seen(history, path)
 
     @said
@@ -273,7 +273,7 @@ class FiltersTab:
         scale = max(small.shape) / max(picture.shape)
         return [(_or_as_it_is(preset.stack, small, scale), preset.title) for preset in load_presets().values()]
 
-    def _seen(self, history: History, path: str | None) -> Any:
+    def _seen(self, history: StackHistory, path: str | None) -> Any:
         """The preview, where there is a picture."""
         if path is None:
             return gr.skip()

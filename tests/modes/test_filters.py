@@ -20,7 +20,7 @@ from artflow.engine.stream_policy import Result
 from artflow.errors import ArtflowError
 from artflow.images import decode, encode_jpeg
 from artflow.modes.filters import FILTERS, Slider, apply, as_json, load_presets, new_layer, read_stack
-from artflow.modes.filters.history import MAX_UNDO, History
+from artflow.modes.filters.history import MAX_UNDO, StackHistory
 from artflow.modes.filters.live import check_live, filtered
 from artflow.modes.filters.painting import STYLES, _painter, as_sample
 from artflow.pipeline import Pipeline
@@ -312,18 +312,18 @@ def test_presets_are_well_formed_and_each_changes_the_picture() -> None:
 
 
 def test_undo_and_redo() -> None:
-    history = History().add("blur").add("invert").move(1, -1).switch(0, False)
+    history = StackHistory().add("blur").add("invert").move(1, -1).switch(0, False)
     assert [layer.filter for layer in history.stack] == ["invert", "blur"] and not history.stack[0].on
     back = history.undo().undo()
     assert [layer.filter for layer in back.stack] == ["blur", "invert"]
     assert back.redo().redo().stack == history.stack
     assert back.add("flip").future == ()
-    assert History().undo().redo() == History()
+    assert StackHistory().undo().redo() == StackHistory()
     assert history.remove(0).undo().stack == history.stack
 
 
 def test_moving_one_slider_is_one_step() -> None:
-    history = History().add("blur").add("sharpness")
+    history = StackHistory().add("blur").add("sharpness")
     for value in (1.0, 2.0, 3.0):
         history = history.change(0, {"radius": value})
     history = history.change(1, {"amount": 2.0})
@@ -334,12 +334,12 @@ def test_moving_one_slider_is_one_step() -> None:
 
 
 def test_history_has_ends() -> None:
-    history = History().add("blur")
+    history = StackHistory().add("blur")
     assert history.move(0, -1) == history.move(0, 1) == history.change(5, {"radius": 1}) == history
     for i in range(MAX_UNDO + 10):
         history = history.switch(0, bool(i % 2))
     assert len(history.past) == MAX_UNDO
-    full = History(tuple([new_layer("flip")] * 32))
+    full = StackHistory(tuple([new_layer("flip")] * 32))
     with pytest.raises(ArtflowError):
         full.add("flip")
 

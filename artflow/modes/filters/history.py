@@ -1,4 +1,4 @@
-"""What happened to a stack, so that it can be undone: values, changed by making new ones."""
+"""Undo and redo of a stack of filters; immutable, so each change returns a new history."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_UNDO = 100
 
 
 @dataclass(frozen=True)
-class History:
+class StackHistory:
     """The stack now, those before and after it. Moving one slider is one step, however long it moves."""
 
     stack: Stack = ()
@@ -21,7 +21,7 @@ class History:
     future: tuple[Stack, ...] = ()
     touched: tuple[int, str] | None = None  # the control that moved last
 
-    def to(self, stack: Stack) -> History:
+    def to(self, stack: Stack) -> StackHistory:
         """Another stack, which can be undone.
 
         Raises:
@@ -29,17 +29,17 @@ class History:
         """
         if len(stack) > MAX_LAYERS:
             raise ArtflowError("bad_stack", f"A stack has at most {MAX_LAYERS} filters.")
-        return self if stack == self.stack else History(stack, (*self.past, self.stack)[-MAX_UNDO:])
+        return self if stack == self.stack else StackHistory(stack, (*self.past, self.stack)[-MAX_UNDO:])
 
-    def add(self, name: str) -> History:
+    def add(self, name: str) -> StackHistory:
         """One more filter, at the end."""
         return self.to((*self.stack, new_layer(name)))
 
-    def remove(self, index: int) -> History:
+    def remove(self, index: int) -> StackHistory:
         """Without one filter."""
         return self.to(self.stack[:index] + self.stack[index + 1 :])
 
-    def move(self, index: int, by: int) -> History:
+    def move(self, index: int, by: int) -> StackHistory:
         """One filter earlier (-1) or later (1); at the ends nothing happens."""
         other = index + by
         if not (0 <= index < len(self.stack) and 0 <= other < len(self.stack)):
@@ -48,11 +48,11 @@ class History:
         layers[index], layers[other] = layers[other], layers[index]
         return self.to(tuple(layers))
 
-    def switch(self, index: int, on: bool) -> History:
+    def switch(self, index: int, on: bool) -> StackHistory:
         """One filter on or off."""
         return self._with(index, on=on)
 
-    def change(self, index: int, changes: Mapping[str, Any]) -> History:
+    def change(self, index: int, changes: Mapping[str, Any]) -> StackHistory:
         """Parameters of one filter; while the same ones go on changing, that is one step.
 
         Raises:
@@ -66,19 +66,19 @@ class History:
         same_step = self.touched == touched and bool(self.past)
         return replace(new, past=self.past if same_step else new.past, touched=touched)
 
-    def undo(self) -> History:
+    def undo(self) -> StackHistory:
         """The stack before, or this one where there is none."""
         if not self.past:
             return self
-        return History(self.past[-1], self.past[:-1], (self.stack, *self.future))
+        return StackHistory(self.past[-1], self.past[:-1], (self.stack, *self.future))
 
-    def redo(self) -> History:
+    def redo(self) -> StackHistory:
         """The stack that was undone, or this one where there is none."""
         if not self.future:
             return self
-        return History(self.future[0], (*self.past, self.stack), self.future[1:])
+        return StackHistory(self.future[0], (*self.past, self.stack), self.future[1:])
 
-    def _with(self, index: int, **changes: Any) -> History:
+    def _with(self, index: int, **changes: Any) -> StackHistory:
         if not 0 <= index < len(self.stack):
             return self
         layer: Layer = replace(self.stack[index], **changes)

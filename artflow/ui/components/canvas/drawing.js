@@ -28,7 +28,7 @@ class DrawingView extends LiveView {
     const { width, height } = sheet;
     this.sheet = sheet;
     this.scratch = newSurface(width, height);
-    this.history = new History();
+    this.history = new UndoHistory();
     this.touched = false; // whether there is anything to ask a picture for
     this.paper.width = width;
     this.paper.height = height;

@@ -3,7 +3,7 @@
 const MAX_STEPS = 40;
 const MAX_BYTES = 128 * 1024 * 1024;
 
-class History {
+class UndoHistory {
   constructor() {
     this.past = [];
     this.future = [];
