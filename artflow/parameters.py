@@ -61,7 +61,7 @@ class Parameters:
         Raises:
             ArtflowError: ``bad_parameter`` or ``prompt_too_long``.
         """
-        from artflow.modes.params import merged
+        from artflow.modes.schema import merged
 
         defaults = {k: v for k, v in self.text().model_dump().items() if k in kind.model_fields}
         return merged(kind, defaults, changes or {}, max_prompt=self._settings.server.max_prompt)
@@ -73,7 +73,7 @@ class Parameters:
             ArtflowError: ``bad_parameter``, ``prompt_too_long``, ``bad_stack``, ``bad_filter``; nothing changes then.
         """
         from artflow.modes.filters.live import check_live
-        from artflow.modes.params import merged
+        from artflow.modes.schema import merged
 
         server, logging_ = self._settings.server, self._settings.logging
         new = merged(type(params), params.model_dump(), changes, max_prompt=server.max_prompt)

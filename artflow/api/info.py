@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from artflow.api.channel import Api, api_of
 from artflow.api.security import require_sign_in
-from artflow.modes.params import info_schema, input_schema
+from artflow.modes.schema import info_schema, input_schema
 
 router = APIRouter(dependencies=[Depends(require_sign_in)])
 open_router = APIRouter()  # for load balancers, which do not sign in

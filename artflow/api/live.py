@@ -17,7 +17,7 @@ from artflow.api.channel import Api, Channel, Note, api_of
 from artflow.api.security import foreign_page, may_connect, owner_of
 from artflow.errors import ArtflowError
 from artflow.images import decode
-from artflow.modes.params import names
+from artflow.modes.schema import names
 
 if TYPE_CHECKING:
     from artflow.engine.client import LiveStream

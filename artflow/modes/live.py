@@ -9,7 +9,7 @@ from typing import Any
 from artflow.engine.params import LiveParams
 from artflow.engine.stream_policy import StreamPolicy
 from artflow.models.catalog import ModelSpec
-from artflow.modes.params import merged
+from artflow.modes.schema import merged
 from artflow.settings import LiveSettings
 
 

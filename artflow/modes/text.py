@@ -11,7 +11,7 @@ from artflow.engine.params import MAX_SEED, random_seed
 from artflow.images import Size, check_size
 from artflow.models.catalog import ModelSpec
 from artflow.models.info import ModelInfo
-from artflow.modes.params import merged
+from artflow.modes.schema import merged
 from artflow.prompts.vocabulary import load_vocabulary
 
 

@@ -12,7 +12,7 @@ from gradio.components import Component
 from pydantic import BaseModel
 
 from artflow.errors import ArtflowError
-from artflow.modes.params import input_schema
+from artflow.modes.schema import input_schema
 from artflow.modes.upscale import upscalers
 from artflow.pipeline import Pipeline
 

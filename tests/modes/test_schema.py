@@ -7,8 +7,8 @@ import pytest
 from artflow.engine.params import LiveParams
 from artflow.errors import ArtflowError
 from artflow.modes.canvas import CANVAS
-from artflow.modes.params import input_schema, merged
 from artflow.modes.realtime import REALTIME
+from artflow.modes.schema import input_schema, merged
 from artflow.modes.text import TextParams
 
 
