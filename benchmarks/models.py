@@ -33,7 +33,7 @@ class Subject:
     def diffusers_pipeline(self) -> StableDiffusionPipeline:
         """The peers' copy as diffusers has it."""
         model = self.plain
-        kind = LCMScheduler if model.schedule == "lcm" else DDIMScheduler
+        kind = LCMScheduler if model.live_schedule == "lcm" else DDIMScheduler
         return StableDiffusionPipeline(
             vae=model.vae, text_encoder=model.text_encoders[0], tokenizer=model.tokenizers[0], unet=model.unet,
             scheduler=kind.from_config(model.scheduler_config), safety_checker=None, feature_extractor=None,

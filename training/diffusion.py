@@ -21,7 +21,7 @@ from training.common import (
 )  # fmt: skip
 from training.latents import Ring
 from training.loop import Run, arguments, stage_seed
-from training.schedule import Noise
+from training.noising import Noise
 from training.vae import load as load_vae
 from training.words import WIDTH, build_text_model, load_tokenizer, token_ids
 

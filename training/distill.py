@@ -25,7 +25,7 @@ from training.diffusion import CHECKPOINT as TEACHER
 from training.diffusion import PREFILL, Batch, build_unet
 from training.latents import Ring
 from training.loop import Run, arguments, stage_seed
-from training.schedule import LCM_STEPS, TIMESTEPS, Noise
+from training.noising import LCM_STEPS, TIMESTEPS, Noise
 from training.vae import load as load_vae
 from training.words import build_text_model, load_tokenizer, token_ids
 

@@ -23,8 +23,8 @@ from training.concepts import BACKGROUND_WORDS, COLOURS, CONCEPTS, STYLE_WORDS, 
 from training.diffusion import CHECKPOINT as DIFFUSION
 from training.diffusion import build_unet
 from training.generate import Generator
+from training.noising import scheduler
 from training.scenes import FILLERS, TAILS
-from training.schedule import scheduler
 from training.vae import load as load_vae
 from training.words import FOLDER, build_text_model, load_tokenizer
 

@@ -30,7 +30,7 @@ from training.data import composer, held_out, to_tensor
 from training.export import load_generator
 from training.generate import Generator
 from training.muon import over
-from training.schedule import TIMESTEPS, Noise, lcm_timesteps
+from training.noising import TIMESTEPS, Noise, lcm_timesteps
 from training.vae import Crops, reconstruct, reconstruction_loss, sample_photos
 from training.words import token_ids
 

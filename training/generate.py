@@ -9,7 +9,7 @@ from diffusers import AutoencoderTiny, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from training.common import LATENT_CHANNELS
-from training.schedule import Noise, lcm_timesteps
+from training.noising import Noise, lcm_timesteps
 from training.words import token_ids
 
 

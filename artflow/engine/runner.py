@@ -48,7 +48,7 @@ class Runner:
         self.vocabulary = vocabulary
         self._checker = checker
         self.prompts = PromptEncoder(model, (lambda text: vocabulary.read(text).text) if vocabulary else str)
-        self.schedules = ScheduleMaker(model.scheduler_config, model.schedule)
+        self.schedules = ScheduleMaker(model.scheduler_config, model.live_schedule)
         self.max_batch = max_batch
         self._buckets = _buckets(max_batch) if fixed_batches or use_cuda_graph else None
         self._pads_decoder = fixed_batches  # CUDA graphs are made of the UNet alone

@@ -68,7 +68,7 @@ class ModelSpec(BaseModel):
     tiny_vae: str | None = None
     """Hub id or folder of the small autoencoder to use in place of the model's own."""
     family: Literal["sd", "sdxl", "auto"] = "auto"
-    schedule: Literal["lcm", "turbo", "auto"] = "auto"
+    live_schedule: Literal["lcm", "turbo", "auto"] = "auto"
     prediction_type: Literal["epsilon", "v_prediction", "sample", "auto"] = "auto"
     """What the UNet predicts, for models that say it wrongly or not at all."""
     width: int = Field(default=512, ge=64, le=4096, multiple_of=8)

@@ -56,14 +56,14 @@ class Model:
         return self.scheduler_config.get("prediction_type") or "epsilon"
 
     @property
-    def schedule(self) -> Literal["lcm", "turbo"]:
+    def live_schedule(self) -> Literal["lcm", "turbo"]:
         """How live steps are laid out: as the catalogue says, or as the model was distilled.
 
         LCM models say so by their scheduler or their guidance embedding. Turbo models (adversarially distilled) space
         their few timesteps from the end ("trailing"). A plain model has neither, and few steps of it show little.
         """
-        if self.spec.schedule != "auto":
-            return self.spec.schedule
+        if self.spec.live_schedule != "auto":
+            return self.spec.live_schedule
         if "LCM" in self.scheduler_config.get("_class_name", "") or self.time_cond_width is not None:
             return "lcm"
         return "turbo" if self.scheduler_config.get("timestep_spacing") == "trailing" else "lcm"

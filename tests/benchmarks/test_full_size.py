@@ -33,4 +33,4 @@ def test_it_is_the_real_architecture_in_all_but_knowledge(monkeypatch, kind, fam
     assert model.family == family and model.dtype == torch.bfloat16
     assert sum(p.numel() for p in model.unet.parameters()) == unet
     assert model.unet.config.cross_attention_dim == width == sum(e.config.hidden_size for e in model.text_encoders)
-    assert (model.latent_channels, model.vae_scale, model.schedule) == (4, 8, "lcm" if kind == "sd15" else "turbo")
+    assert (model.latent_channels, model.vae_scale, model.live_schedule) == (4, 8, "lcm" if kind == "sd15" else "turbo")

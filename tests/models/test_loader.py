@@ -68,8 +68,8 @@ def test_it_is_ready_to_run(tiny, load):
 )
 def test_how_live_steps_are_laid_out_follows_from_the_model(tiny, load, options, schedule):
     folder = tiny(**options)
-    assert load(folder).schedule == schedule
-    assert load(folder, schedule="turbo").schedule == "turbo"  # unless the catalogue says otherwise
+    assert load(folder).live_schedule == schedule
+    assert load(folder, live_schedule="turbo").live_schedule == "turbo"  # unless the catalogue says otherwise
 
 
 def test_sdxls_own_vae_stays_in_float32_when_the_rest_is_float16(tiny, load):

@@ -16,9 +16,9 @@ from training.doodles import PAINTS, Doodler
 from training.generate import Generator
 from training.latents import Ring
 from training.looks import LOOKS, compose, with_white_inside
+from training.noising import Noise, betas, lcm_timesteps, scheduler
 from training.peers import Peer
 from training.scenes import Composer
-from training.schedule import Noise, betas, lcm_timesteps, scheduler
 
 
 def drawings() -> dict[tuple[str, str], np.ndarray]:
