@@ -100,7 +100,7 @@ class Inpainting:
         return result
 
 
-def plan(
+def plan_inpaint(
     picture: Picture, mask: Mask, params: RegionParams, model: ModelInfo, native: Size | None = None
 ) -> Inpainting:
     """Where to work and at which size: such that the longer side is that of ``native``, if not given the model's own.
@@ -122,7 +122,7 @@ def make(picture: NDArray[np.uint8], mask: Mask, params: InpaintParams, run: Job
         Cancelled: before it was made.
         ArtflowError: ``empty_mask``, ``bad_mask``, ``hidden``, or what went wrong on the way.
     """
-    planned = plan(flattened(picture), mask, params, run.model)
+    planned = plan_inpaint(flattened(picture), mask, params, run.model)
     made = shown(painted("inpaint", [(planned, params)], run))
     size = {"width": picture.shape[1], "height": picture.shape[0]}
     return [

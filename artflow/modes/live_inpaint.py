@@ -11,7 +11,7 @@ from artflow.engine.stream_policy import StreamPolicy
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size
 from artflow.models.info import ModelInfo
-from artflow.modes.inpaint import RegionParams, plan
+from artflow.modes.inpaint import RegionParams, plan_inpaint
 from artflow.modes.live import LiveMode
 
 
@@ -37,7 +37,7 @@ def preprocess(
             "picture_too_large", f"The picture is {size}; live it may have {longest} pixels a side, so send it smaller."
         )
     mask = np.where(picture[..., 3] < 128, np.uint8(255), np.uint8(0))
-    work = plan(picture[..., :3], mask, params, model, Size(params.width, params.height))
+    work = plan_inpaint(picture[..., :3], mask, params, model, Size(params.width, params.height))
     return work.shown, InpaintRegion(work.shown_mask, work.masked_image if model.inpaints else None, work.composite)
 
 

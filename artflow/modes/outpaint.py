@@ -139,7 +139,7 @@ def new_area(picture: Picture, borders: Borders) -> np.ndarray:
     return mask
 
 
-def plan(picture: Picture, borders: Borders, model: ModelInfo) -> Inpainting:
+def plan_outpaint_pass(picture: Picture, borders: Borders, model: ModelInfo) -> Inpainting:
     """One pass: the model is shown the new part with as much of the picture as fits.
 
     The soft transition lies in the new part, where what is made fades in over the drawn-out edges, so that the picture
@@ -185,7 +185,11 @@ def carried_on(pictures: Sequence[Picture], asked: Sequence[OutpaintParams], run
     passes = list(strides(size, asked[0].borders(size)))
     results = [GeneratedImage(picture, {}) for picture in pictures]
     for number, step in enumerate(passes, 1):
-        works = {i: plan(one.picture, step, run.model) for i, one in enumerate(results) if not one.recipe.get("hidden")}
+        works = {
+            i: plan_outpaint_pass(one.picture, step, run.model)
+            for i, one in enumerate(results)
+            if not one.recipe.get("hidden")
+        }
         about = f"Pass {number} of {len(passes)}, step" if len(passes) > 1 else "Step"
         made = painted("outpaint", [(work, asked[i]) for i, work in works.items()], run, about)
         for (i, work), one in zip(works.items(), made, strict=True):

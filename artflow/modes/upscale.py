@@ -114,7 +114,7 @@ def upscale(
     size = _checked_size(picture, factor)
     stop = cancelled or threading.Event()
     tiling = tiling or Tiling()
-    steps = [] if upscaler == "lanczos" else plan(factor, networks(upscaler, device))
+    steps = [] if upscaler == "lanczos" else network_chain(factor, networks(upscaler, device))
     total = sum(_counts(picture, steps, tiling)) + 1  # the last is what Lanczos does
     done = 0
 
@@ -169,7 +169,7 @@ def _counts(picture: Picture, steps: list[Network], tiling: Tiling) -> list[int]
     return counts
 
 
-def plan(factor: int, available: dict[int, Network]) -> list[Network]:
+def network_chain(factor: int, available: dict[int, Network]) -> list[Network]:
     """The networks to run one after the other; Lanczos makes up for what they miss or exceed.
 
     The first may enlarge too far (3 times is 4 times made smaller); more may not, since each costs the square.

@@ -24,7 +24,7 @@ from artflow.models.hub import download_file
 from artflow.models.span import Span, load_span
 from artflow.modes import upscale as upscale_module
 from artflow.modes.tiles import Tile, Tiling, seams, tiled
-from artflow.modes.upscale import FACTORS, Network, fetch, plan, upscale, upscalers
+from artflow.modes.upscale import FACTORS, Network, fetch, network_chain, upscale, upscalers
 from artflow.pipeline import Pipeline
 from tests.api.client import tiny_catalog, tiny_settings
 from tests.support.hub_server import HubServer
@@ -150,7 +150,7 @@ def test_tiles_run_where_they_are_told() -> None:
 )  # fmt: skip
 def test_plans(available: tuple[int, ...], factor: int, scales: list[int]) -> None:
     networks = {scale: Network(lambda x: x, scale, "cpu") for scale in available}
-    assert [network.scale for network in plan(factor, networks)] == scales
+    assert [network.scale for network in network_chain(factor, networks)] == scales
 
 
 @pytest.mark.parametrize(

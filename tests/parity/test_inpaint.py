@@ -41,7 +41,7 @@ def test_equals_diffusers(sampler: str, strength: float, channels: int, monkeypa
     seen: list[torch.Tensor] = []
     decode = runner.decode
     monkeypatch.setattr(runner, "decode", lambda latents: seen.append(latents.clone()) or decode(latents))
-    work = inpaint.plan(picture, mask, params, runner.model.info)
+    work = inpaint.plan_inpaint(picture, mask, params, runner.model.info)
     engine = Engine()
     job = Asked(runner, [inpaint.image_spec("inpaint", work, params, runner.model.info)])
     engine.add(job)
