@@ -70,10 +70,10 @@ class Interrogator:
     @property
     def about(self) -> str:
         """What people should know before they choose."""
-        size = ", 1.7 GB to download once" if self.clip == CLIP else ""
+        size = " (1.7 GB, once)" if self.clip == CLIP else ""
         if self._settings.model_id == EMBEDDED:
-            return f"Automatic is {EMBEDDED_TITLE} here; {_title(self.clip)} knows far more{size}."
-        return f"Automatic is {_title(self.clip)} where it can be had{size}; else {EMBEDDED_TITLE}."
+            return f"Automatic: {EMBEDDED_TITLE}. {_title(self.clip)} knows far more{size}."
+        return f"Automatic: {_title(self.clip)} where it can be downloaded{size}; else {EMBEDDED_TITLE}."
 
     def answer(self, picture: Picture, mode: str, model: str, context: JobContext) -> Answer | None:
         """What the picture shows; None when cancelled.
@@ -99,7 +99,7 @@ class Interrogator:
         if towers is None:
             return None
         if chosen == EMBEDDED:
-            note = f"{note} It knows {len(_taught().groups[SUBJECT])} things and names the nearest of them.".strip()
+            note = f"{note} It knows only {len(_taught().groups[SUBJECT])} things and names the nearest.".strip()
         found = self._look(picture, towers, mode, chosen, context)
         return None if found is None else Answer(found, _title(chosen), note)
 
@@ -115,7 +115,7 @@ class Interrogator:
                 self._missed = monotonic(), error.message  # not the error, which holds all that was loaded so far
             else:
                 return self.clip, ""
-        return EMBEDDED, f"{self._missed[1]} So {EMBEDDED_TITLE} answered."
+        return EMBEDDED, f"{self._missed[1]} Used instead: {EMBEDDED_TITLE}."
 
     def _wait(self, chosen: str, context: JobContext) -> Towers | None:
         """The towers, or None when cancelled; a load that has begun goes on then, for whoever asks next."""

@@ -124,7 +124,7 @@ class Pipeline:
         return session
 
     def generate(self, changes: Mapping[str, Any], context: JobContext | None = None) -> list[GeneratedImage]:
-        """Text to pictures, enlarged and redrawn where HiresFix is asked for; blocks until they are made.
+        """Text to pictures, enlarged and redrawn where Hires fix is asked for; blocks until they are made.
 
         Fewer come back when it is cancelled.
 

@@ -111,7 +111,7 @@ class ServerSettings(_Group):
     max_pixels: int = Field(4096 * 4096, ge=4_096, description="pixels of an uploaded picture")
     max_prompt: int = Field(1_000, ge=1, description="characters of a prompt")
     max_size: int = Field(1_024, ge=64, le=8_192, description="longest side of a made picture")
-    max_hires: int = Field(2_048, ge=64, le=8_192, description="longest side of one drawn in two passes (HiresFix)")
+    max_hires: int = Field(2_048, ge=64, le=8_192, description="longest side of one drawn in two passes (Hires fix)")
     origins: tuple[str, ...] = Field((), description="pages elsewhere, https://host, that may use an app on localhost")
     max_jobs: int = Field(16, ge=1, description="jobs that wait or run at once")
 

@@ -105,7 +105,7 @@ def actions(demo: gr.Blocks, folder: Path, towers: str, always: dict[str, Any]) 
     golden = as_json(load_presets()["golden"].stack)
     return {
         "text": act("text"),
-        "text, HiresFix 2x": act("text", hires_scale=2),
+        "text, Hires fix 2x": act("text", hires_scale=2),
         "inpaint": act("inpaint", picture=path, mask=str(mask_path)),
         "outpaint, 128 px at the right": act("outpaint", source=path, right=128, ratio=0, anchor="centre"),
         "upscale 2x": act("upscale", picture=path),

@@ -36,7 +36,7 @@ class LiveParams(BaseModel):
         2, ge=1, le=MAX_STEPS, title="Steps", validation_alias=AliasChoices("steps", "num_inference_steps")
     )
     strength: float = Field(
-        0.5, ge=0, le=1, title="Strength", description="how far from the picture",
+        0.5, ge=0, le=1, title="Strength", description="0 keeps the input, 1 replaces it",
         validation_alias=AliasChoices("strength", "denoise"),
     )  # fmt: skip
     t_index_list: tuple[int, ...] | None = Field(
@@ -46,17 +46,17 @@ class LiveParams(BaseModel):
     guidance_scale: float = Field(
         1.0, ge=0, le=20, title="Guidance", validation_alias=AliasChoices("guidance_scale", "cfg_scale", "cfg")
     )
-    delta: float = Field(1.0, ge=0, le=2, title="Residual share")
+    delta: float = Field(1.0, ge=0, le=2, title="Delta")
     width: int = Field(512, ge=16, le=8192, title="Width")
     height: int = Field(512, ge=16, le=8192, title="Height")
-    priority: Literal["latency", "quality"] = Field("latency", title="Under load keep")
-    enable_similar_image_filter: bool = Field(False, title="Skip frames that look the same")
-    similar_image_filter_threshold: float = Field(0.98, ge=0, le=1, title="Same from")
-    similar_image_filter_max_skip_frame: int = Field(10, ge=0, le=10_000, title="Skip at most")
+    priority: Literal["latency", "quality"] = Field("latency", title="Priority")
+    enable_similar_image_filter: bool = Field(False, title="Similar image filter")
+    similar_image_filter_threshold: float = Field(0.98, ge=0, le=1, title="Similarity threshold")
+    similar_image_filter_max_skip_frame: int = Field(10, ge=0, le=10_000, title="Skipped frames, at most")
     filters: tuple[dict[str, Any], ...] | None = Field(
         None, title="Filters", description="a stack of filters over the picture that is shown"
     )
-    max_fps: MaxFps = Field(0, title="Frames a second at most", description="0: no cap")
+    max_fps: MaxFps = Field(0, title="Max FPS", description="0: no limit")
     jpeg_quality: int = Field(85, ge=1, le=100, title="JPEG quality")
 
     def same_pictures(self, other: LiveParams) -> bool:

@@ -1,4 +1,4 @@
-"""HiresFix: what was drawn is enlarged and goes through the model again at its new size, at a low strength.
+"""Hires fix: what was drawn is enlarged and goes through the model again at its new size, at a low strength.
 
 Low strength keeps what the picture shows and lets the model add what a larger picture has room for.
 """
@@ -21,7 +21,7 @@ from artflow.modes.upscale import FACTORS
 def enlarged(
     images: Sequence[GeneratedImage], params: TextParams, run: JobRunner, enlarge: Enlarge, max_size: int
 ) -> list[GeneratedImage]:
-    """HiresFix: the pictures enlarged, and redrawn at their new size. Those not reached by a cancel stay as they were.
+    """Hires fix: the pictures enlarged, and redrawn at their new size. Those not reached by a cancel stay as they were.
 
     Raises:
         ArtflowError: ``bad_size`` where the enlarged picture would be over ``max_size`` pixels long.

@@ -41,15 +41,17 @@ Fill = Literal["original", "blur", "noise", "empty"]
 class PaintParams(JobParams):
     """What may be asked wherever a part of a picture is made anew."""
 
-    strength: float = Field(1.0, ge=0, le=1, title="Strength", description="0 keeps what is there, 1 starts anew")
-    fill: Fill = Field("original", title="Start from", description="what the new part holds before")
+    strength: float = Field(1.0, ge=0, le=1, title="Strength", description="0 keeps what is there, 1 replaces it")
+    fill: Fill = Field("original", title="Masked content", description="what the masked part holds at the start")
 
 
 class RegionParams(BaseModel):
     """Where the model works, and how what it made goes back."""
 
     feather: int = Field(8, ge=0, le=256, title="Feather", description="pixels over which the edge is soft")
-    only_masked: bool = Field(True, title="Only the painted part", description="at the model's full size")
+    only_masked: bool = Field(
+        True, title="Only masked", description="work on the masked part alone, at the model's full size"
+    )
     padding: int = Field(32, ge=0, le=1024, title="Padding", description="pixels of context around it")
 
 

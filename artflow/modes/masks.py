@@ -47,7 +47,7 @@ def check_mask(mask: Mask, picture: Picture) -> None:
         sizes = Size(mask.shape[1], mask.shape[0]), Size(picture.shape[1], picture.shape[0])
         raise ArtflowError("bad_mask", f"The mask is {sizes[0]} and the picture {sizes[1]}; they must be of one size.")
     if not mask.any():
-        raise ArtflowError("empty_mask", "Nothing is painted over; paint what should be made anew.")
+        raise ArtflowError("empty_mask", "The mask is empty; paint over what to change.")
 
 
 def whole(picture: Picture) -> Bounds:

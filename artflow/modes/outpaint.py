@@ -38,14 +38,14 @@ class OutpaintParams(PaintParams):
     """What may be asked of outpaint: how much for each side, any mix."""
 
     strength: float = Field(
-        0.75, ge=0, le=1, title="Strength", description="0 keeps the drawn-out edges, 1 starts anew"
+        0.75, ge=0, le=1, title="Strength", description="0 keeps the mirrored edges, 1 replaces them"
     )
 
     left: int = Field(0, ge=0, le=WIDEST, title="Left")
     up: int = Field(0, ge=0, le=WIDEST, title="Up")
     right: int = Field(0, ge=0, le=WIDEST, title="Right")
     down: int = Field(0, ge=0, le=WIDEST, title="Down")
-    unit: Unit = Field("pixels", title="In", description="percent: of the picture's width or height")
+    unit: Unit = Field("pixels", title="Unit", description="percent: of the picture's width or height")
 
     def borders(self, size: Size) -> Borders:
         """All four sides of a picture of this size, in pixels."""

@@ -54,15 +54,17 @@ class TextParams(JobParams):
 
     width: int = Field(512, ge=16, le=8192, title="Width")
     height: int = Field(512, ge=16, le=8192, title="Height")
-    batch_count: int = Field(1, ge=1, le=16, title="Pictures")
-    hires_scale: float = Field(1, ge=1, le=4, title="Enlarge", description="1: off")
+    batch_count: int = Field(1, ge=1, le=16, title="Batch count")
+    hires_scale: float = Field(1, ge=1, le=4, title="Upscale by", description="1: off")
     hires_upscaler: str = Field("span", title="Upscaler")
-    hires_steps: int = Field(0, ge=0, le=150, title="Steps of the second pass", description="0: as many as the first")
-    hires_denoise: float = Field(0.5, ge=0.05, le=1, title="Redraw", description="how much the second pass changes")
+    hires_steps: int = Field(0, ge=0, le=150, title="Hires steps", description="0: as many as Steps")
+    hires_denoise: float = Field(
+        0.5, ge=0.05, le=1, title="Hires strength", description="how much the second pass changes"
+    )
 
     @property
     def hires(self) -> dict[str, Any]:
-        """What a picture of the second pass (HiresFix) says of it, beside the recipe of the first."""
+        """What a picture of the second pass (Hires fix) says of it, beside the recipe of the first."""
         return self.model_dump(include=HIRES)
 
     def recipe(self, mode: str, model: ModelInfo, seed: int) -> dict[str, Any]:

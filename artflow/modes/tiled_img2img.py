@@ -25,9 +25,11 @@ BAND = 2**24  # pixels of tiles that are asked for at once
 class UpscaleParams(JobParams):
     """What may be asked of upscale; all but the first two count only where the model redraws."""
 
-    factor: int = Field(2, title="How much larger", json_schema_extra={"enum": list(FACTORS)})
+    factor: int = Field(2, title="Scale factor", json_schema_extra={"enum": list(FACTORS)})
     upscaler: str = Field("span", title="Upscaler")
-    strength: float = Field(0, ge=0, le=1, title="Redraw with the model", description="0: not at all; 0.3 adds detail")
+    strength: float = Field(
+        0, ge=0, le=1, title="Strength", description="0: the model redraws nothing; 0.3 adds detail"
+    )
 
 
 def in_tiles(picture: Picture, params: UpscaleParams, run: JobRunner) -> list[GeneratedImage]:

@@ -208,7 +208,7 @@ def fetch(upscaler: str, on_progress: OnProgress = no_progress) -> Path | None:
     check_upscaler(upscaler)
     if on_the_hub := HUB_FILE.fullmatch(upscaler):
         if upscaler not in _fetched and len(_fetched) >= MOST_FILES:
-            sentence = f"{MOST_FILES} upscalers of the Hub have been fetched; no others are until the app starts anew."
+            sentence = f"{MOST_FILES} upscalers of the Hub have been fetched; restart the app to fetch others."
             raise ArtflowError("too_many_downloads", sentence)
         path = download_file(*on_the_hub.groups(), largest=LARGEST_FILE, on_progress=on_progress)
         _fetched.add(upscaler)

@@ -80,7 +80,7 @@ def build(pipeline: Pipeline) -> Artflow:
             with gr.Tab("Text", id="text"):
                 text = TextTab(pipeline)
             with gr.Tab("Inpaint", id="inpaint"), gr.Tabs() as ways:
-                with gr.Tab("Paint, then make", id="inpaint"):
+                with gr.Tab("Standard", id="inpaint"):
                     inpaint = InpaintTab(pipeline)
                 with gr.Tab("Live", id="live-inpaint"):
                     live_inpaint = live_tab(pipeline, "inpaint")

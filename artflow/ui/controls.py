@@ -26,10 +26,10 @@ def prompt_box(pipeline: Pipeline, value: str, **kwargs: Any) -> gr.Textbox:
 def examples(pipeline: Pipeline, prompt: gr.Textbox) -> None:
     """Prompts that work on the app's model, to click; and all it knows, where it is limited to that."""
     if pipeline.spec.examples:
-        gr.Examples(pipeline.spec.examples, prompt, label="Try one of these")
+        gr.Examples(pipeline.spec.examples, prompt, label="Examples")
     vocabulary = pipeline.vocabulary
     if vocabulary is not None:
-        with gr.Accordion(f"Small embedded model: knows these {len(vocabulary.things)} things", open=False):
+        with gr.Accordion(f"What the embedded model knows ({len(vocabulary.things)} things)", open=False):
             lists = {"Things": vocabulary.things, "Where": vocabulary.backgrounds, "Styles": vocabulary.styles}
             gr.Markdown("\n\n".join(f"**{title}:** {', '.join(words)}" for title, words in lists.items()))
 
@@ -88,8 +88,8 @@ class ParamControls:
 
 def job_settings(pipeline: Pipeline, controls: ParamControls, *more: str) -> None:
     """What every job that draws may be asked beside its prompt, folded away; ``more`` are the tab's own."""
-    with gr.Accordion("More settings", open=False):
-        controls.add("negative_prompt", label="What to avoid")
+    with gr.Accordion("Advanced settings", open=False):
+        controls.add("negative_prompt")
         if more:
             with gr.Row():
                 for name in more:

@@ -103,14 +103,14 @@ class FiltersTab:
                     buttons=[], elem_id="artflow-filter-presets",
                 )  # fmt: skip
                 with gr.Row():
-                    make = gr.Button("Make it at full size", variant="primary", elem_id="artflow-filter-make")
+                    make = gr.Button("Apply at full size", variant="primary", elem_id="artflow-filter-make")
                     stop = gr.Button("Cancel", elem_id="artflow-filter-cancel")
                 status = gr.Markdown(elem_id="artflow-filter-status")
                 result = result_place("artflow-filter-result")
                 self.send = SendTo("filters", result)
-                live = gr.Checkbox(label="Also on the webcam and canvas pictures", elem_id="artflow-filter-live")
+                live = gr.Checkbox(label="Apply to Webcam and Canvas, too", elem_id="artflow-filter-live")
                 live_words = gr.Markdown(elem_id="artflow-filter-live-words")
-                with gr.Accordion("The stack as JSON", open=False):
+                with gr.Accordion("Stack as JSON", open=False):
                     shown = gr.JSON([], label="Stack", elem_id="artflow-filter-json")
                     self.shown = described(shown, {"type": "array", "items": {"type": "object"}})
         self._connect(add, undo, redo, clear, presets)

@@ -43,10 +43,10 @@ class InpaintTab:
         with gr.Row():
             with gr.Column():
                 self.picture = PictureUpload(elem_id="artflow-inpaint-picture", height=160)
-                self._editor = MaskEditor("Paint over what should be made anew", "artflow-inpaint-editor")
+                self._editor = MaskEditor("Mask: paint over what to change", "artflow-inpaint-editor")
                 prompt = controls.built["prompt"] = prompt_box(self._pipeline, "", elem_id="artflow-inpaint-prompt")
                 with gr.Row():
-                    run = gr.Button("Paint it", variant="primary", elem_id="artflow-inpaint-run")
+                    run = gr.Button("Generate", variant="primary", elem_id="artflow-inpaint-run")
                     stop = gr.Button("Cancel")
                 examples(self._pipeline, prompt)
                 with gr.Row():
@@ -60,9 +60,9 @@ class InpaintTab:
             with gr.Column():
                 slider = gr.ImageSlider(label="Before and after", elem_id="artflow-inpaint-slider")
                 status = gr.Markdown(elem_id="artflow-inpaint-status")
-                show = gr.Checkbox(label="Show the mask over the result", elem_id="artflow-inpaint-show-mask")
+                show = gr.Checkbox(label="Show the mask", elem_id="artflow-inpaint-show-mask")
                 tinted = gr.Image(
-                    label="The mask over the result", format="jpeg", interactive=False, visible=False, buttons=[],
+                    label="Mask over the result", format="jpeg", interactive=False, visible=False, buttons=[],
                     elem_id="artflow-inpaint-tinted",
                 )  # fmt: skip
                 show.change(
@@ -130,7 +130,7 @@ class InpaintTab:
             mask: a picture of the same size: what is to be made anew is white, or all that is not transparent
             prompt: what the painted part shows
             negative_prompt: what to avoid
-            strength: 0 keeps what is there, 1 starts anew
+            strength: 0 keeps what is there, 1 replaces it
             fill: what the painted part holds before: original, blur, noise or empty
             feather: pixels over which the edge is soft
             only_masked: work on the painted part alone, at the model's full size

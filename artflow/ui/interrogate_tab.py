@@ -37,13 +37,11 @@ class InterrogateTab:
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 self.picture = PictureUpload(elem_id="artflow-interrogate-picture", height=280)
-                mode = gr.Radio([(words, name) for name, words in MODES.items()], value="best", label="What to find")
+                mode = gr.Radio([(words, name) for name, words in MODES.items()], value="best", label="Mode")
                 choices = [(words, name) for name, words in self._pipeline.interrogator.choices.items()]
-                model = gr.Dropdown(
-                    choices, value=AUTO, label="Who looks at it", info=self._pipeline.interrogator.about
-                )
+                model = gr.Dropdown(choices, value=AUTO, label="Model", info=self._pipeline.interrogator.about)
                 with gr.Row():
-                    run = gr.Button("Find a prompt", variant="primary", elem_id="artflow-interrogate-run")
+                    run = gr.Button("Interrogate", variant="primary", elem_id="artflow-interrogate-run")
                     stop = gr.Button("Cancel", elem_id="artflow-interrogate-cancel")
                 status = gr.Markdown(elem_id="artflow-interrogate-status")
             with gr.Column(scale=3, min_width=300):
@@ -114,7 +112,7 @@ class InterrogateTab:
             @said
             def send(prompt: str, found_in: str) -> tuple[Any, Any, Any]:
                 if not (prompt or "").strip():
-                    raise ArtflowError("no_prompt", "There is no prompt to use yet; find one first.")
+                    raise ArtflowError("no_prompt", "There is no prompt to use yet; press Interrogate first.")
                 negative = found_in == "negative"
                 return gr.skip() if negative else prompt, prompt if negative else gr.skip(), gr.Tabs(selected=tab)
 
@@ -129,8 +127,8 @@ class InterrogateTab:
 
 
 def _words(answer: Answer) -> str:
-    share = f"Picture and prompt agree by {answer.found.similarity:.2f}."
-    return f"**Answered by {answer.model}.** {share} {answer.note}"
+    share = f"Similarity of picture and prompt: {answer.found.similarity:.2f}."
+    return f"**Model: {answer.model}.** {share} {answer.note}"
 
 
 def _labels(scores: Scores | None) -> list[Any]:

@@ -98,13 +98,13 @@ class Jobs:
 
         def run() -> None:
             try:
-                with self._place(cancelled, lambda: events.put((None, "Waiting for others to be done"))):
+                with self._place(cancelled, lambda: events.put((None, "Queued: waiting for other jobs"))):
                     events.put(Outcome(work(JobContext(progress, loading, cancelled)), cancelled.is_set()))
             except Exception as error:  # noqa: BLE001 - raised again where the person is
                 events.put(error)
 
         threading.Thread(target=run, name="tab job", daemon=True).start()
-        words = "Begun"
+        words = "Starting"
         yield None, words
         while True:
             try:
@@ -165,8 +165,8 @@ def _session(request: gr.Request | None) -> str:
 
 def _outcome(made: list[GeneratedImage], cancelled: bool) -> str:
     if cancelled:
-        return f"Cancelled; {len(made)} made before that are kept." if made else "Cancelled."
-    words = "Made." if len(made) == 1 else f"Made {len(made)}."
+        return f"Cancelled; finished pictures are kept: {len(made)}." if made else "Cancelled."
+    words = "Done." if len(made) == 1 else f"Done: {len(made)} pictures."
     return f"{words} {remarks(made)}".strip()
 
 
@@ -174,7 +174,7 @@ def remarks(made: list[GeneratedImage]) -> str:
     """What to say of the pictures: that some are hidden, words of the prompt that the model was never taught."""
     said = [HIDDEN] if any(one.recipe.get("hidden") for one in made) else []
     if made and (size := made[-1].recipe.get("drawn_at")):
-        said.append(f"Drawn at {size}, this model's size, and enlarged.")
+        said.append(f"Generated at {size}, the model's own size, and enlarged.")
     if made and (words := made[-1].recipe.get("unknown_words")):
         said.append(f"This model does not know: {', '.join(words)}.")
     return " ".join(said)

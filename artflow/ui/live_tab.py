@@ -32,7 +32,7 @@ def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
     prompt = controls.built["prompt"] = prompt_box(pipeline, defaults.prompt, elem_id=f"artflow-{place}-prompt")
     examples(pipeline, prompt)
     with gr.Row():
-        controls.add("strength", label="Change", info="how far from the picture")
+        controls.add("strength")
         controls.add("steps", info="more: finer and slower")
         controls.add_seed()
     if mode == "inpaint":
@@ -40,9 +40,9 @@ def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
             controls.add("feather", maximum=64)
             controls.add("only_masked")
             controls.add("padding", maximum=256)
-    with gr.Accordion("More settings", open=False):
+    with gr.Accordion("Advanced settings", open=False):
         longest = {"max_length": pipeline.settings.server.max_prompt}
-        controls.add("negative_prompt", label="What to avoid", **longest)
+        controls.add("negative_prompt", **longest)
         with gr.Row():
             controls.add("prompt_b", **longest)
             controls.add("blend")
@@ -70,8 +70,8 @@ def _view(pipeline: Pipeline, mode: str, size: tuple[int, int]) -> None:
 def _flow_controls(controls: ParamControls, mode: str, defaults: LiveParams) -> None:
     """How frames flow: not about the picture."""
     if mode == "realtime":
-        controls.add("priority", info="under load: latency gives up steps and size, quality waits")
-        controls.add("enable_similar_image_filter", info="a still scene costs nothing")
+        controls.add("priority", info="under load: latency reduces steps and size, quality waits")
+        controls.add("enable_similar_image_filter", info="frames that look like the last one are not rendered")
         controls.add("similar_image_filter_threshold", step=0.001, minimum=0.5)
     controls.add("max_fps", maximum=60, step=1)
     controls.add("jpeg_quality")

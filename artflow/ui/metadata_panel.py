@@ -48,7 +48,7 @@ def metadata_panel(
     with gr.Accordion("Read a picture's settings", open=False, elem_id="artflow-metadata"):
         with gr.Row():
             picture = PictureUpload("A picture made by ArtFlow, A1111 or ComfyUI", height=180)
-            said_by_it = gr.JSON(label="What it says")
+            said_by_it = gr.JSON(label="Metadata")
         words = gr.Markdown(elem_id="artflow-metadata-words")
     rooms = list(dict.fromkeys(within for _, within in inner.values()))
 

@@ -50,7 +50,7 @@ class OutpaintTab:
                 self.picture = PictureUpload(elem_id="artflow-outpaint-source")
                 prompt = controls.built["prompt"] = prompt_box(self._pipeline, "", elem_id="artflow-outpaint-prompt")
                 with gr.Row():
-                    run = gr.Button("Extend", variant="primary", elem_id="artflow-outpaint-run")
+                    run = gr.Button("Generate", variant="primary", elem_id="artflow-outpaint-run")
                     stop = gr.Button("Cancel")
                 examples(self._pipeline, prompt)
                 for pair in (("left", "right"), ("up", "down")):
@@ -60,16 +60,14 @@ class OutpaintTab:
                 sides = [controls.built[side] for side in outpaint.Borders._fields]
                 with gr.Row():
                     unit = controls.add("unit")
-                    ratio = gr.Radio(list(RATIOS), label="Or an aspect")
-                    anchor = gr.Dropdown(list(ANCHORS), value="In the middle", label="The picture stays")
+                    ratio = gr.Radio(list(RATIOS), label="Aspect ratio")
+                    anchor = gr.Dropdown(list(ANCHORS), value="In the middle", label="Position of the picture")
                 job_settings(self._pipeline, controls, "strength", "fill")
             with gr.Column():
                 result = result_place("artflow-outpaint-result")
                 self.send = SendTo("outpaint", result)
                 status = gr.Markdown(elem_id="artflow-outpaint-status")
-                frame = gr.Image(
-                    label="The new frame", format="jpeg", interactive=False, elem_id="artflow-outpaint-frame"
-                )
+                frame = gr.Image(label="Preview", format="jpeg", interactive=False, elem_id="artflow-outpaint-frame")
                 new_size = gr.Markdown(elem_id="artflow-outpaint-size")
         self.controls = controls.built
         # For programs; the page turns an aspect into borders at once, to show them.
@@ -128,7 +126,7 @@ class OutpaintTab:
             right: how much to add at the right
             down: how much to add at the bottom
             unit: pixels, or percent of the picture's width or height
-            strength: 0 keeps the drawn-out edges, 1 starts anew
+            strength: 0 keeps the mirrored edges, 1 replaces them
             fill: what the new part holds before: original (drawn-out edges), blur, noise or empty
             steps: denoising steps
             guidance_scale: how strictly the prompt is followed; 1 is off

@@ -37,12 +37,12 @@ class TextTab:
             with gr.Column(scale=2):
                 example = self._pipeline.spec.examples[0] if self._pipeline.spec.examples else ""
                 prompt = prompt_box(self._pipeline, example, elem_id="artflow-text-prompt")
-                follow = gr.Checkbox(True, label="Follow my typing")
+                follow = gr.Checkbox(True, label="Generate while typing")
                 with gr.Row():
                     generate = gr.Button("Generate", variant="primary", elem_id="artflow-generate")
                     stop = gr.Button("Cancel", elem_id="artflow-cancel")
                 examples(self._pipeline, prompt)
-                negative = controls.add("negative_prompt", label="What to avoid")
+                negative = controls.add("negative_prompt")
                 with gr.Row():
                     steps, cfg = controls.add("steps"), controls.add("guidance_scale")
                 longest = self._pipeline.settings.server.max_size
@@ -53,7 +53,7 @@ class TextTab:
                     seed, count = controls.add_seed(), controls.add("batch_count")
                 with gr.Row():
                     sampler, model = controls.add("sampler"), model_choice(self._pipeline)
-                with gr.Accordion("HiresFix: a larger picture, drawn in two passes", open=False):
+                with gr.Accordion("Hires fix", open=False):
                     with gr.Row():
                         hires = [controls.add("hires_scale", step=0.25, elem_id="artflow-hires-scale")]
                         hires.append(upscaler_choice("Upscaler"))
@@ -61,11 +61,11 @@ class TextTab:
                         hires += [controls.add("hires_steps"), controls.add("hires_denoise")]
             with gr.Column(scale=3):
                 preview = gr.Image(
-                    label="Picture", format="jpeg", interactive=False, height=420, elem_id="artflow-text-preview"
+                    label="Result", format="jpeg", interactive=False, height=420, elem_id="artflow-text-preview"
                 )
                 status = gr.Markdown(elem_id="artflow-text-status")
                 gallery = gr.Gallery(
-                    label="Made", format="png", columns=4, type="filepath", object_fit="contain", interactive=False,
+                    label="Results", format="png", columns=4, type="filepath", object_fit="contain", interactive=False,
                     height=260, elem_id="artflow-text-gallery",
                 )  # fmt: skip
                 self.send = from_gallery("text", gallery)
@@ -114,7 +114,7 @@ class TextTab:
             seed: -1 for a random one
             batch_count: how many pictures; each has the seed plus its number
             model: an id of the catalog; empty for the app's own
-            hires_scale: 1 to 4; above 1 the picture is enlarged so much and redrawn in a second pass (HiresFix)
+            hires_scale: 1 to 4; above 1 the picture is enlarged so much and redrawn in a second pass (Hires fix)
             hires_upscaler: span, lanczos, or the name of a file in the folder of upscalers
             hires_steps: of the second pass; 0 for as many as in the first
             hires_denoise: how much the second pass changes, 0.05 to 1

@@ -54,11 +54,13 @@ class UpscaleTab:
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 self.picture = PictureUpload(elem_id="artflow-upscale-picture", height=320)
-                factor = gr.Radio([(f"{f}x", f) for f in FACTORS], value=2, label="How much larger")
+                factor = gr.Radio([(f"{f}x", f) for f in FACTORS], value=2, label="Scale factor")
                 controls.built["factor"] = described(factor, {"type": "integer", "enum": list(FACTORS)})
                 controls.built["upscaler"] = upscaler_choice("Upscaler")
                 controls.add("strength", elem_id="artflow-upscale-strength")
-                prompt = controls.built["prompt"] = prompt_box(self._pipeline, "", placeholder="for what is redrawn")
+                prompt = controls.built["prompt"] = prompt_box(
+                    self._pipeline, "", placeholder="used where Strength is above 0"
+                )
                 with gr.Row():
                     run = gr.Button("Upscale", variant="primary", elem_id="artflow-upscale-run")
                     stop = gr.Button("Cancel", elem_id="artflow-upscale-cancel")

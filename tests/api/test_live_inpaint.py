@@ -95,7 +95,7 @@ def test_nothing_to_make_anew_is_one_sentence_and_the_session_goes_on(server: Se
         error, _ = person.answer(picture, frame=2)
         assert error == {
             "status": "error", "code": "empty_mask", "frame": 2,
-            "message": "Nothing is painted over; paint what should be made anew.",
+            "message": "The mask is empty; paint over what to change.",
         }  # fmt: skip
         assert person.answer(see_through())[1]
 

@@ -95,7 +95,7 @@ ASKED: dict[str, tuple[str, Callable[[Client, dict[str, Path]], Any]]] = {
         lambda c, f: c.predict(handle_file(f["good"]), None, **PAINT, api_name="/inpaint"),
     ),
     "nothing painted": (
-        "Nothing is painted over",
+        "The mask is empty",
         lambda c, f: c.predict(handle_file(f["good"]), handle_file(f["no mask"]), **PAINT, api_name="/inpaint"),
     ),
     "a mask of another size": (

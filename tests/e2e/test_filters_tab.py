@@ -94,7 +94,7 @@ def test_the_endpoint(app_url: str, photo: Path, tmp_path: Path) -> None:
     stack = [{"filter": "flip"}, {"filter": "resize", "parameters": {"width": 120}}]
     path, words = client.predict(handle_file(photo), stack, api_name="/filter")
     made = Image.open(path)
-    assert words.startswith("Made")
+    assert words.startswith("Done")
     assert made.size == (120, 80) and json.loads(made.info["artflow"])["filters"][0]["filter"] == "flip"
     with pytest.raises(AppError, match="There is no filter 'swirl'"):
         client.predict(handle_file(photo), [{"filter": "swirl"}], api_name="/filter")

@@ -36,7 +36,7 @@ def opened(tab: Callable[[str], Page], cat: Path) -> Page:
 
 def find(page: Page) -> None:
     page.click("#artflow-interrogate-run")
-    expect(page.locator(STATUS)).to_contain_text("Answered by the small embedded model", timeout=MADE)
+    expect(page.locator(STATUS)).to_contain_text("Model: the small embedded model", timeout=MADE)
 
 
 def test_the_right_word_its_scores_and_send_to_prompt(opened: Page) -> None:
@@ -60,7 +60,7 @@ def test_a_negative_prompt_becomes_what_to_avoid(opened: Page) -> None:
     found = page.input_value(PROMPT)
     assert found and "cat" not in found
     page.click("#artflow-interrogate-to-text")
-    expect(page.get_by_role("textbox", name="What to avoid")).to_have_value(found)
+    expect(page.get_by_role("textbox", name="Negative prompt")).to_have_value(found)
 
 
 def test_a_prompt_goes_where_it_was_asked_for(opened: Page) -> None:
@@ -69,7 +69,7 @@ def test_a_prompt_goes_where_it_was_asked_for(opened: Page) -> None:
     page.get_by_role("radio", name="Fast").check()
     page.click("#artflow-interrogate-run")
     page.get_by_role("radio", name="Negative").check()
-    expect(page.locator(STATUS)).to_contain_text("Answered by", timeout=MADE)
+    expect(page.locator(STATUS)).to_contain_text("Model: ", timeout=MADE)
     page.click("#artflow-interrogate-to-text")
     expect(page.locator("#artflow-text-prompt textarea")).to_have_value(page.input_value(PROMPT))
 
@@ -102,7 +102,7 @@ def test_the_frame_that_is_shown_live(tab: Callable[[str], Page]) -> None:
 def test_the_endpoint(app_url: str, cat: Path, tmp_path: Path) -> None:
     client = Client(app_url, verbose=False)
     prompt, words, scores, mode = client.predict(handle_file(cat), "classic", "embedded", api_name="/interrogate")
-    assert prompt.startswith("a cat on grass") and "Answered by the small embedded model" in words
+    assert prompt.startswith("a cat on grass") and "Model: the small embedded model" in words
     assert mode == "classic" and scores["subject"][0][0] == "a cat" and 0 < scores["subject"][0][1] <= 1
     assert {"subject", "background", "style"} == set(scores)
     Image.new("RGB", (1, 1)).save(tmp_path / "one.png")

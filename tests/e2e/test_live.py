@@ -66,7 +66,7 @@ def set_number(page: Page, label: str, value: float) -> None:
 
 
 def test_the_picture_follows_the_prompt(webcam: Page) -> None:
-    set_number(webcam, "Change", 1)
+    set_number(webcam, "Strength", 1)
     describe(webcam, "realtime", "a cat on a blue background")
     webcam.wait_for_function(BLUER, timeout=LONG)
     describe(webcam, "realtime", "a cat on a green background")
@@ -74,7 +74,7 @@ def test_the_picture_follows_the_prompt(webcam: Page) -> None:
 
 
 def test_the_picture_follows_the_camera(webcam: Page) -> None:
-    set_number(webcam, "Change", 0.3)
+    set_number(webcam, "Strength", 0.3)
     webcam.wait_for_function(f"(n) => ({SHOWN})('webcam') > n + 5", arg=webcam.evaluate(SHOWN, "webcam"), timeout=LONG)
     before = webcam.evaluate(CORNER, "webcam")
     difference = f"Math.max(...({CORNER})('webcam').map((v, i) => Math.abs(v - old[i])))"
@@ -90,7 +90,7 @@ def test_the_numbers_are_live(webcam: Page) -> None:
 def test_the_colour_of_a_stroke_shows_up(tab: Callable[[str], Page]) -> None:
     page = tab("Canvas")
     page.wait_for_selector(".af-canvas[data-state=open]", timeout=LONG)
-    set_number(page, "Change", 0.1)
+    set_number(page, "Strength", 0.1)
     describe(page, "canvas", "a red heart on a white background")
     page.locator(".af-canvas [data-colour='#e5484d']").click()
     page.locator(".af-canvas .af-size").fill("96")
@@ -110,7 +110,7 @@ def test_text_is_made_and_its_seed_is_shown(tab: Callable[[str], Page]) -> None:
     page = tab("Text")
     page.locator("#artflow-text-prompt textarea").fill("a red apple on a blue background")
     page.locator("#artflow-generate").click()
-    page.wait_for_function(SAYS, arg="Made", timeout=LONG)
+    page.wait_for_function(SAYS, arg="Done", timeout=LONG)
     page.wait_for_selector("#artflow-text-gallery img")
     recipe = json.loads(file_of(page, "#artflow-text-gallery img").info["artflow"])
     assert int(page.get_by_label("Seed used").input_value()) == recipe["seed"]
@@ -138,7 +138,7 @@ def test_what_was_typed_before_never_replaces_what_is_made(tab: Callable[[str], 
     for side in ("Width", "Height"):
         set_number(page, side, 128)
     page.locator("#artflow-generate").click()
-    page.wait_for_function(SAYS, arg="Made", timeout=LONG)
+    page.wait_for_function(SAYS, arg="Done", timeout=LONG)
     made = source(page, "#artflow-text-preview img")
     page.wait_for_timeout(15_000)  # longer than what was typed would take
     assert source(page, "#artflow-text-preview img") == made
@@ -161,7 +161,7 @@ def until_corner(page: Page, picture: str, wanted: Callable[[float, float, float
 
 def test_cancel_ends_it_and_keeps_what_is_made(tab: Callable[[str], Page]) -> None:
     page = tab("Text")
-    set_number(page, "Pictures", 16)
+    set_number(page, "Batch count", 16)
     set_number(page, "Steps", 50)
     page.locator("#artflow-generate").click()
     page.wait_for_function(SAYS, arg="picture 2 of 16", timeout=LONG)
@@ -229,10 +229,10 @@ def test_every_tab_is_a_tool_of_language_models(app_url: str, photo: Path) -> No
 
 def test_hires_fix_makes_it_larger_in_two_passes(tab: Callable[[str], Page]) -> None:
     page = tab("Text")
-    page.get_by_text("HiresFix: a larger picture").click()
-    set_number(page, "Enlarge", 2)
+    page.get_by_role("button", name="Hires fix").click()
+    set_number(page, "Upscale by", 2)
     page.locator("#artflow-generate").click()
-    page.wait_for_function(SAYS, arg="Made", timeout=LONG)
+    page.wait_for_function(SAYS, arg="Done", timeout=LONG)
     page.wait_for_function("document.querySelector('#artflow-text-preview img')?.naturalWidth === 256", timeout=LONG)
     assert picture_of(page, "#artflow-text-preview img").shape == (256, 256, 3)
 
@@ -242,4 +242,4 @@ def test_two_calls_of_one_client_do_not_end_each_other(app_url: str) -> None:
     calls = [client.submit(prompt=f"a {thing}", batch_count=3, seed=1, api_name="/text") for thing in ("cat", "dog")]
     for call in calls:
         pictures, seed, _, words = call.result(timeout=60)
-        assert (len(pictures), seed) == (3, 1) and words.startswith("Made 3")
+        assert (len(pictures), seed) == (3, 1) and words.startswith("Done: 3")

@@ -92,10 +92,10 @@ def test_pictures_of_other_tabs_come_to_it_also_before_it_was_open(tab: Callable
     assert page.evaluate(size) == [256, 192]
     page.get_by_role("tab", name="Filters", exact=True).click()
     page.click("#artflow-filters-to-inpaint")  # the other way to inpaint, a tab beside
-    expect(page.get_by_role("tab", name="Paint, then make")).to_have_attribute("aria-selected", "true", timeout=LONG)
+    expect(page.get_by_role("tab", name="Standard")).to_have_attribute("aria-selected", "true", timeout=LONG)
     page.wait_for_timeout(1500)  # the editor lays the picture out with an animation that ends without a sign
     page.click("#artflow-inpaint-run")
-    page.get_by_text("Nothing is painted over; paint what should be made anew.").wait_for()  # so there is a picture
+    page.get_by_text("The mask is empty; paint over what to change.").wait_for()  # so there is a picture
 
 
 def test_what_is_made_goes_to_another_tab_with_its_recipe(live: Page, drawing: Path) -> None:

@@ -44,7 +44,7 @@ PAINTED = {"mode": "inpaint", "prompt": "a hat", "fill": "noise", "feather": 13,
 @pytest.mark.parametrize(
     ("recipe", "tab_name", "prompt", "numbers"),
     [
-        (LIVE, "Webcam", "#artflow-realtime-prompt", {"Change": "0.35", "Steps": "3"}),
+        (LIVE, "Webcam", "#artflow-realtime-prompt", {"Strength": "0.35", "Steps": "3"}),
         (PAINTED, "Inpaint", "#artflow-inpaint-prompt", {"Feather": "13", "Strength": "0.6"}),
     ],
 )
@@ -107,7 +107,7 @@ def test_a_live_inpaint_picture_fills_the_live_tab(tab, tmp_path: Path) -> None:
     live = page.get_by_role("tab", name="Live", exact=True)
     expect(live).to_have_attribute("aria-selected", "true")
     expect(page.locator("#artflow-live-inpaint-prompt textarea")).to_have_value("a hat")
-    page.locator("[role=tabpanel]:visible").get_by_role("button", name="More settings").last.click()
+    page.locator("[role=tabpanel]:visible").get_by_role("button", name="Advanced settings").last.click()
     expect(page.get_by_label("Second prompt").locator("visible=true")).to_have_value("a crown")
     settings = "() => window[Symbol.for('artflow.hub')].settings.inpaint"
     page.wait_for_function(f"() => ({settings})().delta === 0.7")  # so the next picture is made with them
@@ -129,8 +129,8 @@ def test_the_endpoint(app_url: str, made: Path, tmp_path: Path) -> None:
 def test_a_picture_of_one_pass_switches_the_second_off(tab, made: Path, tmp_path: Path) -> None:
     """What its writer does not have is not left as it was where that would make another picture."""
     page = tab("Text")
-    page.get_by_role("button", name="HiresFix: a larger picture, drawn in two passes").click()
-    enlarge = page.get_by_label("number input for Enlarge")
+    page.get_by_role("button", name="Hires fix").click()
+    enlarge = page.get_by_label("number input for Upscale by")
     enlarge.fill("2")
     enlarge.press("Tab")
     page.get_by_role("button", name="Read a picture's settings").click()
@@ -157,5 +157,5 @@ def test_an_inpaint_picture_opens_the_tab_that_it_fills(tab, tmp_path: Path) -> 
     page.get_by_role("tab", name="Live", exact=True).click()
     page.get_by_role("button", name="Read a picture's settings").click()
     page.set_input_files("#artflow-metadata input[type=file]", path)
-    inner = page.get_by_role("tab", name="Paint, then make", exact=True)
+    inner = page.get_by_role("tab", name="Standard", exact=True)
     expect(inner).to_have_attribute("aria-selected", "true")

@@ -36,7 +36,7 @@ def test_only_what_is_painted_over_changes(tab: Callable[[str], Page], drawing: 
     paint_stroke(page, EDITOR)
     page.locator("#artflow-inpaint-prompt textarea").fill("a red apple on a blue background")
     page.locator("#artflow-inpaint-run").click()
-    page.wait_for_function(SAYS, arg=["#artflow-inpaint-status", "Made"], timeout=LONG)
+    page.wait_for_function(SAYS, arg=["#artflow-inpaint-status", "Done"], timeout=LONG)
     before, after = np.array(Image.open(drawing)), picture_of(page, "#artflow-inpaint-result img")
     assert after.shape == before.shape
     changed = (after != before).any(-1)
@@ -78,7 +78,7 @@ def test_see_through_and_huge_pictures_change_only_where_they_are_painted_over(
         open_to_paint(page, tmp_path / f"{name}.png")
         paint_stroke(page, EDITOR)
         page.locator("#artflow-inpaint-run").click()
-        page.wait_for_function(SAYS, arg=["#artflow-inpaint-status", "Made"], timeout=LONG)
+        page.wait_for_function(SAYS, arg=["#artflow-inpaint-status", "Done"], timeout=LONG)
         after = np.asarray(file_of(page, "#artflow-inpaint-result img"))
         assert after.shape == before.shape
         changed = (after != before).any(-1)
@@ -90,7 +90,7 @@ def test_bad_files_and_nothing_painted_are_said(tab: Callable[[str], Page], draw
     page = tab("Inpaint")
     open_to_paint(page, drawing)
     page.locator("#artflow-inpaint-run").click()
-    page.get_by_text("Nothing is painted over; paint what should be made anew.").wait_for(timeout=LONG)
+    page.get_by_text("The mask is empty; paint over what to change.").wait_for(timeout=LONG)
     bad = {"The picture cannot be read": drawing.read_bytes()[:300], "are no JPEG, PNG, WEBP picture": b"some words"}
     for sentence, data in bad.items():
         page = tab("Inpaint")
@@ -112,7 +112,7 @@ def test_the_bin_takes_away_the_strokes_and_not_the_picture(tab: Callable[[str],
     page.locator("#artflow-inpaint-editor").get_by_label("Clear canvas").click()
     page.wait_for_timeout(1500)
     page.locator("#artflow-inpaint-run").click()
-    page.get_by_text("Nothing is painted over; paint what should be made anew.").wait_for(timeout=LONG)
+    page.get_by_text("The mask is empty; paint over what to change.").wait_for(timeout=LONG)
 
 
 def test_the_picture_goes_on_beyond_its_borders(tab: Callable[[str], Page], drawing: Path) -> None:
@@ -122,7 +122,7 @@ def test_the_picture_goes_on_beyond_its_borders(tab: Callable[[str], Page], draw
     page.get_by_label("number input for Right").press("Tab")
     page.locator("#artflow-outpaint-prompt textarea").fill("grass under a blue sky")
     page.locator("#artflow-outpaint-run").click()
-    page.wait_for_function(SAYS, arg=["#artflow-outpaint-status", "Made"], timeout=LONG)
+    page.wait_for_function(SAYS, arg=["#artflow-outpaint-status", "Done"], timeout=LONG)
     before, after = np.array(Image.open(drawing)), picture_of(page, "#artflow-outpaint-result img")
     assert after.shape == (192, 256 + 64, 3)
     assert (after[:, :256] == before).all()
@@ -148,6 +148,6 @@ def test_programs_may_ask_for_an_aspect(app_url: str, drawing: Path) -> None:
     client = Client(app_url, verbose=False)
     path, words = client.predict(handle_file(drawing), ratio=2, anchor="left", api_name="/outpaint")
     before, after = np.array(Image.open(drawing)), np.array(Image.open(path))
-    assert words.startswith("Made") and after.shape == (192, 384, 3) and (after[:, :256] == before).all()
+    assert words.startswith("Done") and after.shape == (192, 384, 3) and (after[:, :256] == before).all()
     with pytest.raises(AppError, match=r"The aspect 9 is not allowed: from 0\.25 \(1:4\) to 4 \(4:1\)"):
         client.predict(handle_file(drawing), ratio=9, api_name="/outpaint")

@@ -25,7 +25,7 @@ def drawn(tab: Callable[[str], Page]) -> Page:
     page = tab("Text")
     page.locator("#artflow-text-prompt textarea").fill(PROMPT)
     page.click("#artflow-generate")
-    expect(page.locator("#artflow-text-status")).to_contain_text("Made", timeout=MADE)
+    expect(page.locator("#artflow-text-status")).to_contain_text("Done", timeout=MADE)
     page.wait_for_selector("#artflow-text-gallery img")
     return page
 
@@ -56,11 +56,11 @@ def test_a_picture_is_carried_on_and_painted_over_in_other_tabs(drawn: Page) -> 
     expect(page.locator("#artflow-outpaint-prompt textarea")).to_have_value(PROMPT)  # what is to go on
     page.get_by_label("number input for Right").fill("25")
     page.get_by_label("number input for Right").press("Tab")
-    page.get_by_label("In", exact=True).click()
+    page.get_by_label("Unit", exact=True).click()
     page.get_by_role("option", name="percent").click()
     expect(page.locator("#artflow-outpaint-size")).to_contain_text("128 x 128 becomes 160 x 128 pixels")
     page.click("#artflow-outpaint-run")
-    expect(page.locator("#artflow-outpaint-status")).to_contain_text("Made", timeout=MADE)
+    expect(page.locator("#artflow-outpaint-status")).to_contain_text("Done", timeout=MADE)
     wider = picture_of(page, "#artflow-outpaint-result img")
     assert wider.shape == (128, 160, 3) and (wider[:, :128] == made).all()
     page.click("#artflow-outpaint-to-inpaint")
@@ -69,7 +69,7 @@ def test_a_picture_is_carried_on_and_painted_over_in_other_tabs(drawn: Page) -> 
     page.wait_for_timeout(1500)  # the editor lays the picture out with an animation that ends without a sign
     paint_stroke(page, "#artflow-inpaint-editor")
     page.click("#artflow-inpaint-run")  # refused if the editor showed another picture, or none
-    expect(page.locator("#artflow-inpaint-status")).to_contain_text("Made", timeout=MADE)
+    expect(page.locator("#artflow-inpaint-status")).to_contain_text("Done", timeout=MADE)
     painted = picture_of(page, "#artflow-inpaint-result img")
     changed = (painted != wider).any(-1)
     assert changed.any() and not changed[:, 150:].any()

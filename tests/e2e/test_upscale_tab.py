@@ -62,7 +62,7 @@ def test_the_model_redraws_it_in_tiles(tab, photo: Path, tmp_path: Path) -> None
     page = tab("Upscale")
     page.set_input_files("#artflow-upscale-picture input[type=file]", small)
     page.wait_for_selector("#artflow-upscale-picture img")
-    strength = page.get_by_label("number input for Redraw with the model")
+    strength = page.locator("#artflow-upscale-strength").get_by_label("number input for Strength")
     strength.fill("0.3")
     strength.press("Tab")
     page.click("#artflow-upscale-run")

@@ -1,4 +1,4 @@
-"""HiresFix: a picture that is enlarged and goes through the model again."""
+"""Hires fix: a picture that is enlarged and goes through the model again."""
 
 from __future__ import annotations
 

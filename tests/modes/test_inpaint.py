@@ -147,7 +147,7 @@ def test_a_full_mask_makes_all_of_it_anew(pipeline: Pipeline) -> None:
 
 
 def test_nothing_painted_is_said(pipeline: Pipeline) -> None:
-    with pytest.raises(ArtflowError, match="Nothing is painted over"):
+    with pytest.raises(ArtflowError, match="The mask is empty"):
         pipeline.inpaint(scene(), np.zeros((90, 130), np.uint8), FAST)
 
 

@@ -284,7 +284,7 @@ def test_without_the_hub_the_embedded_model_answers_and_says_so(
     pipeline, clip = app(terms), small_clip.repos.pop("me/clip")
     answer = pipeline.interrogate(PICTURE, "fast", "auto")
     assert answer is not None and answer.model == "the small embedded model"
-    assert "no repository me/clip" in answer.note and "So the small embedded model answered." in answer.note
+    assert "no repository me/clip" in answer.note and "Used instead: the small embedded model." in answer.note
     asked = len(small_clip.log)
     again = pipeline.interrogate(PICTURE, "fast", "auto")
     assert again is not None and again.note == answer.note and len(small_clip.log) == asked
@@ -302,5 +302,5 @@ def test_the_operator_chooses_who_answers(terms: Path, hub: HubServer) -> None:
         pipeline = app(terms, ARTFLOW_INTERROGATE__MODEL_ID=chosen)
         answer = pipeline.interrogate(PICTURE, "fast", "auto")
         assert answer is not None and answer.model == title
-        assert f"Automatic is {title}" in pipeline.interrogator.about
+        assert f"Automatic: {title}" in pipeline.interrogator.about
         pipeline.close()

@@ -131,7 +131,7 @@ def test_what_is_under_the_hole_counts_at_a_low_strength(pipeline: Pipeline) -> 
 
 
 def test_half_opaque_and_more_stays(pipeline: Pipeline) -> None:
-    with pytest.raises(ArtflowError, match="Nothing is painted over"):
+    with pytest.raises(ArtflowError, match="The mask is empty"):
         Painter(pipeline).paint(see_through(scene(), box_in(90, 130), alpha=128))
 
 

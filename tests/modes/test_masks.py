@@ -28,7 +28,7 @@ def mask_of(height: int, width: int, box: Bounds) -> np.ndarray:
 
 def test_a_mask_must_fit_and_hold_something() -> None:
     picture = np.zeros((20, 30, 3), np.uint8)
-    with pytest.raises(ArtflowError, match="Nothing is painted over"):
+    with pytest.raises(ArtflowError, match="The mask is empty"):
         check_mask(np.zeros((20, 30), np.uint8), picture)
     with pytest.raises(ArtflowError, match="The mask is 10 x 20 and the picture 30 x 20"):
         check_mask(np.zeros((20, 10), np.uint8), picture)

@@ -111,7 +111,7 @@ def test_failed_strokes_count_as_answered(canvas: Canvas, echo: Echo) -> None:
 def test_timeout_ends_the_session_until_the_person_goes_on(canvas: Canvas, echo: Echo) -> None:
     echo.say({"status": "timeout"})
     canvas.wait_state("timeout")
-    expect(canvas.part(".af-status")).to_have_text(re.compile("^Your time is over"))
+    expect(canvas.part(".af-status")).to_have_text(re.compile("^The time limit"))
     canvas.stroke((0.2, 0.5), (0.8, 0.5))
     canvas.wait_shown(1)
     assert len(echo.connections) == 2

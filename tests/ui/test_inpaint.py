@@ -60,7 +60,7 @@ def painted(inpaint: Inpaint, photo: Path) -> Inpaint:
 def test_a_picture_is_shown_as_it_is_and_nothing_is_asked_for(inpaint: Inpaint, echo: Echo, photo: Path) -> None:
     inpaint.load(photo)
     assert (inpaint.result_pixels() == read(photo)).all()
-    expect(inpaint.part(".af-todo")).to_have_text("Paint over what should be made anew")
+    expect(inpaint.part(".af-todo")).to_have_text("Paint over what to change")
     prompt(inpaint, "red")
     inpaint.page.wait_for_timeout(400)  # nothing to wait for: it is the absence that counts
     assert not echo.frames and inpaint.snapshot() is None

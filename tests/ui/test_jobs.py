@@ -31,7 +31,7 @@ class Person:
         made = None
         for _, words, made in self._jobs.run(self.request, work):  # noqa: B007 - the last one counts
             self.words.append(words)
-            if words.startswith("Waiting"):
+            if words.startswith("Queued"):
                 self.waits.set()
         return made
 
@@ -58,7 +58,7 @@ def test_more_than_a_few_wait_and_run_in_the_end() -> None:
         assert people[2].waits.wait(PATIENCE) and len(running) == 2
         go_on.set()
         assert all(one.result(PATIENCE) == [] for one in asked)
-    assert len(running) == 3 and people[2].words == ["Begun", "Waiting for others to be done", "Made 0."]
+    assert len(running) == 3 and people[2].words == ["Starting", "Queued: waiting for other jobs", "Done: 0 pictures."]
 
 
 def seen(context: JobContext) -> list:
@@ -77,8 +77,8 @@ def test_whose_browser_has_gone_leaves_the_place_to_others(monkeypatch: pytest.M
 
     runs = jobs.run(Person(jobs, "a").request, long)
     waits = jobs.run(Person(jobs, "b").request, seen)
-    assert [next(runs) for _ in range(3)] == [(None, "Begun", None)] * 3 and begun.is_set()
-    assert [next(waits)[1] for _ in range(4)] == ["Begun"] + 3 * ["Waiting for others to be done"]
+    assert [next(runs) for _ in range(3)] == [(None, "Starting", None)] * 3 and begun.is_set()
+    assert [next(waits)[1] for _ in range(4)] == ["Starting"] + 3 * ["Queued: waiting for other jobs"]
     waits.close()
     runs.close()
     assert Person(jobs, "c").ask(lambda context: []) == []
