@@ -1,6 +1,6 @@
-"""Faster ways to run the same model: chosen by the operator, never a reason not to start.
+"""Optional accelerations of a loaded model (xformers, compile ...), chosen by the operator.
 
-One that is not installed, or that fails when it is first used, is told in one sentence, and the plain path runs.
+One that is not installed, or that fails on first use, is reported in one sentence, and the plain model runs instead.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ SHAPES = 64  # that one model is compiled for
 
 @dataclass(eq=False)
 class Acceleration:
-    """What was asked for and what runs. Both can change while it runs: read them again for each page."""
+    """The acceleration that was asked for and the one that is active, which can change on first use."""
 
     asked: Kind
     active: Kind = "none"
     problem: str | None = None
-    """Why what was asked for is not active, for the person; with the command to run, where there is one."""
+    """Why the wanted acceleration is not active, for display; with the install command, where there is one."""
     _undo: list[Callable[[], None]] = field(default_factory=list, repr=False)
 
     @property
@@ -48,26 +48,25 @@ class Acceleration:
         return self.active == "compile"
 
     def remove(self) -> None:
-        """Put the model back on its plain path."""
+        """Undo the acceleration: the model runs plain again."""
         while self._undo:
             self._undo.pop()()
         self.active = "none"
 
     def give_up(self, problem: str) -> None:
-        """`remove`, for this reason."""
+        """Call `remove` and note ``problem`` as the reason."""
         self.remove()
         self.problem = problem
         log.warning("%s", problem)
 
 
 def accelerate(model: Model, kind: Kind, engine_dir: Path | None = None) -> Acceleration:
-    """Switch ``model`` to ``kind``, in place. Never raises: see ``problem`` of the result.
+    """Accelerate ``model`` in place. Never raises: ``problem`` of the result says what failed.
 
-    What is compiled is kept in ``engine_dir`` under the compiler's own keys (code, shapes, batch): the next start need
-    not compile it again.
+    Compiled code is cached in ``engine_dir`` under the compiler's own keys (code, shapes, batch), for the next start.
 
     ``compile`` compiles the UNet and the VAE's decoder with fixed shapes when they are first called, which takes
-    from seconds (small models) to minutes for each shape; a compilation that fails changes the result then.
+    seconds (small models) to minutes per shape; if a compilation fails, the result changes at that moment.
     """
     result = Acceleration(asked=kind)
     if kind == "none":
@@ -107,7 +106,7 @@ def _compile(model: Model, result: Acceleration) -> None:
 
 
 def _guard(module: Any, result: Acceleration) -> None:
-    """Compile ``module.forward``, and go back to the plain one if that, and only that, fails.
+    """Compile ``module.forward``; if the compiler fails, go back to the plain one. Errors of the input are raised.
 
     Out of memory is no failure of the compiler: it is raised, and the next call is compiled code again.
     """

@@ -1,4 +1,4 @@
-"""Which models there are: ``presets/models.yaml``, and how the operator may name one that is not in it."""
+"""The catalogue of models (``presets/models.yaml``), and the models that an operator names outside of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from artflow.errors import ArtflowError
 from artflow.models.weights import is_unsafe, unsafe
 
 ROOT = Path(__file__).resolve().parents[2]
-"""Relative folders and files of the catalogue are looked up here: the folder that holds the ``artflow`` package."""
+"""The folder that holds the ``artflow`` package; relative paths of the catalogue start here."""
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -53,7 +53,7 @@ class Defaults(BaseModel):
 
 
 class ModelSpec(BaseModel):
-    """One model of the catalogue, before anything of it is loaded."""
+    """One entry of the catalogue. Nothing of it is loaded."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -70,18 +70,18 @@ class ModelSpec(BaseModel):
     family: Literal["sd", "sdxl", "auto"] = "auto"
     live_schedule: Literal["lcm", "turbo", "auto"] = "auto"
     prediction_type: Literal["epsilon", "v_prediction", "sample", "auto"] = "auto"
-    """What the UNet predicts, for models that say it wrongly or not at all."""
+    """What the UNet predicts, for models whose config says it wrongly or not at all."""
     width: int = Field(default=512, ge=64, le=4096, multiple_of=8)
     height: int = Field(default=512, ge=64, le=4096, multiple_of=8)
     native_resolution_only: bool = False
-    """Whether it draws well at this size alone: pictures of others are made of such, carried on and enlarged."""
+    """Whether the model only works at this size; other sizes are outpainted and enlarged from it."""
     defaults: Defaults = Defaults()
     examples: list[str] = []
     gpu_default: bool = False
 
     @property
     def title(self) -> str:
-        """What a person sees: the name, or the id of a model that has none."""
+        """The name for display; the id where there is none."""
         return self.name or self.id
 
 
@@ -104,13 +104,13 @@ class Catalog(BaseModel):
         return [m.id for m in self.models]
 
     def default(self, has_gpu: bool) -> ModelSpec:
-        """The model to start with: the first one, which needs no download; on a GPU the one marked for it."""
+        """The model to start with: on a GPU the one marked for it, else the first, which needs no download."""
         if has_gpu:
             return next((m for m in self.models if m.gpu_default), self.models[0])
         return self.models[0]
 
     def get(self, model_id: str) -> ModelSpec:
-        """The model of this id, and nothing else: the one to use for names that come from users.
+        """The model of this id. Only ids of the catalogue are found, so the name may come from a user.
 
         Raises ``ArtflowError("unknown_model")``.
         """
@@ -179,7 +179,7 @@ def _existing(text: str) -> Path | None:
         OSError,
         RuntimeError,
         ValueError,
-    ):  # too long, no such user, a zero byte: no file has such a name
+    ):  # too long, an unknown ~user, a zero byte: not a file name
         return None
 
 

@@ -1,4 +1,4 @@
-"""A CLIP model's two towers: pictures and texts as points of one space, near to each other where they agree.
+"""A CLIP model's image and text towers, which embed pictures and texts in one space.
 
 The app ships with a small one (`EMBEDDED`), made for what the embedded model draws. Any other is a `transformers`
 folder or Hub id of a ``CLIPModel`` with safetensors weights.
@@ -37,12 +37,12 @@ class Towers:
         self._model, self._tokenizer, self._processor = model, tokenizer, processor
         self._longest: int = model.config.text_config.max_position_embeddings
         self.scale = float(model.logit_scale.exp())
-        """What similarities are multiplied with before they become shares; learned with the weights."""
+        """The factor on similarities before a softmax (CLIP's ``logit_scale``, learned with the weights)."""
         self.fingerprint = _fingerprint(model)
 
     @torch.inference_mode()
     def encode_image(self, picture: Picture) -> Features:
-        """The middle square of a picture as one row."""
+        """The embedding of a picture's centre square, of shape (1, width)."""
         # Cut first: the processor scales the shorter side and would make billions of pixels of a long line.
         height, width = picture.shape[:2]
         side = min(height, width)
@@ -53,15 +53,15 @@ class Towers:
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> Features:
-        """One row a text; what is beyond the tower's length is cut off."""
-        # Padding to the longest of these and not to the tower's length: what comes after a text's end has no say.
+        """The embeddings of texts, of shape (n, width); longer texts are cut at the tower's maximum length."""
+        # Padded to the longest of these, which is enough: tokens after a text's end do not change its embedding.
         tokens = self._tokenizer(
             list(texts), padding="longest", truncation=True, max_length=self._longest, return_tensors="pt"
         ).to(self._model.device)
         return self._rows(self._model.get_text_features(**tokens))
 
     def full(self, text: str) -> bool:
-        """Whether the tower reads no more than this. Computes nothing on the device."""
+        """Whether the text fills the tower's maximum length. Computes nothing on the device."""
         return len(self._tokenizer(text, truncation=True, max_length=self._longest).input_ids) >= self._longest
 
     @staticmethod
@@ -94,7 +94,7 @@ def load_towers(
         return _read(folder, name, device, dtype)
     except ArtflowError:
         raise
-    except Exception as error:  # whatever a library says about a folder that people brought
+    except Exception as error:  # a folder of a user's can make the library raise anything
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise refused(name, lines[0].rstrip(".")[:300]) from error
 
@@ -116,7 +116,7 @@ def _read(folder: Path, name: str, device: str, dtype: torch.dtype) -> Towers:
 
 
 def _fingerprint(model: Any) -> str:
-    """Tells trainings of one model apart, by the last weights of its text tower, which every training changes."""
+    """A hash of the text config and the text tower's last weights, which differ between trainings of one model."""
     digest = hashlib.sha256(json.dumps(model.config.text_config.to_dict(), sort_keys=True, default=str).encode())
     for module in (model.text_projection, _inner(model).final_layer_norm):
         digest.update(module.weight.detach().float().cpu().numpy().tobytes())
@@ -124,5 +124,5 @@ def _fingerprint(model: Any) -> str:
 
 
 def _inner(model: Any) -> Any:
-    """The text transformer, which releases of `transformers` keep in different places."""
+    """The text transformer; its attribute differs between releases of `transformers`."""
     return getattr(model.text_model, "text_model", model.text_model)

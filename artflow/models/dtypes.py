@@ -1,4 +1,4 @@
-"""The device and the number format that a model runs in, out of the operator's settings."""
+"""The device and the dtype of a model, from the operator's settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def available_devices() -> list[str]:
 
 
 def pick_device(setting: str = "auto") -> str:
-    """``auto`` is the best device there is. Raises ``ArtflowError("bad_device")`` for one that is not there."""
+    """The device; ``auto`` is the best available. Raises ``ArtflowError("bad_device")`` if it is not available."""
     found = available_devices()
     if setting == "auto":
         return found[0]
@@ -35,11 +35,10 @@ def pick_device(setting: str = "auto") -> str:
 
 
 def pick_dtype(setting: str, device: str) -> torch.dtype:
-    """The number format for weights and arithmetic.
+    """The dtype of weights and arithmetic.
 
     ``auto`` is float16 on a GPU, and on a CPU bfloat16 where the processor computes in it, else float32.
-    Raises ``ArtflowError("bad_dtype")``, also for what would run but to no good: float16 on a CPU is many times
-    slower than float32 there.
+    Raises ``ArtflowError("bad_dtype")``, also for float16 on a CPU, which is many times slower than float32.
     """
     import torch
 

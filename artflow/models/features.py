@@ -1,4 +1,4 @@
-"""Text features on the disk: computed once for a model and a list of terms, in a file of their own."""
+"""A disk cache of text features: one file for a model and a list of terms."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ log = logging.getLogger(__name__)
 
 
 def default_folder() -> Path:
-    """Beside what the Hub's library keeps: ``HF_HOME`` moves both."""
+    """The default cache folder, beside the Hub's cache (``HF_HOME`` moves both)."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HOME) / "artflow" / "terms"
 
 
 def feature_file(folder: Path, towers: Towers, group: str, terms: Sequence[str]) -> Path:
-    """The file of these terms on this model; other weights or other terms make another one."""
+    """The cache file; its name has a hash of the model's name and weights and of the terms."""
     key = hashlib.sha256("\n".join([towers.name, towers.fingerprint, *terms]).encode()).hexdigest()[:20]
     name = re.sub(r"[^A-Za-z0-9-]+", "-", f"{towers.name}-{group}").strip("-")[:80]
     return folder / f"{name}-{key}.safetensors"
@@ -34,9 +34,9 @@ def feature_file(folder: Path, towers: Towers, group: str, terms: Sequence[str])
 def features(
     folder: Path | None, towers: Towers, group: str, terms: Sequence[str], compute: Callable[[], Features]
 ) -> Features:
-    """The terms' rows out of the folder, or computed and put there; None computes always.
+    """The text features of ``terms``, from the cache or by ``compute``; ``folder=None`` always computes.
 
-    A file that cannot be read is made anew. A folder that cannot be written costs the time again, and nothing else.
+    A broken file is replaced. If the folder is not writable, features are recomputed each time, with a warning.
     """
     from safetensors.numpy import load_file, save
 
@@ -49,12 +49,12 @@ def features(
             if rows.ndim == 2 and len(rows) == len(terms) and np.isfinite(rows).all():
                 return rows / np.linalg.norm(rows, axis=1, keepdims=True)
             log.warning("%s is not what it should be and is made anew", path)
-        except Exception as error:  # noqa: BLE001 - broken files make the library raise what it likes
+        except Exception as error:  # noqa: BLE001 - broken files make the library raise anything
             log.warning("%s is broken and is made anew: %s", path, error)
     rows = compute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Under another name first: nobody shall read half a file, and of two who write at once one wins.
+        # Written under a temporary name and renamed, so that no reader sees half a file.
         handle, name = tempfile.mkstemp(dir=folder, suffix=".part")
         os.close(handle)
         unfinished = Path(name)

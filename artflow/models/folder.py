@@ -1,8 +1,8 @@
-"""A diffusers folder on the disk, read part by part.
+"""Reading a diffusers folder, part by part.
 
-Models are read while others run, so nothing here may change torch's global default dtype, as the libraries'
-``from_pretrained`` does for the time of the call when it is asked for another one: running sessions would draw other
-noise meanwhile. So small parts are read in float32 and converted later, and the UNet is read without it.
+The libraries' ``from_pretrained`` changes torch's global default dtype during a call that asks for another dtype. Other
+models run meanwhile and would draw their noise in it, so that is avoided here: small parts are read in float32 and
+converted later, and the UNet is read tensor by tensor.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CLASSES = {
     "CLIPTextModelWithProjection": CLIPTextModelWithProjection,
     "CLIPTokenizer": CLIPTokenizer,
 }
-"""Every class that is ever built from a folder. A folder that asks for another one is refused."""
+"""The classes that may be built from a folder; a folder that names another one is refused."""
 
 
 def read_folder(spec: ModelSpec, folder: Path, dtype: torch.dtype, skip: set[str], progress: ProgressReporter) -> Parts:
@@ -107,7 +107,7 @@ def read_vae(vae_class: Any, folder: Path, variant: str | None) -> Any:
 
 
 def _read_unet(folder: Path, files: list[str], dtype: torch.dtype) -> UNet2DConditionModel:
-    """The UNet, tensor by tensor in ``dtype``: it is the part whose float32 copy could be too much for the memory."""
+    """The UNet, tensor by tensor in ``dtype``, because a float32 copy of it may not fit into memory."""
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder))
     weights: dict[str, torch.Tensor] = {}

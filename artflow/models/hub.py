@@ -1,4 +1,4 @@
-"""Downloads from the Hub: only what a pipeline needs, with overall progress, and nothing at all once it is here.
+"""Downloads from the Hub: only the files that are needed, with one progress over all; none if they are cached.
 
 ``HF_ENDPOINT``, ``HF_HOME``, ``HF_TOKEN`` and ``HF_HUB_OFFLINE`` mean what they mean to ``huggingface_hub``.
 """
@@ -84,7 +84,7 @@ def download_file(
 ) -> Path:
     """The local path of one file, of ``largest`` bytes at most, of a public repository; otherwise as `download`.
 
-    The operator's token is not used: people who do not have it may name the file.
+    The operator's token is not used, since users may name the file.
     """
 
     def choose(names: Collection[str]) -> list[str]:
@@ -108,7 +108,7 @@ def download_clip(
 ) -> Path:
     """The local folder of a repository that is just a CLIP model, as ``openai/clip-vit-large-patch14`` is.
 
-    Without ``tokenizer`` it may be one that only looks, as a safety checker does.
+    With ``tokenizer=False`` it may be an image tower alone, such as a safety checker.
     """
 
     def choose(names: Collection[str]) -> list[str]:
@@ -242,7 +242,7 @@ def _bar(report: Callable[[float], None]) -> type:
 
 
 def _unreachable(error: BaseException | None) -> bool:
-    """Whether it comes of there being no connection, whichever library said so."""
+    """Whether the error or one of its causes is a missing connection, whichever library raised it."""
     import httpx
 
     while error is not None:
@@ -253,7 +253,7 @@ def _unreachable(error: BaseException | None) -> bool:
 
 
 def _sentence(repo: str, revision: str | None, endpoint: str, error: Exception) -> str:
-    """What went wrong, for the person who chose this model."""
+    """The error as one sentence for the user who chose this model."""
     from huggingface_hub import errors
 
     cause: BaseException | None = error

@@ -33,16 +33,16 @@ def load_model(
 ) -> Model:
     """Load a model, and download it first where it is on the Hub and not yet here.
 
-    ``on_progress`` is told what happens and how far the whole load is (0 to 1, never backwards; 1.0 at the end).
-    It is called on threads of the download, too. ``use_tiny_vae`` takes the catalogue's small autoencoder in place
+    ``on_progress`` gets a message and the fraction of the whole load (0 to 1, never decreasing; 1.0 at the end), also
+    from the threads of the download. ``use_tiny_vae`` takes the catalogue's small autoencoder in place
     of the model's own, if it names one. Raises ``ArtflowError``: ``model_load_failed``, ``unsafe_weights``,
     ``download_failed``; nothing is left on the device then.
     """
     progress = ProgressReporter(on_progress)
     try:
         model = _load(spec, torch.device(device), dtype, spec.tiny_vae if use_tiny_vae else None, progress)
-    except Exception as error:  # whatever a library says about a file that people brought
-        # Its frames hold the weights that were read so far; whoever keeps the error shall not keep them.
+    except Exception as error:  # a file of a user's can make the library raise anything
+        # The traceback's frames hold the weights read so far and would keep them in memory as long as the error.
         traceback.clear_frames(error.__traceback__)
         if isinstance(error, ArtflowError):
             raise
@@ -65,7 +65,7 @@ def _load(
 
 
 def _read(spec: ModelSpec, dtype: torch.dtype, tiny_vae: str | None, progress: ProgressReporter) -> Parts:
-    """Read the model itself; its own VAE is left out where another one takes its place."""
+    """Read the model's parts, without its own VAE if a small one replaces it."""
     skip = {"vae"} if tiny_vae is not None else set()
     if spec.source.file is not None:
         from artflow.models.single_file import read_single_file
@@ -98,12 +98,12 @@ def _read_tiny_vae(source: str, progress: ProgressReporter) -> AutoencoderTiny:
 
 
 def _check(spec: ModelSpec, parts: Parts) -> None:
-    """Refuse what the engine cannot stream, with the reason, while it is still off the device."""
+    """Refuse a model that the engine cannot run, before it is moved to the device."""
     unet, vae = parts.unet.config, parts.vae
     assert vae is not None
     if unet.addition_embed_type == "text_time" and len(parts.text_encoders) != 2:
         raise refused(spec.id, "it has one text encoder and SDXL needs two (a refiner cannot make pictures on its own)")
-    # "text": the UNet pools the prompt's own tokens, so it needs nothing more from us.
+    # "text": the UNet pools the prompt's tokens itself and needs no further input.
     if unet.addition_embed_type not in (None, "text", "text_time") or unet.class_embed_type is not None:
         raise refused(spec.id, "its UNet takes conditions that neither Stable Diffusion 1, 2 nor SDXL has")
     if len(parts.tokenizers) != len(parts.text_encoders):
@@ -128,7 +128,7 @@ def _family(parts: Parts) -> Any:
 
 
 def _place(spec: ModelSpec, parts: Parts, device: torch.device, dtype: torch.dtype) -> Model:
-    """Move everything to the device, as it will run: no gradients, convolutions in channels-last."""
+    """Move all parts to the device, without gradients, convolutions in channels-last."""
     family, vae = _family(parts), parts.vae
     assert vae is not None
     # SDXL's own VAE overflows in float16 and gives black pictures; its config says so with force_upcast. SD 1 and 2
@@ -157,6 +157,6 @@ def _place(spec: ModelSpec, parts: Parts, device: torch.device, dtype: torch.dty
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what a library said, without a final stop."""
+    """The first line of a library's message, without a final full stop."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].strip().rstrip(".")[:300]

@@ -1,4 +1,4 @@
-"""What a loaded model is: its parts, and the facts about it that the engine computes with."""
+"""A loaded model: its parts, and the properties that the engine computes with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Model:
-    """One copy of a model's weights, shared by all sessions. Nothing in here belongs to a person."""
+    """One copy of a model's weights, shared by all sessions. It holds no state of a session."""
 
     spec: ModelSpec
     family: Literal["sd", "sdxl"]
@@ -57,10 +57,10 @@ class Model:
 
     @property
     def live_schedule(self) -> Literal["lcm", "turbo"]:
-        """How live steps are laid out: as the catalogue says, or as the model was distilled.
+        """How the timesteps of live pictures are chosen: as the catalogue says, else as the model was distilled.
 
         LCM models say so by their scheduler or their guidance embedding. Turbo models (adversarially distilled) space
-        their few timesteps from the end ("trailing"). A plain model has neither, and few steps of it show little.
+        their few timesteps from the end ("trailing"). A plain model has neither and needs more steps.
         """
         if self.spec.live_schedule != "auto":
             return self.spec.live_schedule
@@ -70,17 +70,17 @@ class Model:
 
     @property
     def latent_channels(self) -> int:
-        """Channels of a latent. An inpaint UNet takes more (see `inpaints`) and gives these."""
+        """Channels of a latent. An inpaint UNet has more input channels (see `inpaints`) and this many outputs."""
         return self.unet.config.out_channels
 
     @property
     def inpaints(self) -> bool:
-        """Whether the UNet is shown a mask and the picture without what is under it, as 9-channel ones are."""
+        """Whether the UNet takes a mask and the masked picture as further channels (9-channel inpaint models)."""
         return self.unet.config.in_channels == 2 * self.latent_channels + 1
 
     @property
     def vae_scale(self) -> int:
-        """Pixels a latent, along one side: 8 for every Stable Diffusion."""
+        """Pixels per latent along one side: 8 for every Stable Diffusion."""
         if hasattr(self.vae.config, "num_encoder_blocks"):  # AutoencoderTiny halves the side between its blocks
             return 2 ** (len(self.vae.config.num_encoder_blocks) - 1)
         return 2 ** (len(self.vae.config.block_out_channels) - 1)

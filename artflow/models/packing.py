@@ -1,8 +1,8 @@
-"""A model's layers as a CPU computes them with the least waiting.
+"""Packed weights for CPUs.
 
-oneDNN computes on blocked weights and rearranges plain ones at every call, which for pictures as small as a live
-latent takes longer than the arithmetic. So the blocked order is kept. Inductor does the same, with the same operators,
-when it freezes a model.
+oneDNN computes on weights in a blocked order and rearranges plain ones in every call, which takes longer than the
+arithmetic for latents as small as those of live pictures. So the blocked order is stored. Inductor does the same, with
+the same operators, when it freezes a model.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Forward = Callable[..., torch.Tensor]
 
 
 def pack(model: Model) -> None:
-    """Rearrange the weights of a model's UNet and VAE, where oneDNN computes: on a CPU with AVX2 or AVX-512.
+    """Store the weights of a model's UNet and VAE in oneDNN's blocked order; on CPUs with AVX2 or AVX-512 only.
 
-    In place, so there is still one copy of them; ``weight.to_dense()`` gives a layer's back. Queries, keys and values
-    that are computed from the same input become one layer. Results differ from the plain ones by rounding alone.
+    In place, so there is still one copy; ``weight.to_dense()`` restores a layer's weights. Query, key and value layers
+    with the same input are fused into one. Results differ from the unpacked model by rounding alone.
     """
     if model.device.type != "cpu" or not _has_kernels(model.dtype):
         return
@@ -84,7 +84,7 @@ def _convolution(layer: nn.Conv2d) -> Forward:
 
     def forward(input: torch.Tensor, then: str = "none") -> torch.Tensor:
         nonlocal weight
-        if weight is None:  # the best order depends on the size of the pictures; any other size can read it too
+        if weight is None:  # the best order depends on the size of the input; it works for every other size, too
             reorder = torch.ops.mkldnn._reorder_convolution_weight
             weight = layer.weight = _frozen(reorder(layer.weight.detach(), *place, list(input.shape)))
         return compute(input, weight, bias, *place, then, [], "")
@@ -93,7 +93,7 @@ def _convolution(layer: nn.Conv2d) -> Forward:
 
 
 def _attention(layer: Attention) -> Forward:
-    """Without looking up its processor's signature at every call."""
+    """Attention without diffusers' inspection of the processor's signature in every call."""
 
     def forward(
         hidden_states: torch.Tensor,
@@ -107,7 +107,7 @@ def _attention(layer: Attention) -> Forward:
 
 
 def _tiny_block(block: AutoencoderTinyBlock) -> Forward:
-    """With each ReLU computed by the convolution before it."""
+    """A block of the small VAE with each ReLU fused into the convolution before it."""
     first, _, second, _, third = block.conv
 
     def forward(x: torch.Tensor) -> torch.Tensor:

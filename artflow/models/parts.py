@@ -1,4 +1,4 @@
-"""What a folder or a file gave, before it is checked and moved to the device."""
+"""The parts of a model as read from a folder or file, before they are checked and moved to the device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 @dataclass
 class Parts:
-    """The parts of a `Model`, still on the CPU; without a VAE where another one takes its place."""
+    """The parts of a `Model` on the CPU; ``vae`` is missing where a small one replaces it."""
 
     unet: UNet2DConditionModel
     vae: AutoencoderKL | AutoencoderTiny | None

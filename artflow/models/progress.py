@@ -31,14 +31,14 @@ class ProgressReporter:
         self._lock = threading.Lock()
 
     def say(self, message: str, fraction: float | None = None) -> None:
-        """Report ``message`` at ``fraction``. Not less than before; ``None`` where it is not known."""
+        """Report ``message`` and ``fraction`` (0 to 1; None: not known), which is never below an earlier one."""
         with self._lock:
             if fraction is not None:
                 fraction = self._reached = max(self._reached, min(1.0, fraction))
             self._listener(message, fraction)
 
     def part(self, start: float, end: float) -> ProgressReporter:
-        """The progress of a step that takes this one from ``start`` to ``end``."""
+        """A reporter for one step, whose 0 to 1 is ``start`` to ``end`` of this one."""
 
         def scaled(message: str, fraction: float | None) -> None:
             self.say(message, None if fraction is None else start + fraction * (end - start))

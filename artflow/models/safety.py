@@ -1,4 +1,4 @@
-"""Whether a picture may be shown: Stable Diffusion's safety checker (2210.04610 looks into it), for who wants one."""
+"""Stable Diffusion's safety checker (examined in 2210.04610), which an operator can switch on."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def load_checker(
         return _read(folder, name, device, dtype)
     except ArtflowError:
         raise
-    except Exception as error:  # whatever a library says about a folder that people brought
+    except Exception as error:  # a folder of a user's can make the library raise anything
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise refused(name, lines[0].rstrip(".")[:300]) from error
 
@@ -113,7 +113,7 @@ def _read(folder: Path, name: str, device: str, dtype: torch.dtype) -> SafetyChe
             folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
         processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
-    if found["missing_keys"]:  # they would be random, and the check one in name only
+    if found["missing_keys"]:  # they would be random, and so the check
         raise refused(name, f"{len(found['missing_keys'])} of its weights are missing")
     model = model.requires_grad_(False).eval().to(device, dtype)
     return SafetyChecker(model, processor.image_mean, processor.image_std)

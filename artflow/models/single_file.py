@@ -1,7 +1,7 @@
 """One ``.safetensors`` file in the layout of the original Stable Diffusion code (what checkpoint sites offer).
 
-Such a file has no configs and no tokenizer. Those of the three families ship in ``configs/``, so nothing is fetched;
-a catalogue entry with ``source.config`` brings its own for an unusual architecture.
+Such a file has no configs and no tokenizer. Those of the three families ship in ``configs/``; for an unusual
+architecture a catalogue entry names its own with ``source.config``.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def read_single_file(spec: ModelSpec, dtype: torch.dtype, skip: set[str], progre
 
 
 def detect(model: str, shapes: dict[str, tuple[int, ...]]) -> Kind:
-    """Which family these tensors (name to shape) are a checkpoint of, or why they are none."""
+    """The family of a checkpoint with these tensors (name to shape). Raises ``ArtflowError("model_load_failed")``."""
     if UNET_INPUT not in shapes:
         raise refused(model, "it is not a Stable Diffusion checkpoint (a LoRA, a VAE or another kind of model?)")
     if SECOND_TEXT + "model.ln_final.weight" in shapes:
@@ -125,7 +125,7 @@ def _survey(spec: ModelSpec, path: Path) -> tuple[dict[str, tuple[int, ...]], di
 def _prediction(
     spec: ModelSpec, kind: Kind, shapes: dict[str, Any], metadata: dict[str, str], unet: UNet2DConditionModel
 ) -> dict[str, Any]:
-    """What the UNet predicts, as scheduler config entries: the file says so, or a test run."""
+    """What the UNet predicts, as scheduler config entries, from the file's metadata or by a test run."""
     extra: dict[str, Any] = (
         {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if "ztsnr" in shapes else {}
     )
@@ -139,7 +139,7 @@ def _prediction(
 
 @torch.inference_mode()
 def _predicts_velocity(unet: UNet2DConditionModel) -> bool:
-    """Tell SD 2.x checkpoints apart, which say nothing: at the noisy end epsilon is the input, velocity is not.
+    """Whether an SD 2.x checkpoint predicts velocity: at the noisiest step its output differs from the input.
 
     The threshold is the one that Stable Diffusion web UI uses for the same question.
     """

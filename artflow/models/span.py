@@ -17,7 +17,7 @@ from artflow.models.weight_loading import weight_loading_lock
 
 FOLDER = Path(__file__).parent / "upscalers"
 SCALES = (2, 4)
-REACH = 22  # pixels around a pixel that can have a say in it
+REACH = 22  # pixels around a pixel that its value depends on, and one more
 CHANNELS = 48
 MEAN = (0.4488, 0.4371, 0.4040)  # of the pictures it was trained on
 

@@ -1,9 +1,8 @@
-"""Small models with seeded random weights, for tests and benchmarks. Never offered to a person.
+"""Small models with seeded random weights, for tests and benchmarks only.
 
-They have the layout and the config keys of the real thing, so everything that loads a Stable Diffusion folder
-loads them. Plain random weights would hardly react to what they are given (cross-attention and time embeddings
-start out tiny), so the layers that carry the prompt and the timestep are strengthened and the outputs are scaled to
-unit variance: two sessions with different prompts, pictures or timesteps get results that can be told apart.
+They have the layout and config keys of a Stable Diffusion folder. Plain random weights would hardly react to their
+inputs (cross-attention and time embeddings start out tiny), so the layers that carry the prompt and the timestep are
+scaled up and the outputs have unit variance: different prompts, pictures and timesteps give clearly different results.
 """
 
 from __future__ import annotations

@@ -11,11 +11,11 @@ _alone = threading.RLock()
 
 @contextmanager
 def weight_loading_lock() -> Iterator[None]:
-    """Hold this while modules are built and weights read into them; not for downloads, which take long.
+    """Hold this while modules are built and their weights read; not during downloads, which take long.
 
-    The libraries change the whole process then: accelerate's empty weights put their own function in the place of
-    ``nn.Module.register_parameter``, so that modules of other threads would get no weights, and two at once leave it
-    there for good. Their bars and notices, which say nothing to people, are the whole process's as well.
+    The libraries change global state meanwhile: accelerate's ``init_empty_weights`` replaces
+    ``nn.Module.register_parameter``, so modules built by other threads would get no weights, and two at once leave it
+    replaced for good. Progress bars and log levels are global as well.
     """
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging

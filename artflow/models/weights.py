@@ -1,4 +1,4 @@
-"""Which weight files of a diffusers folder are loaded. Names only: the same rules serve a disk and a Hub listing."""
+"""Which weight files of a diffusers folder are loaded. Works on names, for folders and Hub listings alike."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def choose_weights(names: Iterable[str], stem: str, variant: str | None) -> tupl
 
 
 def require_weights(model: str, part: str, names: Iterable[str], variant: str | None) -> tuple[str | None, list[str]]:
-    """`choose_weights` for a ``part`` of ``model``, or the reason why it cannot be loaded.
+    """As `choose_weights`, for a ``part`` of ``model``; raises where there is nothing to load.
 
     Raises ``ArtflowError``: ``unsafe_weights`` where only pickled files are there, ``model_load_failed`` where none.
     """
@@ -63,7 +63,7 @@ def is_unsafe(name: str) -> bool:
 
 
 def unsafe(what: str) -> ArtflowError:
-    """The refusal of a pickled file."""
+    """The error for a pickled file."""
     return ArtflowError(
         "unsafe_weights",
         f"{what} is a pickled file, which can run any code when it is opened; only .safetensors weights are loaded.",
@@ -71,5 +71,5 @@ def unsafe(what: str) -> ArtflowError:
 
 
 def refused(model: str, reason: str) -> ArtflowError:
-    """The refusal of a model, for a reason that goes on after "could not be loaded:" and has no final stop."""
+    """The error for a model that cannot be loaded; ``reason`` follows "could not be loaded:", without a full stop."""
     return ArtflowError("model_load_failed", f"{model} could not be loaded: {reason}.")
