@@ -40,7 +40,7 @@ def read(text: str) -> Metadata | None:
 
 
 def text(recipe: dict[str, Any]) -> str:
-    """The recipe as the A1111 web UI writes it, which other programs read. It may be anybody's: any JSON object."""
+    """The recipe as A1111's ``parameters`` text. The recipe may come from outside: any JSON object is accepted."""
     lines = [str(recipe.get("prompt") or "")]
     if negative := str(recipe.get("negative_prompt") or ""):
         lines.append(f"Negative prompt: {negative}")
@@ -65,6 +65,6 @@ def _split_facts(text: str) -> tuple[str, dict[str, str] | None]:
     head, _, last = text.rpartition("\n")
     if not re.match(r"\s*Steps:\s*\d+", last) or len(last) > MAX_FACTS:
         return text, None
-    # No name is longer, so that text of anybody's cannot make the search go over itself again and again.
+    # The length limit on names keeps the search linear on hostile text.
     pairs = re.findall(r'([\w ./()+-]{1,80}):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)', last)
     return head, {key.strip(): value.strip().strip('"') for key, value in pairs}

@@ -1,7 +1,7 @@
-"""ComfyUI's graphs: from the sampler along its links to the texts, the size and the checkpoint.
+"""ComfyUI's graphs: follows links from the sampler to the texts, the size and the checkpoint.
 
-``prompt`` is what was run: nodes by id, with named inputs that are values or links ``[node id, output]``. ``workflow``
-is what the editor shows: lists of nodes and links, whose widget values have no names and are known by the node's kind.
+``prompt`` is the graph that was run: nodes by id, with named inputs that are values or links ``[node id, output]``.
+``workflow`` is the editor's: lists of nodes and links; its widget values have no names, only an order by node type.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ WIDGETS = {
     "PrimitiveStringMultiline": ("value",),
     "PrimitiveInt": ("value", "control"),
 }  # fmt: skip
-NOTHING = "ConditioningZeroOut"  # what is behind it is a text that is not used
+NOTHING = "ConditioningZeroOut"  # the texts behind it are not used
 TEXTS = dict.fromkeys(("text", "text_g", "prompt", "string", "value", "text_l", "t5xxl", "clip_l")).keys()
 NUMBERS = ("value", "seed", "noise_seed", "number", "int", "float")
 LONGEST_WALK = 200  # nodes looked at for one answer; a graph may go in circles
-MOST_LINKS = 2000  # and links, of which many may lead nowhere
+MOST_LINKS = 2000  # links followed for one answer; many may lead nowhere
 MOST_SAMPLERS = 32
 
 
@@ -58,7 +58,7 @@ def read(prompt: str, workflow: str) -> Metadata | None:
 def from_prompt(graph: Mapping[str, Any]) -> dict[str, Any]:
     """What the graph was run with, by ArtFlow's names; empty if it has no sampler."""
     nodes = {str(key): node for key, node in graph.items() if _is_node(node)}
-    # The one furthest from the texts is a second pass over a larger picture; the first decides what is in it.
+    # A later sampler is a second pass over a larger picture; the first one determines the content.
     samplers = [node for node in nodes.values() if node["class_type"] in SAMPLERS][:MOST_SAMPLERS]
     before = {id(node): _sampler_before(nodes, node) for node in samplers}
     first = min(samplers, key=lambda node: _passes(before, node), default=None)
@@ -66,7 +66,7 @@ def from_prompt(graph: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_workflow(workflow: Mapping[str, Any]) -> dict[str, Any]:
-    """The same from what the editor stores."""
+    """As `from_prompt`, from the editor's ``workflow``."""
     links = {link[0]: link for link in workflow.get("links") or [] if isinstance(link, list) and len(link) >= 4}
     graph = {}
     for node in workflow.get("nodes") or []:
@@ -116,7 +116,7 @@ def _values(nodes: Graph, sampler: Node) -> dict[str, Any]:
 
 
 def _conditions(nodes: Graph, inputs: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """The two texts; a custom sampler has them behind its guider."""
+    """Prompt and negative prompt; a custom sampler has them behind its guider."""
     if "positive" in inputs:
         return _text(nodes, inputs.get("positive")), _text(nodes, inputs.get("negative"))
     guider = _target(nodes, inputs.get("guider"))
@@ -127,7 +127,7 @@ def _conditions(nodes: Graph, inputs: Mapping[str, Any]) -> tuple[str | None, st
 
 
 def _setting(nodes: Graph, sampler: Node, names: tuple[str, ...]) -> Any:
-    """An input of the sampler, or of a node right behind it (a custom sampler has noise and steps in nodes)."""
+    """The first of these inputs, of the sampler or a node linked to it (a custom sampler has noise and steps there)."""
     for name in names:
         if name in sampler["inputs"]:
             return _value(nodes, sampler["inputs"][name], NUMBERS)
@@ -140,7 +140,7 @@ def _setting(nodes: Graph, sampler: Node, names: tuple[str, ...]) -> Any:
 
 
 def _text(nodes: Graph, link: Any) -> str | None:
-    """The text behind a conditioning, whatever stands between."""
+    """The text behind a conditioning link, through any nodes in between."""
     node = _search(
         nodes, link, lambda node: node["class_type"] == NOTHING or not TEXTS.isdisjoint(node["inputs"]), _of_two
     )
@@ -171,7 +171,7 @@ def _all(node: Node, output: Any) -> list[Any]:
 
 
 def _of_two(node: Node, output: Any) -> list[Any]:
-    """The same for conditionings: a node of two (ControlNet, inpaint) has the positive one first."""
+    """The links behind an output of a conditioning node; if it has two (ControlNet, inpaint), the first is positive."""
     inputs = node["inputs"]
     if output in (0, 1) and {"positive", "negative"} <= inputs.keys():
         return [inputs["positive" if output == 0 else "negative"]]
@@ -184,7 +184,7 @@ def _search(
     wanted: Callable[[Node], bool],
     behind: Callable[[Node, Any], list[Any]] = _all,
 ) -> Node | None:
-    """The nearest node behind a link that is wanted; ``behind`` has the links of a node that lead to an output."""
+    """The nearest ``wanted`` node behind a link, breadth first; ``behind`` gives the links of a node to follow."""
     waiting = deque([link])
     seen: set[str] = set()
     for _ in range(MOST_LINKS):
@@ -202,12 +202,12 @@ def _search(
 
 
 def _sampler_before(nodes: Graph, sampler: Node) -> Node | None:
-    """The sampler that its picture has been through last."""
+    """The sampler right before this one, or None."""
     return _search(nodes, sampler["inputs"].get("latent_image"), lambda other: other["class_type"] in SAMPLERS)
 
 
 def _passes(before: Mapping[int, Node | None], sampler: Node) -> int:
-    """How many samplers its picture has been through before it; a graph may go in circles."""
+    """The number of samplers before this one; bounded, since a graph may have cycles."""
     count, node = 0, before.get(id(sampler))
     while node is not None and count <= len(before):
         count, node = count + 1, before.get(id(node))

@@ -16,8 +16,8 @@ from artflow.images import opened
 from artflow.metadata import a1111, artflow, comfyui
 from artflow.metadata.values import Metadata
 
-MAX_TEXT = 2_000_000  # characters of one text; workflows are long, anything longer is none
-MOST_DECODED = 20_000_000  # pixels of a PNG that are decoded to reach the texts after them
+MAX_TEXT = 2_000_000  # characters of one text; longer ones are ignored
+MOST_DECODED = 20_000_000  # pixels of a PNG; only up to so many are decoded to reach the texts after them
 EXIF_MAKE = 0x010F
 EXIF_MODEL = 0x0110
 EXIF_DESCRIPTION = 0x010E
@@ -45,7 +45,7 @@ def read_metadata(data: bytes) -> Metadata:
 
 
 def carried_recipe(data: bytes) -> dict[str, Any]:
-    """What a picture says about itself, as the recipe to hand on with what is made of it; empty where it is silent."""
+    """The recipe to hand on with pictures that are made from this one; empty where the file has no metadata."""
     try:
         found = read_metadata(data)
     except ArtflowError:
@@ -54,12 +54,12 @@ def carried_recipe(data: bytes) -> dict[str, Any]:
 
 
 def _texts(data: bytes) -> dict[str, str]:
-    """Every text in the file by its name in a PNG; texts in EXIF get the name of what they look like."""
+    """The texts of a file by their PNG name; EXIF texts get the name of the dialect that they look like."""
     try:
         with opened(data) as image:
             texts = {str(key): value for key, value in image.info.items() if isinstance(value, str)}
             exif: list[str] = []
-            # Of a PNG, Pillow gives what stands after the pixels once it has decoded them, and so its EXIF.
+            # Pillow reads PNG chunks after the pixels, EXIF among them, only when it decodes the pixels.
             if image.format != "PNG" or image.width * image.height <= MOST_DECODED:
                 texts |= getattr(image, "text", {})
                 exif = [text for value in _exif(image) if (text := _exif_text(value))]
@@ -84,7 +84,7 @@ def _exif(image: Image.Image) -> Iterator[Any]:
 
 
 def _exif_text(value: Any) -> str:
-    """A text out of EXIF. UserComment begins with the name of its encoding; UNICODE means UTF-16 of either order."""
+    """An EXIF value as text. UserComment begins with its encoding's name; UNICODE is UTF-16 of either byte order."""
     if isinstance(value, str):
         return value if value.lower().startswith(("prompt:", "workflow:", "artflow:")) or "Steps: " in value else ""
     if not isinstance(value, bytes) or len(value) < 9:

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-MAX_DEPTH = 64  # lists and objects in each other: no writer's, and not all that reads JSON takes it
+MAX_DEPTH = 64  # nested lists and objects; deeper JSON is refused, since not every reader takes it
 WHOLE = {"steps", "seed", "width", "height", "hires_steps"}
 FRACTIONS = {"guidance_scale", "strength", "hires_scale", "hires_denoise"}
-# Their samplers are many; these are the ones whose method is one of ours, whatever the schedule of noise.
+# The samplers of other programs that are one of ours, whatever their noise schedule.
 SAMPLERS = {
     "euler": "Euler", "euler a": "Euler a", "euler ancestral": "Euler a", "ddim": "DDIM", "lcm": "LCM",
     "unipc": "UniPC", "uni pc": "UniPC", "uni pc bh2": "UniPC", "dpm++ 2m": "DPM++ 2M Karras",
@@ -22,7 +22,7 @@ SAMPLERS = {
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a picture says about itself."""
+    """The generation parameters of a picture, in ArtFlow's names."""
 
     source: str  # "ArtFlow", "A1111" or "ComfyUI"
     mode: str  # an ArtFlow mode: "text" where the writer does not tell
@@ -31,7 +31,7 @@ class Metadata:
 
 
 def fitting(values: Mapping[str, Any], kind: type[BaseModel]) -> tuple[dict[str, Any], list[str]]:
-    """Those values that parameters of this kind can take, and the names of those that it has but cannot take."""
+    """The values that are valid for this parameter class, and the names of those that are not."""
     good, refused = {}, []
     for name in values.keys() & kind.model_fields.keys():
         extra = kind.model_fields[name].json_schema_extra
@@ -48,7 +48,7 @@ def fitting(values: Mapping[str, Any], kind: type[BaseModel]) -> tuple[dict[str,
 
 
 def normalized(source: str, values: Mapping[str, Any], unknown: Mapping[str, Any]) -> Metadata:
-    """Values as ArtFlow's: numbers as numbers, samplers by our names; what cannot be is among the unknown."""
+    """Metadata with numbers as numbers and samplers by our names; values that cannot be converted are ``unknown``."""
     good: dict[str, Any] = {}
     bad = dict(unknown)
     for name, value in values.items():
@@ -72,7 +72,7 @@ def _number(value: Any, *, whole: bool) -> int | float | None:
 
 
 def json_object(text: str) -> dict[str, Any] | None:
-    """A JSON object, or None. ComfyUI writes NaN, which Python's reader takes."""
+    """The JSON object in a text, or None. ComfyUI writes NaN, which Python's reader accepts."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -81,7 +81,7 @@ def json_object(text: str) -> dict[str, Any] | None:
 
 
 def _deeper(value: Any, most: int) -> bool:
-    """Whether lists and objects lie in each other more than so deep."""
+    """Whether lists and objects are nested deeper than ``most`` levels."""
     level: list[Any] = [value]
     for _ in range(most):
         inside = (v for one in level for v in (one.values() if isinstance(one, dict) else one))

@@ -25,5 +25,5 @@ def encode_png(picture: Picture, recipe: dict[str, Any]) -> bytes:
 
 
 def _utf8(text: str) -> bytes:
-    """A text that may have come in as JSON, where half an emoji can be written, which no file can hold."""
+    """UTF-8 bytes; half a surrogate pair, which JSON can hold and a file cannot, becomes a question mark."""
     return text.encode("utf-8", "replace")
