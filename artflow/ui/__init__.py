@@ -1,1 +1,1 @@
-"""The page: one file a tab. Calls the pipeline; knows nothing of torch."""
+"""The page: one file a tab. It calls the pipeline and never imports torch."""

@@ -33,7 +33,7 @@ footer { opacity: .6; }
 
 
 class Artflow(gr.Blocks):
-    """The app's page; ``launch`` brings the routes with it, however it is called."""
+    """The app's page; ``launch`` adds the routes, whatever its arguments."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         super().__init__(title="ArtFlow", delete_cache=(600, 6 * 3600), analytics_enabled=False, fill_width=True)
@@ -42,8 +42,8 @@ class Artflow(gr.Blocks):
     def launch(self, *args: Any, **kwargs: Any) -> Any:
         """Gradio's ``launch`` with what ArtFlow needs: its routes, and no server-side rendering.
 
-        That rendering puts a proxy before the app which does not pass on WebSockets. The MCP server is off where there
-        are accounts: Gradio would list its tools to everybody, and let nobody use them.
+        Server-side rendering puts a proxy in front of the app that does not pass on WebSockets. The MCP server is off
+        with ``auth``: Gradio would list its tools to everybody and let nobody call them.
         """
         ours = app_kwargs(self._pipeline)
         theirs = kwargs.pop("app_kwargs", None) or {}
@@ -64,7 +64,7 @@ class Artflow(gr.Blocks):
 
 
 def build(pipeline: Pipeline) -> Artflow:
-    """The page over a pipeline. Loads no model: the first person who starts something does."""
+    """Build the page. No model is loaded before a user starts something."""
     demo = Artflow(pipeline)
     with demo:
         gr.Markdown(
@@ -115,7 +115,7 @@ def build(pipeline: Pipeline) -> Artflow:
             MODE: TargetTab("filters", FilterParams(), {"filters": filters.shown}),
         }
         filters.take_over(*metadata_panel(pipeline, tabs, targets, inner))
-        # A fallback is known only once a model is loaded, which the first person who starts something waits for.
+        # Polled, since fallbacks are known only after a model has been loaded, on a user's first request.
         gr.on(
             [demo.load, gr.Timer(10).tick], lambda: _notes(pipeline), None, notes, queue=False,
             show_progress="hidden", api_visibility="private",

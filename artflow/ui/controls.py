@@ -24,7 +24,7 @@ def prompt_box(pipeline: Pipeline, value: str, **kwargs: Any) -> gr.Textbox:
 
 
 def examples(pipeline: Pipeline, prompt: gr.Textbox) -> None:
-    """Prompts that work on the app's model, to click; and all it knows, where it is limited to that."""
+    """Example prompts of the app's model, and its vocabulary where it knows a limited one."""
     if pipeline.spec.examples:
         gr.Examples(pipeline.spec.examples, prompt, label="Examples")
     vocabulary = pipeline.vocabulary
@@ -35,13 +35,13 @@ def examples(pipeline: Pipeline, prompt: gr.Textbox) -> None:
 
 
 def model_choice(pipeline: Pipeline) -> gr.Dropdown:
-    """The models of the catalog; one that is not here yet is downloaded when it is first asked for."""
+    """A menu of the catalog's models; a model that is not here yet is downloaded on first use."""
     choices = [(spec.title, "" if spec is pipeline.spec else spec.id) for spec in pipeline.choices]
     return gr.Dropdown(choices, value="", label="Model")
 
 
 def upscaler_choice(label: str) -> gr.Dropdown:
-    """The upscalers there are when the app starts, or a file of the Hub."""
+    """A menu of the upscalers found at start; a file of the Hub may be typed."""
     choices = [(title, name) for name, title in upscalers().items()]
     return gr.Dropdown(
         choices, value="span", label=label, info="or a file of the Hub: owner/name/file.safetensors",
@@ -59,7 +59,7 @@ class ParamControls:
     def add(self, name: str, **changes: Any) -> Any:
         """The control of one parameter; ``changes`` go to the component (``label``, ``maximum`` ...).
 
-        A slider that is made shorter than the parameter allows still reaches its default, which may be the operator's.
+        A slider with a narrower range than the parameter's still includes its default, which an operator may have set.
         """
         about = self._schema[name]
         common = {"label": about["title"], "value": about["default"], "info": about.get("description")} | changes
@@ -78,7 +78,7 @@ class ParamControls:
         return control
 
     def add_seed(self, name: str = "seed", label: str = "Seed") -> gr.Number:
-        """A seed, as a number field: a slider cannot be set to one value of so many."""
+        """A number field for a seed, whose range is too wide for a slider."""
         about = self._schema[name]
         limits = {"minimum": -1, "maximum": about["max"], "precision": 0}
         control = gr.Number(about["default"], label=label, info="-1: random", **limits)
@@ -87,7 +87,7 @@ class ParamControls:
 
 
 def job_settings(pipeline: Pipeline, controls: ParamControls, *more: str) -> None:
-    """What every job that draws may be asked beside its prompt, folded away; ``more`` are the tab's own."""
+    """An accordion with the settings that all generating jobs share; ``more`` are further parameters of the tab."""
     with gr.Accordion("Advanced settings", open=False):
         controls.add("negative_prompt")
         if more:
@@ -104,7 +104,7 @@ def job_settings(pipeline: Pipeline, controls: ParamControls, *more: str) -> Non
 
 
 def show_result(run: gr.Button, elem_id: str) -> None:
-    """Bring the place where the result comes into sight when it is asked for: on a phone it is far below."""
+    """Scroll to the result when ``run`` is pressed, if it is below the window, as on a phone."""
     js = f"""() => {{
       const place = document.getElementById({json.dumps(elem_id)});
       if (place && place.getBoundingClientRect().top > innerHeight - 80)
@@ -117,26 +117,26 @@ C = TypeVar("C", bound=Component)
 
 
 def described(component: C, schema: dict[str, Any]) -> C:
-    """Tell programs what a component takes, where Gradio's own description is no JSON schema or that of something else.
+    """Set the JSON schema of a component in the API and MCP, where Gradio's own is missing or wrong.
 
-    Language models' clients check what they send against it.
+    MCP clients validate their arguments against it.
     """
     component.api_info = lambda: schema  # type: ignore[method-assign]
     return component
 
 
 def send_to_view(mode: str, controls: dict[str, Any]) -> None:
-    """Let each control set its parameter of a live view, in the browser, without asking the server."""
+    """Send each control's changes to a live view in the browser, without a request to the server."""
     for name, control in controls.items():
-        # A number field is empty on the way to any other number.
+        # A number field is empty for a moment while another number is typed.
         told = f"window.artflow.set({json.dumps(mode)}, {{ {json.dumps(name)}: value }})"
         js = f"(value) => {{ if (value !== null) {told}; }}"
-        # `change` and not `input`: an example that is clicked changes the field without anybody typing.
+        # `change` and not `input`, because a clicked example changes the field without input.
         control.change(None, control, None, js=js, api_visibility="private")
 
 
 def said(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Show an `ArtflowError` of a plain function to the person."""
+    """Decorator: turn an `ArtflowError` into an error message on the page."""
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Pictures that people hand in to a tab, and files that they take away."""
+"""Uploaded pictures, and the files that users download."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ REMEMBERED = 32  # reduced copies kept, of the pictures used last
 
 
 class PictureUpload(gr.Image):
-    """A place for a picture whose value is the path of its file as it is: Gradio has not touched its pixels.
+    """An image component whose value is the path of the uploaded file, unchanged.
 
-    Gradio's own `Image` opens the file before the tab's function runs. It then raises its own errors on broken and huge
-    files, and may write the picture anew without its metadata.
+    Gradio's `Image` opens the file before the tab's function runs, raises its own errors on broken and huge files, and
+    may re-encode the picture without its metadata.
     """
 
     is_template = True  # shown by the front end of `gr.Image`
@@ -37,19 +37,19 @@ class PictureUpload(gr.Image):
         super().__init__(label=label, type="filepath", sources=["upload", "clipboard"], **kwargs)
 
     def get_config(self, cls: type[Block] | None = None) -> dict[str, Any]:
-        """What the front end is told: all that `gr.Image` has. Gradio reads it off the constructor's arguments."""
+        """The config of `gr.Image` for the front end; Gradio derives it from the constructor's arguments."""
         return super().get_config(cls or gr.Image)
 
     def preprocess(self, payload: ImageData | None) -> str | None:
-        """The path in Gradio's upload folder; Gradio has checked that it lies there."""
+        """The file's path, which Gradio has checked to be in its upload folder."""
         if payload is None or payload.path is None:
             return None
         return str(payload.path)
 
 
 def result_place(elem_id: str) -> PictureUpload:
-    """A place for a picture that was made: its file keeps its recipe, also when it is sent on to another tab."""
-    # No class of its own: Gradio finds the front end of a component by its immediate parent.
+    """An image component for a result; its file keeps the recipe, also when it is sent to another tab."""
+    # Not a subclass: Gradio finds a component's front end by its immediate parent.
     return PictureUpload("Result", format="png", interactive=False, buttons=["download", "fullscreen"], elem_id=elem_id)
 
 
@@ -57,7 +57,7 @@ def read_bytes(path: str | None, what: str = "a picture") -> bytes:
     """The bytes of an uploaded file.
 
     Raises:
-        ArtflowError: ``no_picture`` if there is none, or none any more.
+        ArtflowError: ``no_picture`` if there is no path, or its file is gone.
     """
     if not path:
         raise ArtflowError("no_picture", f"Choose {what} first.")
@@ -87,7 +87,7 @@ def read_with_alpha(data: bytes, limits: ServerSettings) -> NDArray[np.uint8]:
 
 
 class Reduced(NamedTuple):
-    """A copy for previews, and what it is a copy of."""
+    """A reduced copy of a picture for previews, and the original's size."""
 
     picture: Picture
     size: Size  # of the original
@@ -95,7 +95,7 @@ class Reduced(NamedTuple):
 
 
 def reducer(limits: ServerSettings, longest: int) -> Callable[[str], Reduced]:
-    """A function from an upload's path to a copy of ``longest`` pixels at most; raises what `read_picture` raises."""
+    """A cached function from an upload's path to its copy of at most ``longest`` pixels; raises as `read_picture`."""
 
     @lru_cache(maxsize=REMEMBERED)
     def reduced(path: str) -> Reduced:
@@ -109,7 +109,7 @@ def reducer(limits: ServerSettings, longest: int) -> Callable[[str], Reduced]:
 
 @contextmanager
 def saved_png(picture: Picture, recipe: dict[str, Any], name: str) -> Iterator[str]:
-    """A PNG file ``name`` that carries the recipe. Gradio copies what is yielded, so it may go after."""
+    """A temporary PNG file ``name`` with the recipe; Gradio copies it while the context lasts."""
     with tempfile.TemporaryDirectory(prefix="artflow-") as folder:
         path = Path(folder) / name
         path.write_bytes(encode_png(picture, recipe))

@@ -1,4 +1,4 @@
-"""The filters tab: a stack of filters over a picture, shown while it changes, made at full size when asked."""
+"""The filters tab: a stack of filters with a live preview, applied at full size on request."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from artflow.ui.files import PictureUpload, read_bytes, read_picture, reducer, r
 from artflow.ui.jobs import Jobs
 from artflow.ui.send import SendTo
 
-MODE = "filter"  # of the recipe of a picture that was made here alone
+MODE = "filter"  # in recipes of pictures that only went through filters
 PREVIEW = 768  # longest side of the picture that follows the sliders
 THUMBNAIL = 160
 ON_LIVE = """(on, stack) => {
@@ -52,13 +52,13 @@ ON_LIVE = """(on, stack) => {
 
 
 class FilterParams(BaseModel):
-    """What else can be set here: the stack is all, and not one of the controls that are filled by name."""
+    """The tab's parameters that are filled by name: none, since its only setting is the stack."""
 
 
 class FiltersTab:
     """The tab; ``filter`` is also the API endpoint and MCP tool of that name.
 
-    ``picture`` takes pictures of other tabs, ``send`` has the buttons to them; ``shown`` is the stack as JSON.
+    ``picture`` receives pictures of other tabs, ``send`` the buttons that send results; ``shown`` the stack as JSON.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -68,7 +68,7 @@ class FiltersTab:
         self._build()
 
     def take_over(self, event: Callable[..., Any], about: Component) -> None:
-        """Let the stack be that of a picture of this tab, once the event says that ``about`` tells its settings."""
+        """On ``event``, take the stack out of the metadata in ``about`` if the picture was made in this tab."""
 
         def stack_of(history: StackHistory, about: dict[str, Any]) -> StackHistory:
             return history.to(read_stack(about["values"].get("filters"))) if about["mode"] == MODE else history
@@ -79,7 +79,7 @@ class FiltersTab:
 
     def _build(self) -> None:
         self._history = gr.State(StackHistory())
-        self._revision = gr.State(0)  # counts what makes the list of filters look different
+        self._revision = gr.State(0)  # increases when the list of filters must be rendered again
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 self.picture = PictureUpload(elem_id="artflow-filter-picture", height=280)
@@ -132,7 +132,7 @@ class FiltersTab:
         ]
         for event, function, more in steps:
             self._structural(event, function, more)
-        # `blur` comes once for each choice: `input` comes twice for one by mouse, `select` never for one by keyboard.
+        # `blur` fires once a choice; `input` fires twice for the mouse and `select` not at all for the keyboard.
         added = self._structural(add.blur, lambda history, name: history.add(name) if name else history, [add])
         added.then(lambda: None, None, add, queue=False, show_progress="hidden", api_visibility="private")
         presets.select(
@@ -148,9 +148,9 @@ class FiltersTab:
         return [self._history, self._revision, self._preview, self.shown]
 
     def _structural(self, event: Any, function: Any, more: list[Any]) -> Any:
-        """After this event the list of filters is drawn anew; ``function``: history and values to history.
+        """On ``event``, apply ``function`` (history, values -> history) and render the list of filters again.
 
-        It goes through the queue: an event past it does not tell the page that the revision has changed.
+        The event is queued, because with ``queue=False`` the page does not notice the new revision.
         """
 
         @said
@@ -187,7 +187,7 @@ class FiltersTab:
 
     def _controls(self, entry: Filter, layer: Layer) -> dict[str, Any]:
         built: dict[str, Any] = {}
-        usable: dict[str, Any] = {"interactive": True}  # Gradio takes what a render makes for mere display
+        usable: dict[str, Any] = {"interactive": True}  # Gradio makes components of a render read-only by default
         for name, about in entry.parameters.items():
             value = layer.parameters[name]
             if isinstance(about, Slider):
@@ -246,7 +246,7 @@ class FiltersTab:
     def _changed(self, index: int, name: str, history: StackHistory, path: str | None, value: Any) -> tuple[Any, ...]:
         if isinstance(FILTERS[history.stack[index].filter].parameters[name], Sample):
             value = as_sample(read_picture(value, self._limits)) if value else ""
-        elif value is None:  # a number field on the way to another number
+        elif value is None:  # a number field while another number is typed
             return gr.skip(), gr.skip(), gr.skip()
         new = history.change(index, {name: value})
         return new, self._seen(new, path), as_json(new.stack)
@@ -263,7 +263,7 @@ class FiltersTab:
 
     @said
     def _thumbnails(self, path: str | None) -> list[tuple[Picture, str]]:
-        """Every preset on this picture; those that cannot be shown on it are shown as it is."""
+        """A thumbnail of every preset; a preset that fails on this picture shows the picture itself."""
         if path is None:
             return []
         picture = self._reduced(path).picture
@@ -274,7 +274,7 @@ class FiltersTab:
         return [(_or_as_it_is(preset.stack, small, scale), preset.title) for preset in load_presets().values()]
 
     def _seen(self, history: StackHistory, path: str | None) -> Any:
-        """The preview, where there is a picture."""
+        """The preview of the stack, if there is a picture."""
         if path is None:
             return gr.skip()
         reduced = self._reduced(path)

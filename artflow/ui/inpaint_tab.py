@@ -1,4 +1,4 @@
-"""The inpaint tab: paint over what should be made anew."""
+"""The inpaint tab: replaces the part of a picture under a painted mask."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ INPUTS = (
 class InpaintTab:
     """The tab and its action, ``inpaint``.
 
-    ``picture`` takes pictures of other tabs, ``send`` has the buttons to them; ``controls`` are there to be filled, by
+    ``picture`` receives pictures of other tabs, ``send`` has the buttons that send results; ``controls`` are by
     parameter name.
     """
 
@@ -79,12 +79,12 @@ class InpaintTab:
         )  # fmt: skip
         show_result(run, "artflow-inpaint-slider")
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
-        # Also when its bin is pressed, which takes the picture away with the strokes.
+        # Also on the editor's clear button, which removes the picture together with the strokes.
         gr.on(
             [self.picture.change, self._editor.clear], self._opened, self.picture, self._editor,
             show_progress="hidden", api_visibility="private",
         )  # fmt: skip
-        # Programs hand in a mask of their own, as a second picture.
+        # The API endpoint takes the mask as a second picture.
         mask = PictureUpload("Mask", visible=False)
         gr.Button(visible=False).click(
             self.inpaint, [self.picture, mask, *settings], results, api_name="inpaint", concurrency_limit=None
@@ -97,7 +97,7 @@ class InpaintTab:
     def _painted(
         self, request: gr.Request, path: str | None, layers: tuple[bytes, ...], *values: Any
     ) -> Iterator[tuple[Any, ...]]:
-        """Make what is painted over in the editor anew."""
+        """Inpaint the part that is painted over in the editor."""
 
         def masked(size: Size) -> Mask:
             shown = self._reduced(path or "").picture
@@ -123,18 +123,18 @@ class InpaintTab:
         model: str,
         request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
-        """Make a painted part of a picture anew.
+        """Inpaint: replace the masked part of a picture by what the prompt says.
 
         Args:
             picture: a JPEG, PNG or WebP file
-            mask: a picture of the same size: what is to be made anew is white, or all that is not transparent
-            prompt: what the painted part shows
+            mask: a picture of the same size: white, or not transparent, where the picture is replaced
+            prompt: what the masked part shows
             negative_prompt: what to avoid
             strength: 0 keeps what is there, 1 replaces it
-            fill: what the painted part holds before: original, blur, noise or empty
+            fill: what the masked part holds at the start: original, blur, noise or empty
             feather: pixels over which the edge is soft
-            only_masked: work on the painted part alone, at the model's full size
-            padding: pixels of context around it then
+            only_masked: work on the masked part alone, at the model's full size
+            padding: pixels of context around that part
             steps: denoising steps
             guidance_scale: how strictly the prompt is followed; 1 is off
             sampler: Euler, Euler a, DPM++ 2M Karras, UniPC, DDIM or LCM
@@ -168,5 +168,7 @@ class InpaintTab:
             if not made or mask is None:
                 yield gr.skip(), gr.skip(), gr.skip(), words
                 continue
-            with saved(made) as paths:  # the slider shows the files that are there: PNGs cost more than the model
+            with saved(
+                made
+            ) as paths:  # the slider gets the files, since encoding PNGs again takes longer than the model
                 yield paths[0], (path, paths[0]), tint(flattened(made[0].picture), mask), words

@@ -1,4 +1,4 @@
-"""The interrogate tab: a picture is looked at, and a prompt comes out."""
+"""The interrogate tab: from a picture to a prompt."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Scores = dict[str, list[tuple[str, float]]]
 class InterrogateTab:
     """The tab and its action, ``interrogate``.
 
-    ``picture`` takes pictures of other tabs, ``prompt`` is what is found.
+    ``picture`` receives pictures of other tabs, ``prompt`` holds the prompt that was found.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -62,7 +62,7 @@ class InterrogateTab:
                         for group in GROUPS
                     ]
         scores = gr.JSON(visible=False)
-        self._found_in = gr.Textbox("best", label="Mode", visible=False)  # what the prompt was found by
+        self._found_in = gr.Textbox("best", label="Mode", visible=False)  # the mode that the prompt was found in
         found = run.click(
             self.interrogate, [self.picture, mode, model], [self.prompt, status, scores, self._found_in],
             api_name="interrogate", concurrency_limit=None, show_progress="hidden",
@@ -82,8 +82,8 @@ class InterrogateTab:
             model: auto, embedded (needs no download), or the CLIP model of the list
 
         Returns:
-            The prompt; who answered; and the best terms of each group (subject, style and so on) with their scores,
-            which add up to 1 over all terms of the group; and the mode.
+            The prompt; the model that was used; the best terms of each group (subject, style and so on) with their
+            scores, which add up to 1 over all terms of the group; and the mode.
         """
 
         def work(context: JobContext) -> Answer | None:
@@ -101,7 +101,7 @@ class InterrogateTab:
                 yield found.prompt, _words(event.value), found.groups, mode
 
     def connect(self, takers: Mapping[str, Mapping[str, Component]], tabs: gr.Tabs) -> None:
-        """Let the buttons fill the prompt of other tabs, or what to avoid where that was asked for.
+        """Let the buttons fill the prompt of other tabs, or the negative prompt if the mode was negative.
 
         Args:
             takers: controls by parameter name, of each tab in `PROMPT_TAKERS`
@@ -132,6 +132,6 @@ def _words(answer: Answer) -> str:
 
 
 def _labels(scores: Scores | None) -> list[Any]:
-    """One label a group that was compared; the others go out of sight."""
+    """The scores of each group in its label; labels of groups without scores are hidden."""
     found = scores or {}
     return [gr.Label(dict(found.get(group, ())) or None, visible=group in found) for group in GROUPS]

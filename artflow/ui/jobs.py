@@ -1,4 +1,4 @@
-"""Long actions of a tab: progress while they run, previews, and cancel."""
+"""Long actions of a tab: progress, previews and cancellation."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from artflow.models.progress import LoadProgress
 
 T = TypeVar("T")
 MOST_WAITING = 8  # each keeps one of the server's threads
-PULSE = 2.0  # seconds after which the last words are said again
+PULSE = 2.0  # seconds after which the last progress message is repeated
 
 
 @dataclass(frozen=True)
 class Outcome(Generic[T]):
-    """What a job came to."""
+    """The result of a job, and whether it was cancelled."""
 
     value: T
     cancelled: bool
@@ -36,8 +36,8 @@ class Outcome(Generic[T]):
 class Jobs:
     """The running jobs of one tab by browser. A page has one at a time; a client of the API may have several.
 
-    ``at_once`` of them run at a time, of all browsers together; `MOST_WAITING` more wait, and can be cancelled as well,
-    which they cannot in Gradio's own queue. 0: all run, where the engine has them wait.
+    ``at_once`` jobs of all browsers run at a time and `MOST_WAITING` more wait, where they can be cancelled, unlike in
+    Gradio's own queue. 0: no limit here, because the engine queues them.
     """
 
     def __init__(self, at_once: int = 0) -> None:
@@ -55,7 +55,7 @@ class Jobs:
     def run(
         self, request: gr.Request | None, work: Callable[[JobContext], list[GeneratedImage]]
     ) -> Iterator[tuple[Picture | None, str, list[GeneratedImage] | None]]:
-        """(preview or None, words, None) while it runs, then (last picture or None, words, what was made).
+        """(preview or None, message, None) while it runs, then (last picture or None, message, results).
 
         Raises:
             gr.Error: what went wrong, in one sentence.
@@ -70,7 +70,7 @@ class Jobs:
     def follow(
         self, request: gr.Request | None, work: Callable[[JobContext], T]
     ) -> Iterator[tuple[Picture | None, str] | Outcome[T]]:
-        """(preview or None, words) while any work runs, then its outcome.
+        """(preview or None, message) while the work runs, then its `Outcome`.
 
         Raises:
             gr.Error: what went wrong, in one sentence.
@@ -78,14 +78,14 @@ class Jobs:
         with self._noted(_session(request)) as cancelled:
             for event in self._events(work, cancelled):
                 if isinstance(event, ArtflowError):
-                    yield None, ""  # what was said before is over; the error stands beside the page
+                    yield None, ""  # clears the progress message; the error is a toast
                     raise gr.Error(event.message, title="That did not work", print_exception=False) from event
                 if isinstance(event, Exception):
                     raise event
                 yield event
 
     def _events(self, work: Callable[[JobContext], Any], cancelled: threading.Event) -> Iterator[Any]:
-        """(picture or None, words) while the work runs in a thread of its own; then its outcome, or its exception."""
+        """(preview or None, message) while the work runs in its own thread, then its `Outcome` or exception."""
         events: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
         def loading(state: LoadProgress) -> None:
@@ -100,7 +100,7 @@ class Jobs:
             try:
                 with self._place(cancelled, lambda: events.put((None, "Queued: waiting for other jobs"))):
                     events.put(Outcome(work(JobContext(progress, loading, cancelled)), cancelled.is_set()))
-            except Exception as error:  # noqa: BLE001 - raised again where the person is
+            except Exception as error:  # noqa: BLE001 - raised again in `follow`
                 events.put(error)
 
         threading.Thread(target=run, name="tab job", daemon=True).start()
@@ -109,7 +109,7 @@ class Jobs:
         while True:
             try:
                 event = events.get(timeout=PULSE)
-            except queue.Empty:  # Gradio notices only between two events that the browser has gone
+            except queue.Empty:  # Gradio notices only at an event that the browser is gone
                 event = (None, words)
             yield event
             if isinstance(event, tuple):
@@ -119,7 +119,7 @@ class Jobs:
 
     @contextmanager
     def _place(self, cancelled: threading.Event, on_wait: Callable[[], None]) -> Iterator[None]:
-        """One of the places, once there is one; a cancelled work goes on without, to end at its first look.
+        """Wait for one of the places; a job cancelled meanwhile goes on without one and ends at its first check.
 
         Raises:
             ArtflowError: ``busy`` where too many wait already.
@@ -151,7 +151,7 @@ class Jobs:
         try:
             yield cancelled
         finally:
-            cancelled.set()  # also when the browser went away in the middle
+            cancelled.set()  # also when the browser is gone
             with self._lock:
                 self._running[session].discard(cancelled)
                 if not self._running[session]:
@@ -159,7 +159,7 @@ class Jobs:
 
 
 def _session(request: gr.Request | None) -> str:
-    """Whose jobs; those of programs that say nothing of a session, or ask without a server, are nobody's."""
+    """The browser's session; empty for API clients without one."""
     return getattr(request, "session_hash", None) or ""
 
 
@@ -171,7 +171,7 @@ def _outcome(made: list[GeneratedImage], cancelled: bool) -> str:
 
 
 def remarks(made: list[GeneratedImage]) -> str:
-    """What to say of the pictures: that some are hidden, words of the prompt that the model was never taught."""
+    """Notes on the results: hidden pictures, native size, and words of the prompt that the model does not know."""
     said = [HIDDEN] if any(one.recipe.get("hidden") for one in made) else []
     if made and (size := made[-1].recipe.get("drawn_at")):
         said.append(f"Generated at {size}, the model's own size, and enlarged.")
@@ -182,7 +182,7 @@ def remarks(made: list[GeneratedImage]) -> str:
 
 @contextmanager
 def saved(made: list[GeneratedImage]) -> Iterator[list[str]]:
-    """The pictures as PNG files that carry their recipes. Gradio copies what is yielded, so they may go after."""
+    """Temporary PNG files of the pictures with their recipes; Gradio copies them while the context lasts."""
     with tempfile.TemporaryDirectory(prefix="artflow-") as folder:
         paths = []
         for i, one in enumerate(made):

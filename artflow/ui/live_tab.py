@@ -1,4 +1,4 @@
-"""The places whose picture follows at once: webcam, canvas, and live inpaint."""
+"""The live tabs: webcam, canvas and live inpaint."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from artflow.ui.components import CanvasView, InpaintView, WebcamView
 from artflow.ui.controls import ParamControls, examples, prompt_box, send_to_view
 from artflow.ui.send import SendTo, from_live
 
-PLACES = {"inpaint": "live-inpaint"}  # what a mode's place on the page is called where that is not the mode's name
+PLACES = {"inpaint": "live-inpaint"}  # tab of a mode, where it is not the mode's name
 
 
 class LiveTab(NamedTuple):
-    """What other tabs need of a live one: its prompt field, its controls by parameter, and its buttons to them."""
+    """What other tabs need of a live tab: its prompt, its controls by parameter name, and its send buttons."""
 
     prompt: gr.Textbox
     controls: dict[str, Any]
@@ -24,7 +24,7 @@ class LiveTab(NamedTuple):
 
 
 def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
-    """The view of a live mode, and under it what it is made with."""
+    """Build the tab of a live mode: the view, and its controls below."""
     defaults, place = pipeline.parameters.live(mode), PLACES.get(mode, mode)
     _view(pipeline, mode, (defaults.width, defaults.height))
     send = from_live(mode, pipeline.settings.server, place)
@@ -46,7 +46,7 @@ def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
         with gr.Row():
             controls.add("prompt_b", **longest)
             controls.add("blend")
-            if mode != "inpaint":  # a still picture has no frames to fade over
+            if mode != "inpaint":  # a still picture has no frames to crossfade over
                 controls.add("transition", maximum=10)
         with gr.Row():
             controls.add("cfg_type")
@@ -68,7 +68,7 @@ def _view(pipeline: Pipeline, mode: str, size: tuple[int, int]) -> None:
 
 
 def _flow_controls(controls: ParamControls, mode: str, defaults: LiveParams) -> None:
-    """How frames flow: not about the picture."""
+    """Controls of the frame flow, which do not change the picture."""
     if mode == "realtime":
         controls.add("priority", info="under load: latency reduces steps and size, quality waits")
         controls.add("enable_similar_image_filter", info="frames that look like the last one are not rendered")

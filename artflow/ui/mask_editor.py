@@ -1,7 +1,7 @@
-"""The editor in which a part of a picture is painted over, and the mask out of what is painted.
+"""The mask editor, and the mask made of its strokes.
 
-The editor shows a copy and hands in nothing but what is painted over it: browsers hand see-through pictures back with
-other colours, and do not show large ones at all. The picture itself stays the file that was uploaded.
+The editor shows a reduced copy and returns only the strokes: browsers change the colours of transparent pictures and do
+not show very large ones. The picture itself stays the uploaded file.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from artflow.images import Size, decode
 from artflow.modes.masks import Mask
 from artflow.settings import ServerSettings
 
-TINT = "#ff2e93"  # that of live inpaint's mask: seldom a colour of what is under it
+TINT = "#ff2e93"  # as in live inpaint; a rare colour in pictures
 SHOWN = 1280  # longest side of the copy that is painted over
 
 
 class MaskEditor(gr.ImageEditor):
-    """Gradio's editor with one brush, whose value is what is painted: files that Gradio has not opened.
+    """Gradio's editor with one brush, whose value is the bytes of its layers.
 
-    It would raise errors of its own on broken and huge files.
+    Gradio's own `preprocess` would open them and raise its own errors on broken and huge files.
     """
 
     is_template = True  # shown by the front end of `gr.ImageEditor`
@@ -41,11 +41,11 @@ class MaskEditor(gr.ImageEditor):
         )  # fmt: skip
 
     def get_config(self, cls: type[Block] | None = None) -> dict[str, Any]:
-        """What the front end is told: all that `gr.ImageEditor` has; Gradio reads it off a constructor's arguments."""
+        """The config of `gr.ImageEditor` for the front end; Gradio derives it from the constructor's arguments."""
         return super().get_config(cls or gr.ImageEditor)
 
     def preprocess(self, payload: EditorData | None) -> tuple[bytes, ...]:  # type: ignore[override]
-        """The page sends the files apart and then their id."""
+        """The layers' bytes. The page uploads the files first and then sends their id."""
         sent: EditorData | EditorDataBlobs | None = payload
         if payload is not None and payload.id is not None:
             sent = self.blob_storage.pop(payload.id, None)
@@ -53,7 +53,7 @@ class MaskEditor(gr.ImageEditor):
 
 
 def shown_in_editor(picture: NDArray[np.uint8] | None) -> dict[str, Any] | None:
-    """What to give a `MaskEditor` so that this picture, or none, can be painted over."""
+    """The value of a `MaskEditor` that shows this picture, or none."""
     return None if picture is None else {"background": picture, "layers": [], "composite": None}
 
 
@@ -63,9 +63,9 @@ def _bytes(file: FileData | bytes) -> bytes:
 
 
 def painted_mask(layers: tuple[bytes, ...], size: Size, shown: Size, limits: ServerSettings) -> Mask:
-    """The mask of a picture of ``size`` out of layers over its copy of size ``shown``: 255 where painted.
+    """The mask (255 where painted) of a picture of ``size``, from layers over its copy of size ``shown``.
 
-    A layer is painted where it is not transparent; one without any transparency is a mask itself, painted where white.
+    A layer is painted where it is not transparent; a layer without transparency is a mask itself, painted where white.
 
     Raises:
         ArtflowError: ``bad_picture``, ``picture_too_large``, ``bad_mask``.

@@ -17,18 +17,18 @@ from artflow.pipeline import Pipeline
 from artflow.ui.controls import said
 from artflow.ui.files import PictureUpload, read_bytes
 
-# What recipes tell beside what somebody has set.
+# Entries of a recipe that are facts and not settings.
 FACTS = {"timesteps", "stage", "crossfade", "prompt_used", "unknown_words", "hidden", "width", "height", "drawn_at"}
 MOST_NAMED = 20
 
 
 class TargetTab(NamedTuple):
-    """A tab that settings can be filled into."""
+    """A tab whose controls can be filled with the parameters of a picture."""
 
     tab: str
-    defaults: BaseModel  # its parameters, those too that it has no control for
+    defaults: BaseModel  # all its parameters, also those without a control
     controls: Mapping[str, Component]  # by parameter name
-    follows: frozenset[str] = frozenset()  # parameters that follow from the picture it works on
+    follows: frozenset[str] = frozenset()  # parameters that follow from the input picture
 
 
 def metadata_panel(
@@ -43,7 +43,7 @@ def metadata_panel(
         inner: the targets that are a tab within a tab: which, and the tabs in there
 
     Returns:
-        The event that a picture has been read, and what it says: for a tab whose settings are more than its controls.
+        The event that a picture has been read, and the component with its metadata, for tabs that need more of it.
     """
     with gr.Accordion("Read a picture's settings", open=False, elem_id="artflow-metadata"):
         with gr.Row():
@@ -84,7 +84,7 @@ def read_back(picture: str | None) -> dict[str, Any]:
 
 
 def _takes(control: Component | None, name: str, value: Any) -> bool:
-    """Whether a control can show a value: else Gradio would refuse all that is asked from then on."""
+    """Whether a control accepts a value; after a value out of range Gradio would refuse every later request."""
     if name in ("upscaler", "hires_upscaler"):
         try:
             check_upscaler(value)
@@ -95,12 +95,12 @@ def _takes(control: Component | None, name: str, value: Any) -> bool:
 
 
 def values_for_tab(pipeline: Pipeline, target: TargetTab, about: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """The values that a tab can take, and sentences about those that it cannot."""
+    """The values for a tab's controls, and sentences on those that cannot be filled in."""
     values, refused = fitting(about["values"], type(target.defaults))
     for name in [name for name, value in values.items() if not _takes(target.controls.get(name), name, value)]:
         refused.append(name)
         del values[name]
-    if "hires_scale" in target.controls:  # a picture of one pass does not say so
+    if "hires_scale" in target.controls:  # recipes of one pass do not have it
         values.setdefault("hires_scale", 1)
     model = values.pop("model", "")
     if model and "model" in target.controls:
@@ -108,7 +108,7 @@ def values_for_tab(pipeline: Pipeline, target: TargetTab, about: dict[str, Any])
         if model in known:
             values["model"] = known[model]
         else:
-            # Anybody's text, shown as Markdown: in a code span it draws and links to nothing.
+            # Untrusted text shown as Markdown: in a code span it cannot be a link or an image.
             refused.append(f"model `{' '.join(str(model).replace('`', '').split())[:80]}`")
     refused += about["unknown"].keys() & type(target.defaults).model_fields.keys()
     names = [name for name in dict.fromkeys(refused) if name.split()[0] in target.controls]
@@ -121,9 +121,9 @@ def values_for_tab(pipeline: Pipeline, target: TargetTab, about: dict[str, Any])
 
 
 def _lost(pipeline: Pipeline, target: TargetTab, values: Mapping[str, Any]) -> list[str]:
-    """The settings that the tab has no control for, and that it does not make its pictures with anyway."""
+    """The names of values that the tab has no control for and that differ from its defaults."""
     anyway = target.defaults.model_dump(mode="json", exclude=set(target.follows)) | {"model": pipeline.spec.id}
     named = values.keys() - target.controls.keys() - {"filters"}
     lost = [name for name in named if (values[name] != anyway[name] if name in anyway else name not in FACTS)]
-    # The names are anybody's, and shown as Markdown.
+    # Names are untrusted, too, and shown as Markdown.
     return sorted(name for name in lost if name.isidentifier() and len(name) <= 40)[:MOST_NAMED]

@@ -1,4 +1,4 @@
-"""The outpaint tab: the picture goes on beyond its borders."""
+"""The outpaint tab: extends a picture beyond its borders."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ANCHORS: dict[str, outpaint.Anchor] = {
 class OutpaintTab:
     """The tab and its action, ``outpaint``.
 
-    ``picture`` takes pictures of other tabs, ``send`` has the buttons to them; ``controls`` are there to be filled, by
+    ``picture`` receives pictures of other tabs, ``send`` has the buttons that send results; ``controls`` are by
     parameter name.
     """
 
@@ -70,7 +70,7 @@ class OutpaintTab:
                 frame = gr.Image(label="Preview", format="jpeg", interactive=False, elem_id="artflow-outpaint-frame")
                 new_size = gr.Markdown(elem_id="artflow-outpaint-size")
         self.controls = controls.built
-        # For programs; the page turns an aspect into borders at once, to show them.
+        # For the API; the page converts an aspect ratio to borders at once, to show them.
         aspect = gr.Number(0, label="Aspect", visible=False)
         stays = gr.Dropdown(list(ANCHORS.values()), label="Stays", visible=False)
         run.click(
@@ -84,7 +84,7 @@ class OutpaintTab:
             [self.picture, ratio, anchor], [*sides, unit],
             show_progress="hidden", api_visibility="private",
         )  # fmt: skip
-        gr.on(  # sides of one's own have another aspect
+        gr.on(  # borders set by hand have another aspect ratio
             [control.input for control in (*sides, unit)], lambda: None, None, ratio, queue=False,
             show_progress="hidden", api_visibility="private",
         )  # fmt: skip
@@ -115,11 +115,11 @@ class OutpaintTab:
         anchor: outpaint.Anchor,
         request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
-        """Carry a picture on beyond its borders.
+        """Outpaint: extend a picture beyond its borders.
 
         Args:
             source: a JPEG, PNG or WebP file
-            prompt: what the whole shows
+            prompt: what the whole picture shows
             negative_prompt: what to avoid
             left: how much to add at the left
             up: how much to add at the top
@@ -127,14 +127,14 @@ class OutpaintTab:
             down: how much to add at the bottom
             unit: pixels, or percent of the picture's width or height
             strength: 0 keeps the mirrored edges, 1 replaces them
-            fill: what the new part holds before: original (drawn-out edges), blur, noise or empty
+            fill: what the new part holds at the start: original (mirrored edges), blur, noise or empty
             steps: denoising steps
             guidance_scale: how strictly the prompt is followed; 1 is off
             sampler: Euler, Euler a, DPM++ 2M Karras, UniPC, DDIM or LCM
             seed: -1 for a random one
             model: an id of the catalog; empty for the app's own
-            ratio: width over height of the result, 0.25 to 4, instead of the four sides; 0: as they say
-            anchor: where the picture stays then: centre, left (or top), right (or bottom)
+            ratio: width over height of the result, 0.25 to 4, instead of the four sides; 0: use the sides
+            anchor: where the picture is in it: centre, left (or top), right (or bottom)
         """
         values = (
             prompt, negative_prompt, left, up, right, down, unit, strength, fill, steps, guidance_scale, sampler, seed,
@@ -165,7 +165,7 @@ class OutpaintTab:
 
     @said
     def _preview(self, source: str | None, *amounts: Any) -> tuple[Any, str]:
-        """The new frame on a small copy, and how large it will be."""
+        """The extended frame on a reduced copy, and its size in words."""
         if not source:
             return None, ""
         picture, size, _ = self._reduced(source)

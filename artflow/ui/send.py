@@ -1,4 +1,4 @@
-""" "Send to": a picture goes from the tab that made it to any other tab that takes one, with its recipe."""
+""" "Send to" buttons: send a result with its recipe to another tab."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from artflow.settings import ServerSettings
 from artflow.ui.controls import said
 from artflow.ui.files import PictureUpload, saved_png
 
-TAKERS = {  # the tabs that take a picture, in the page's order
+TAKERS = {  # the tabs that accept a picture, in the page's order
     "canvas": "Canvas",
     "inpaint": "Inpaint",
     "live-inpaint": "Live inpaint",
@@ -28,7 +28,7 @@ TAKERS = {  # the tabs that take a picture, in the page's order
     "filters": "Filters",
     "interrogate": "Interrogate",
 }
-IN_BROWSER = {"canvas": "canvas", "live-inpaint": "inpaint"}  # the modes of the takers that are filled there
+IN_BROWSER = {"canvas": "canvas", "live-inpaint": "inpaint"}  # tabs that are filled in the browser, and their live mode
 MOST_RECIPE = 100_000  # characters of a recipe as JSON, which comes back from the browser
 
 Found = str | tuple[Picture, dict[str, Any]] | None  # a file of ours, or a picture and its recipe
@@ -36,12 +36,12 @@ Find = Callable[..., Found]
 
 
 class SendTo:
-    """The buttons under a tab's result, one for each other tab; `connect` gives them their work."""
+    """The buttons under a tab's result, one for each other tab; `connect` attaches their events."""
 
     def __init__(
         self, own: str, inputs: Component | Sequence[Component], find: Find = lambda path: path, js: str | None = None
     ) -> None:
-        """``find`` makes the picture out of the values of ``inputs``; ``js`` gets those in the browser."""
+        """``find`` gets the picture from the values of ``inputs``; ``js`` reads these in the browser."""
         self.inputs, self.find, self.js = inputs, find, js
         self.buttons: dict[str, gr.Button] = {}
         with gr.Row(elem_classes="artflow-send"):
@@ -52,7 +52,7 @@ class SendTo:
 
 
 def from_live(mode: str, limits: ServerSettings, own: str = "") -> SendTo:
-    """Buttons under a live view, for the frame that is shown at that moment; ``own`` is its tab, if not its mode."""
+    """Buttons under a live view, which send the frame on display; ``own`` is its tab, if not its mode."""
 
     def find(snapshot: dict[str, Any] | None) -> Found:
         return _read(snapshot, limits) if snapshot else None
@@ -62,7 +62,7 @@ def from_live(mode: str, limits: ServerSettings, own: str = "") -> SendTo:
 
 
 def from_gallery(own: str, gallery: gr.Gallery) -> SendTo:
-    """Buttons under a gallery: they take the picture that is chosen, or the last one."""
+    """Buttons under a gallery, which send the selected picture, or else the last one."""
     chosen = gr.State(None)
     private: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     gallery.select(_index, None, chosen, **private)
@@ -85,12 +85,12 @@ def connect(
     tabs: gr.Tabs,
     inner: Mapping[str, tuple[str, gr.Tabs]],
 ) -> None:
-    """Give every button its work: fill the other tab's place for pictures, and open that tab.
+    """Attach the buttons' events: fill the other tab's picture, and open that tab.
 
     Args:
         senders: the tabs' buttons
-        takers: the component that takes the picture, by tab; some have none (`IN_BROWSER`)
-        prompts: the prompts of the tabs that go on with what a picture shows, and so take its prompt, too
+        takers: the component that receives the picture, by tab; some have none (`IN_BROWSER`)
+        prompts: the prompts of the tabs that also receive the picture's prompt
         tabs: of the page
         inner: the takers that are a tab within a tab: which, and the tabs in there
     """
@@ -134,12 +134,12 @@ def _sending(to_open: Sequence[str], find: Find, with_prompt: bool) -> Callable[
 
 
 def _prompt(recipe: Mapping[str, Any], wanted: bool) -> list[Any]:
-    """The value of the prompt's field, where there is one; a picture that says nothing leaves it as it is."""
+    """The value of the prompt, if ``wanted``; unchanged for a picture without one."""
     return [str(recipe.get("prompt") or "") or gr.skip()] if wanted else []
 
 
 def _read(snapshot: dict[str, Any], limits: ServerSettings) -> tuple[Picture, dict[str, Any]]:
-    """The live frame that the browser hands back, and its recipe.
+    """The live frame that the browser sends back, and its recipe.
 
     Raises:
         ArtflowError: ``bad_picture``, ``picture_too_large``.

@@ -1,4 +1,4 @@
-"""The text tab: asked once and answered once, or following the typing."""
+"""The text tab: pictures from a prompt, on request or while typing."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ INPUTS = (
     "prompt", "negative_prompt", "steps", "guidance_scale", "width", "height", "sampler", "seed", "batch_count",
     "model", "hires_scale", "hires_upscaler", "hires_steps", "hires_denoise",
 )  # fmt: skip
-TYPING_SEED = 2  # while somebody types, a new seed each time would hide what the words do
+TYPING_SEED = 2  # fixed while typing, so that only the words change the picture
 
 
 class TextTab:
     """The tab and its two actions: ``text`` (also the API endpoint and MCP tool of that name) and ``typed``.
 
-    ``controls`` are there to be filled, by parameter name; ``send`` has the buttons to other tabs.
+    ``controls`` are by parameter name; ``send`` has the buttons that send results to other tabs.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -78,7 +78,7 @@ class TextTab:
         )  # fmt: skip
         show_result(generate, "artflow-text-preview")
         stop.click(self._stop, None, None, queue=False, api_visibility="private")
-        prompt.change(  # and not `input`: an example that is clicked is followed, too
+        prompt.change(  # not `input`, which a clicked example does not fire
             self.typed, [follow, *inputs], [preview, status], trigger_mode="always_last", show_progress="hidden",
             concurrency_limit=None, api_visibility="private",
         )  # fmt: skip
@@ -123,7 +123,7 @@ class TextTab:
             prompt, negative_prompt, steps, guidance_scale, width, height, sampler, seed, batch_count, model,
             hires_scale, hires_upscaler, hires_steps, hires_denoise,
         )  # fmt: skip
-        self._typing.stop(request)  # what was typed before would come after and take this picture's place
+        self._typing.stop(request)  # else a picture of earlier typing could arrive later and replace this one
         for picture, words, made in self._jobs.run(request, lambda context: self._pipeline.generate(changes, context)):
             shown = gr.skip() if picture is None else picture
             if not made:
@@ -133,12 +133,12 @@ class TextTab:
                 yield paths, made[0].recipe["seed"], shown, words
 
     def typed(self, request: gr.Request, follow: bool, prompt: str, *rest: Any) -> Iterator[tuple[Any, Any]]:
-        """The picture of what is typed so far: one picture, the seed held still."""
+        """One picture of the prompt typed so far, with a fixed seed."""
         nothing = gr.skip(), gr.skip()
         if not follow or not prompt.strip() or None in rest:  # a number field is empty on the way to another number
             yield nothing
             return
-        # Whatever is chosen for Generate, nothing is downloaded while somebody types.
+        # Nothing is downloaded while typing, whatever is chosen for Generate.
         changes = self._changes(prompt, *rest) | {"batch_count": 1, "hires_scale": 1, "hires_upscaler": "span"}
         if not said(self._pipeline.is_here)(changes["model"]):
             yield gr.skip(), "Press Generate once to load this model; then the picture follows the typing."
@@ -150,7 +150,7 @@ class TextTab:
             yield (made[0].picture, remarks(made)) if made else nothing
 
     def _stop(self, request: gr.Request) -> None:
-        """End what this browser has asked for, typed or pressed."""
+        """Cancel this browser's jobs, both typed and requested."""
         self._jobs.stop(request)
         self._typing.stop(request)
 

@@ -1,4 +1,4 @@
-"""The upscale tab: a picture made larger, tile by tile, and redrawn by the model where asked."""
+"""The upscale tab: enlarges a picture in tiles; the model may redraw the result."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ INPUTS = (
     "factor", "upscaler", "strength", "prompt", "negative_prompt", "steps", "guidance_scale", "sampler", "seed",
     "model",
 )  # fmt: skip
-COMPARED = 2048  # longest side of the pictures in the slider, which are for looking only
+COMPARED = 2048  # longest side of the pictures in the comparison slider
 
 
 class UpscaleTab:
     """The tab and its action, ``upscale``.
 
-    ``picture`` takes pictures of other tabs, ``send`` has the buttons to them; ``controls`` are there to be filled, by
+    ``picture`` receives pictures of other tabs, ``send`` has the buttons that send results; ``controls`` are by
     parameter name.
     """
 
@@ -137,7 +137,7 @@ class UpscaleTab:
 
 
 def _compared(before: Picture, after: Picture) -> tuple[Picture, Picture]:
-    """Both at one size: before as plain enlargement shows it, after as it is."""
+    """Both at one size for the slider: the original enlarged by bicubic interpolation, and the result."""
     height, width = after.shape[:2]
     factor = min(1.0, COMPARED / max(height, width))
     size = (max(1, round(width * factor)), max(1, round(height * factor)))

@@ -1,4 +1,4 @@
-"""What the live views have in common on the Python side: their files and how they become one component."""
+"""The base of the live views: assembles their HTML, CSS and JavaScript files into one component."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def read_parts(*names: str) -> str:
 
 
 def read_template(name: str) -> str:
-    """A template with what it shares with others in its place, which it names so: ``<!-- shared/foot.html -->``."""
+    """A template with its includes, written ``<!-- shared/foot.html -->``, replaced by those files."""
     return PART.sub(lambda part: read_template(part[1]), read_parts(name))
 
 
 class LiveView(gr.HTML):
     """A picture that follows its input over a WebSocket. Frames never pass through Gradio.
 
-    Templates of ``gr.HTML`` are code, so the template files hold no value at all: everything that changes is
-    written by the scripts as text. The event ``ready`` fires once the view is on the page; listen to it
+    Templates of ``gr.HTML`` are evaluated as code, so the template files contain no values: scripts write everything
+    that changes, as text. The event ``ready`` fires once the view is on the page; listen to it
     with ``js="..."`` to hand over the first values of the controls.
     """
 
@@ -56,5 +56,5 @@ class LiveView(gr.HTML):
         )
 
     def api_info(self) -> dict[str, Any]:
-        """The component carries no value; its frames go over the socket."""
+        """The component has no value; its frames go over the socket."""
         return {"type": "string"}

@@ -8,7 +8,7 @@ from artflow.ui.components.live_view import LiveView
 
 
 class CanvasView(LiveView):
-    """Paper with layers on one side, the picture that follows each stroke on the other."""
+    """The drawing with its layers on one side, the result of each stroke on the other."""
 
     def __init__(self, *, size: tuple[int, int] = (512, 512), elem_id: str = "artflow-canvas", **kwargs: Any) -> None:
         super().__init__(

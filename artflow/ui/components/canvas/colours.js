@@ -1,4 +1,4 @@
-// The tools of somebody who draws: brush and eraser, colours, and whether pen pressure counts.
+// The canvas' tools: brush and eraser, colours, and whether pen pressure changes the width.
 
 const COLOURS = ["#1b1b1f", "#ffffff", "#e5484d", "#f5a524", "#ffe14d", "#46a758", "#3e7bfa", "#8e5bd6"];
 

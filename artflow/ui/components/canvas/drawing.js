@@ -1,5 +1,5 @@
-// What the views have in common that are drawn on: strokes, undo and redo, pictures from outside, keys. What there is to
-// draw on, and what a change means, is theirs: newSheet(), newSender(), useBitmap(bitmap), clear().
+// The base of the views that are drawn on (canvas, live inpaint): strokes, undo and redo, loaded pictures, keys.
+// Subclasses implement newSheet(), newSender(), useBitmap(bitmap), clear(), mayDraw() and strokeEnded().
 
 const SHARP_SIDE = 512; // pixels that the longer side of a sheet has at least
 const TYPED_IN = "input:not([type=range], [type=color]), textarea, select, [contenteditable=true]";
@@ -11,7 +11,7 @@ class DrawingView extends LiveView {
     this.ring = this.find(".af-ring");
     this.tools = tools;
     this.stroke = null;
-    this.pointer = null; // whose stroke it is: a palm on the screen is another one, and primary among touches
+    this.pointer = null; // id of the pointer that draws; a palm on the screen is another pointer, primary among touches
     this.sender = this.newSender();
     this.newSheet();
     this.on(".af-undo", "click", () => this.undo());
@@ -29,12 +29,12 @@ class DrawingView extends LiveView {
     this.sheet = sheet;
     this.scratch = newSurface(width, height);
     this.history = new UndoHistory();
-    this.touched = false; // whether there is anything to ask a picture for
+    this.touched = false; // whether anything has been drawn
     this.paper.width = width;
     this.paper.height = height;
   }
 
-  // --- what the connection tells ------------------------------------------------------------------------
+  // --- connection events --------------------------------------------------------------------------------
 
   connectionChanged(state) {
     super.connectionChanged(state);
@@ -48,7 +48,7 @@ class DrawingView extends LiveView {
   answered(info, jpeg) {
     this.sender.answered(info.frame);
     if (jpeg.length) {
-      // Each is answered by itself: more on the way than one in work and one next only adds waiting.
+      // Drawings are not pipelined, so more than one frame in work and one next only adds latency.
       const { connection } = this;
       connection.interval = 0.8 * connection.interval + 0.2 * Math.max(1000 / 30, info.latency_ms);
     }
@@ -80,7 +80,7 @@ class DrawingView extends LiveView {
     this.root.classList.toggle("af-touched", this.touched);
   }
 
-  // Every change that is not a stroke ends here.
+  // To be called after every change that is not a stroke.
   changed(step) {
     if (step) this.history.push(step);
     this.touched = true;
@@ -221,7 +221,7 @@ class DrawingView extends LiveView {
     document.addEventListener("keydown", (event) => this.keyDown(event), { signal: this.leaving.signal });
   }
 
-  // Keys and pasted pictures are ours only over or in the view, and never while somebody types.
+  // Keys and paste are handled only while the pointer or focus is in the view, and not in text fields.
   hasAttention({ target }) {
     const typing = target.closest?.(TYPED_IN);
     return this.visible && !typing && (this.hovered || this.root.contains(document.activeElement));

@@ -35,12 +35,12 @@ class UndoHistory {
   }
 }
 
-// A patch is one rectangle of one surface as it was before a change: {context, x, y, pixels}.
+// A patch stores a rectangle of a surface before a change: {context, x, y, pixels}.
 function patchOf(context, x, y, width, height, source = context) {
   return { context, x, y, pixels: source.getImageData(x, y, width, height) };
 }
 
-// Undoing exchanges stored and present pixels, and so does redoing: one copy serves both ways.
+// Undo and redo both swap the stored and the present pixels, so one copy is enough.
 function pixelStep(patches) {
   const exchange = () => {
     for (const patch of patches) {

@@ -1,7 +1,7 @@
-// What a sheet looks like goes to the server while there is a place for it, the newest state only.
+// Sends the latest state of a sheet whenever the server accepts a frame; older states are dropped.
 
 class LatestFrame {
-  // `capture` gives the promise of the sheet as it is now, {picture: bytes, ...}, or of null where there is nothing.
+  // `capture` returns a promise of the sheet's state, {picture: bytes, ...}, or null if there is nothing to send.
   constructor(connection, capture) {
     this.connection = connection;
     this.capture = capture;
@@ -25,7 +25,7 @@ class LatestFrame {
   }
 
   async pump() {
-    if (this.pumping) return; // one at a time keeps the order
+    if (this.pumping) return; // one loop at a time keeps the order
     this.pumping = true;
     try {
       while (await this.sendNext());
@@ -34,7 +34,7 @@ class LatestFrame {
     }
   }
 
-  // Whether there may be more to send.
+  // Sends the next frame if possible; resolves to whether there may be another one to send.
   async sendNext() {
     if (!this.dirty || !this.connection.wantsFrame()) return false;
     this.dirty = false;
@@ -49,7 +49,7 @@ class LatestFrame {
     return true;
   }
 
-  // Whether something newer than what was just captured is to be sent first.
+  // Whether a newer state must be sent instead of the one just captured.
   overtaken() {
     return false;
   }

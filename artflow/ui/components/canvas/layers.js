@@ -17,7 +17,7 @@ class LayerStrip {
   }
 
   render() {
-    const focused = document.activeElement?.dataset?.key; // rebuilding must not take the keyboard away
+    const focused = document.activeElement?.dataset?.key; // rebuilding must not move the keyboard focus
     this.box.replaceChildren(...this.sheet.layers.map((layer) => this.card(layer)));
     if (focused) this.box.querySelector(`[data-key="${focused}"]`)?.focus();
   }

@@ -13,7 +13,7 @@ class CanvasView extends DrawingView {
     return new StrokeQueue(this.connection, () => this.capture(), () => this.showWaiting());
   }
 
-  // Small models get fine lines all the same: the sheet is larger and is scaled down on its way out.
+  // For small models the sheet is larger and scaled down when it is sent, so that lines stay fine.
   sheetSize() {
     const { width, height } = this.size;
     const factor = Math.ceil(SHARP_SIDE / Math.max(width, height));
@@ -29,7 +29,7 @@ class CanvasView extends DrawingView {
     this.refresh();
   }
 
-  // --- what the connection tells ------------------------------------------------------------------------
+  // --- connection events --------------------------------------------------------------------------------
 
   connected(size) {
     super.connected(size);
@@ -43,7 +43,7 @@ class CanvasView extends DrawingView {
     if (visible && this.connection.state === "closed") this.connection.open();
   }
 
-  // A new prompt asks for a new picture of the same drawing; the frame takes the parameters along.
+  // Changed settings render the drawing again; they are sent with its frame.
   settingsChanged(keys) {
     if (!this.touched) return super.settingsChanged(keys);
     this.connection.parametersChanged(keys);
@@ -79,7 +79,7 @@ class CanvasView extends DrawingView {
     this.find(".af-layer-add").disabled = this.sheet.layers.length >= MAX_LAYERS;
   }
 
-  // Changes paper and layers as a whole: clearing, or a picture as paper.
+  // Replaces the background and all layers: clearing, or a picture as background.
   replaceAll(draw) {
     this.endStroke();
     const { width, height } = this.sheet;
@@ -95,7 +95,7 @@ class CanvasView extends DrawingView {
     });
   }
 
-  // The strokes are part of the result already, so they leave the layers.
+  // The layers are erased, since the result contains their strokes.
   useResult() {
     if (!this.result.last) return;
     const { canvas } = this.result;

@@ -34,7 +34,7 @@ class Sheet {
     for (const { context } of this.layers) context.clearRect(0, 0, this.width, this.height);
   }
 
-  // Everything that is visible, as large as the target.
+  // Draws all visible layers, scaled to the target.
   drawOn(context) {
     const { width, height } = context.canvas;
     context.imageSmoothingQuality = "high";
@@ -44,7 +44,7 @@ class Sheet {
     }
   }
 
-  // The surfaces with something to lose, for undoing what changes them all.
+  // The surfaces to store for undo of a change to all of them.
   surfaces() {
     return [this.paper, ...this.layers.map((layer) => layer.context)];
   }

@@ -26,7 +26,7 @@ class Stroke {
     this.last = point;
   }
 
-  // Draws the rest up to the last point; returns the patch that takes the whole stroke back.
+  // Draws the rest up to the last point; returns the patch that undoes the stroke.
   finish() {
     this.line(this.last.width, (path) => path.lineTo(this.last.x, this.last.y), this.last);
     const { left, top, right, bottom } = this.box;

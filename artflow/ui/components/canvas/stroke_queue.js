@@ -1,7 +1,7 @@
-// What goes to the server from a drawing, and in which order. The end of every stroke must be answered, so it waits here
-// until there is a place; what the sheet looks like in between is only sent while there is a place, newest first.
+// The frames of a drawing. The state at the end of every stroke is queued and always sent, in order; states in between
+// are sent only while the server accepts a frame, the latest first.
 
-const MAX_WAITING = 200; // strokes; only ever reached when the server has been away for long
+const MAX_WAITING = 200; // strokes; reached only when the server was unreachable for long
 
 class StrokeQueue extends LatestFrame {
   // `changed` is told when the number of waiting strokes changes.
@@ -12,7 +12,7 @@ class StrokeQueue extends LatestFrame {
     this.sentEnds = new Map(); // frame -> promise, kept until answered
   }
 
-  // Strokes that are still to be answered, without the one in work.
+  // The number of queued strokes, without the one in work.
   get waiting() {
     return Math.max(0, this.ends.length + this.sentEnds.size - 1);
   }
@@ -30,7 +30,7 @@ class StrokeQueue extends LatestFrame {
     if (this.sentEnds.delete(frame)) this.changed();
   }
 
-  // What was on its way when the connection was lost goes out again, in its old order.
+  // Unanswered strokes are queued again, in their old order.
   connectionLost() {
     super.connectionLost();
     this.ends.unshift(...this.sentEnds.values());

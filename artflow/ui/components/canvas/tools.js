@@ -1,4 +1,4 @@
-// What the hand holds: brush or eraser, and its size.
+// The drawing tool: brush or eraser, and its size.
 
 const LARGEST = 128;
 

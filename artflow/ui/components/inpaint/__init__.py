@@ -1,4 +1,4 @@
-"""A picture and a mask in, the picture with what is under the mask made anew out (mode ``inpaint``)."""
+"""A picture and a mask in, the picture with the masked part replaced out (mode ``inpaint``)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from artflow.ui.components.live_view import LiveView
 
 
 class InpaintView(LiveView):
-    """A picture to paint a mask on, and the same picture in which what is under it follows the prompt.
+    """A picture to paint a mask on, and the inpainted result, which follows the prompt.
 
-    ``longest`` is what the server takes of a picture, in pixels a side.
+    ``longest`` is the longest side that the server accepts, in pixels.
     """
 
     def __init__(

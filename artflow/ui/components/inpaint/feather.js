@@ -1,11 +1,11 @@
-// How much of what was made is seen over the picture: the server's own ramp, so that both end at the same pixel.
+// The opacity of the result over the picture: the same feather as the server's, so both end at the same pixel.
 
 // The opacity of a mask (one byte a pixel, 255 or 0) as a surface: opaque in it, falling to nothing exactly `feather`
 // pixels outside of it.
 function featheredSurface(mask, width, height, feather) {
   const radius = Math.floor(feather / 2);
   let soft = Float32Array.from(mask);
-  // Two box blurs reach exactly their summed radii: a soft ramp with an end, which a Gaussian has not.
+  // Two box blurs reach exactly the sum of their radii; a Gaussian has no such end.
   for (const reach of [radius, feather - radius]) {
     soft = blurredRows(soft, width, height, reach);
     soft = blurredColumns(soft, width, height, reach);
@@ -25,7 +25,7 @@ function blurredColumns(values, width, height, radius) {
   return blurred(values, { lines: width, length: height, line: 1, step: width }, radius);
 }
 
-// The mean of 2 * radius + 1 values along each line; the values at its ends go on beyond them.
+// The mean of 2 * radius + 1 values along each line; the end values are repeated beyond it.
 function blurred(values, { lines, length, line, step }, radius) {
   if (!radius) return values;
   const result = new Float32Array(values.length);

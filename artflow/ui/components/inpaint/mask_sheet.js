@@ -1,8 +1,8 @@
-// The picture that is loaded, as large as it is sent, under one layer that says what is to be made anew.
+// The loaded picture at the size in which it is sent, under one layer that holds the mask.
 
-const TINT = "#ff2e93"; // seldom a colour of what is under it
-const VEILED = 0.5; // how much of the tint there is over the picture
-const HELD_BACK = 102; // of 255, the opacity of a hole on its way out: a canvas forgets the colours under 0
+const TINT = "#ff2e93"; // a rare colour in pictures
+const VEILED = 0.5; // opacity of the tint over the picture
+const HELD_BACK = 102; // of 255, the alpha sent for masked pixels: at 0 a canvas loses their colours
 
 class MaskSheet extends Sheet {
   constructor(width, height, picture) {
@@ -19,7 +19,7 @@ class MaskSheet extends Sheet {
     context.globalAlpha = 1;
   }
 
-  // One byte a pixel, 255 where it is painted; null where nothing is.
+  // The mask, one byte a pixel, 255 where painted; null if nothing is painted.
   mask() {
     const { data } = this.active.context.getImageData(0, 0, this.width, this.height);
     const mask = new Uint8Array(this.width * this.height);
@@ -32,7 +32,7 @@ class MaskSheet extends Sheet {
     return painted ? mask : null;
   }
 
-  // The picture on a surface, half transparent where the mask is. Everywhere else it keeps its colours exactly.
+  // Draws the picture, partly transparent under the mask; elsewhere its colours are exact.
   drawHoled(context, mask) {
     const { data } = this.pixels;
     for (let i = 0; i < mask.length; i++) data[4 * i + 3] = mask[i] ? HELD_BACK : 255;

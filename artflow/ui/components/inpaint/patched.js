@@ -1,13 +1,13 @@
-// The result: the picture that was loaded, at its own size, and over it only what was made.
+// The result: the loaded picture at its own size, with the inpainted part on top.
 
-const NO_FEATHER_TOLD = 8; // pixels, of a server whose recipes do not say
+const NO_FEATHER_TOLD = 8; // pixels, if the recipe has no feather
 
 class PatchedResult extends Result {
-  // Shows the picture as it is; everything made for another one is forgotten.
+  // Shows the loaded picture and drops all results of an earlier one.
   use(original) {
     this.original = original;
     this.last = null;
-    this.drawn = ++this.came; // what is still being decoded belongs to what was before
+    this.drawn = ++this.came; // results still being decoded belong to the earlier picture
     fitTo(this.canvas, original).drawImage(original, 0, 0);
   }
 
@@ -22,7 +22,7 @@ class PatchedResult extends Result {
     return [this.original.width, this.original.height];
   }
 
-  // What was made, seen through the mask of the very frame that it answers.
+  // The result cut out by the feathered mask of the frame that it answers.
   patch(bitmap, shot, feather) {
     const { width, height } = shot.sheet;
     if (shot.feather !== feather) {
@@ -36,7 +36,7 @@ class PatchedResult extends Result {
     return patch.canvas;
   }
 
-  // PNG: outside of what was made it is the picture that was loaded, to the pixel.
+  // PNG, so that every pixel outside of the mask is exactly that of the loaded picture.
   file() {
     return blobOf(this.canvas, "image/png");
   }

@@ -1,9 +1,8 @@
-// The live inpaint view: a picture with a mask on one side, and on the other the same picture, in which what is under the
-// mask follows the prompt.
+// The live inpaint view: a picture and its mask on one side, the inpainted result on the other.
 
-const LARGEST_PICTURE = 4096; // pixels a side: what every browser has memory for
+const LARGEST_PICTURE = 4096; // pixels a side; larger pictures exceed some browsers' memory
 const HOLED_QUALITY = 0.92; // of WebP; browsers that cannot write it send PNG
-const PANE = [0.75, 1.8]; // aspects between which a pane has that of its picture
+const PANE = [0.75, 1.8]; // the narrowest and widest aspect of a pane
 
 class InpaintView extends DrawingView {
   constructor(root) {
@@ -22,17 +21,17 @@ class InpaintView extends DrawingView {
   }
 
   newSheet() {
-    this.useSheet(new Sheet(16, 16)); // until a picture is loaded there is nothing to paint on
+    this.useSheet(new Sheet(16, 16)); // a placeholder until a picture is loaded
     this.refresh();
   }
 
-  // --- what the connection tells ------------------------------------------------------------------------
+  // --- connection events --------------------------------------------------------------------------------
 
   connected(size) {
     super.connected(size);
     if (!this.picture) return;
     this.keepAspect();
-    if (this.touched) this.sender.sheetChanged(); // a server that was away knows nothing of it
+    if (this.touched) this.sender.sheetChanged(); // after a reconnect the server has no picture
   }
 
   visibilityChanged(visible) {
@@ -40,7 +39,7 @@ class InpaintView extends DrawingView {
     if (visible && this.picture && this.connection.state === "closed") this.connection.open();
   }
 
-  // New settings go alone, without the picture; while there is no mask they wait for one.
+  // Settings are sent without the picture; before there is a mask they are kept for its first frame.
   settingsChanged(keys) {
     if (this.touched || !this.picture) return super.settingsChanged(keys);
     this.connection.parametersChanged(keys);
@@ -48,7 +47,7 @@ class InpaintView extends DrawingView {
 
   answered(info, jpeg) {
     const sent = this.sender.sent.get(info.frame);
-    if (sent && jpeg.length) this.shot = { frame: info.frame, ...sent }; // answers to new settings have its number, too
+    if (sent && jpeg.length) this.shot = { frame: info.frame, ...sent }; // answers to settings repeat its number
     const { shot } = this;
     const wanted = this.touched && info.frame > this.forgotten && shot?.frame === info.frame && shot.sheet === this.sheet;
     return super.answered({ ...info, shot }, wanted ? jpeg : new Uint8Array());
@@ -71,7 +70,7 @@ class InpaintView extends DrawingView {
     this.wake();
   }
 
-  // As large as there is use for: the model is shown a part of it, at its own size.
+  // At most twice the model's size: it works on a part of the picture, at its own size.
   sheetSize() {
     const { canvas } = this.picture;
     const longest = Math.max(canvas.width, canvas.height);
@@ -93,7 +92,7 @@ class InpaintView extends DrawingView {
     if (this.picture && !this.touched) this.showUntouched();
   }
 
-  // The picture as it was loaded; what is still on its way here was made for a mask that is gone.
+  // Shows the loaded picture; results still in flight belong to a mask that was cleared.
   showUntouched() {
     this.forgotten = this.connection.frame;
     this.shot = null;

@@ -1,10 +1,10 @@
-// Each view runs as a script of its own, so what the views of one page share hangs on `window` under a symbol:
-// the settings of each mode, which outlive views and connections, and the views that are on the page now.
+// State shared by the views of a page, on `window` under a symbol because each view is a script of its own: the
+// settings of each mode, which outlive views and connections, and the views that are on the page.
 const hub = (window[Symbol.for("artflow.hub")] ??= { settings: {}, views: {}, pictures: {} });
 
 // The only public names. Controls around a view call them from their `js=` handlers.
 window.artflow ??= {
-  // Merges parameters of a mode; what really changed goes out with the next frame.
+  // Merges parameters of a mode; those that changed are sent with the next frame.
   set(mode, values) {
     const settings = (hub.settings[mode] ??= {});
     const changed = Object.keys(values).filter(
@@ -19,7 +19,7 @@ window.artflow ??= {
     return (await hub.views[mode]?.snapshot()) ?? null;
   },
 
-  // Uses the picture behind a URL as paper, also when the canvas has yet to be opened.
+  // Loads the picture at a URL into a view; if the view is not on the page yet, when it opens.
   async loadPicture(mode, url) {
     const view = hub.views[mode];
     if (view) await view.loadPicture(url);

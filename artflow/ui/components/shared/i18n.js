@@ -1,4 +1,4 @@
-// Every text that the views show, in the languages of the app: English, Simplified and Traditional Chinese.
+// The texts of the views in English, Simplified and Traditional Chinese.
 
 const MESSAGES = {
   en: {

@@ -1,4 +1,4 @@
-// A picture's recipe inside its file, where it is read back: the EXIF description of a JPEG, a text of a PNG.
+// Writes a picture's recipe into its file: the EXIF description of a JPEG, a text chunk of a PNG.
 
 const EXIF_START = "Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x0e\0\x02"; // one entry of the big-endian kind: ImageDescription
 const EXIF_TEXT_AT = 26; // bytes from "MM"

@@ -3,7 +3,7 @@
 
 const FIRST_RETRY = 500;
 const LAST_RETRY = 8000;
-const REFUSED = 1008; // close code of a server that does not want us: asking again changes nothing
+const REFUSED = 1008; // close code of a refused connection; it is not retried
 
 function packMessage(header, picture) {
   const json = new TextEncoder().encode(JSON.stringify(header));
@@ -36,7 +36,7 @@ function socketUrl(mode) {
   return url;
 }
 
-// How many frames to keep on the way. A far or pipelined server needs several to stay busy; for a near one each
+// How many frames to keep in flight. A far or pipelined server needs several to stay busy; for a near one each
 // frame more only adds latency. So: as many as fit into one round trip; one fewer when the server drops a good
 // part of them, because it then has more than it can use; one more when nothing moves any more, because a server
 // that pipelines n steps over n frames answers the first one when it has the n-th.
@@ -95,7 +95,7 @@ class Connection {
     this.mode = mode;
     this.owner = owner;
     this.state = "closed"; // closed, connecting, open, waiting (to try again), timeout, refused
-    this.frame = 0; // counts on over reconnects, so that frame numbers always tell which is newer
+    this.frame = 0; // continues over reconnects, so that a higher number is always newer
     this.retry = FIRST_RETRY;
     this.flushTimer = null;
     this.interval = 1000 / 30; // how often the owner has a frame to send, or the server is done with one
@@ -130,7 +130,7 @@ class Connection {
     clearTimeout(this.flushTimer);
     this.flushTimer = null;
     const socket = this.socket;
-    this.socket = null; // first, so that its onclose is not taken for a loss
+    this.socket = null; // first, so that its onclose does not reconnect
     socket?.close();
     this.change(state);
   }
@@ -181,24 +181,24 @@ class Connection {
     const now = performance.now();
     const sentAt = this.inFlight.get(info.frame);
     if (info.dropped) this.window.dropped(now);
-    else if (!info.skipped && sentAt) this.window.answered(now - sentAt, now); // a skip says nothing about real work
+    else if (!info.skipped && sentAt) this.window.answered(now - sentAt, now); // a skipped frame took no model time
     this.inFlight.delete(info.frame);
     this.lastNews = now;
     this.owner.answered(info, jpeg);
     this.owner.placeFree();
   }
 
-  // Whether the server would take a frame now.
+  // Whether the server accepts a frame now.
   hasPlace() {
     return this.state === "open" && this.credits > 0 && this.inFlight.size < this.window.max;
   }
 
-  // Whether one more frame on the way would also be of use. Frames that must go need only a place.
+  // Whether another frame in flight is useful. Frames that must be sent need only `hasPlace`.
   wantsFrame() {
     return this.hasPlace() && this.inFlight.size < this.window.size(this.interval, performance.now());
   }
 
-  // Whether the answers may be waiting for more frames.
+  // Whether a pipelining server may be waiting for more frames before it answers.
   isStalled() {
     return this.hasPlace() && performance.now() - this.lastNews >= this.window.patience();
   }
@@ -218,8 +218,8 @@ class Connection {
     for (const key of keys) this.unsent.add(key);
   }
 
-  // The next frame takes the parameters along; when none goes within a moment they go alone. A moment after the first
-  // of several changes, that is: somebody who types fast or drags a slider wants to see it, too.
+  // Changed parameters are sent with the next frame, or alone if there is none within 80 ms of the first change (not of
+  // the last, so that typing and dragging have an effect at once).
   flushSoon() {
     this.flushTimer ??= setTimeout(() => {
       this.flushTimer = null;

@@ -1,5 +1,5 @@
-// What the views share on the page: the result with its veil and buttons, the status line, the live numbers,
-// and knowing when the view is visible, hidden or gone.
+// The base of all live views: the result with its loading veil and buttons, the status line, the live numbers, and
+// tracking whether the view is visible, hidden or removed.
 
 // Draws answers on a canvas, newest frame only, and remembers the last one for snapshots.
 class Result {
@@ -13,7 +13,7 @@ class Result {
     const number = ++this.came;
     const blob = new Blob([jpeg], { type: "image/jpeg" });
     const bitmap = await createImageBitmap(blob);
-    const late = this.drawn > number; // decoding may overtake
+    const late = this.drawn > number; // a later frame may be decoded first
     if (!late) {
       this.draw(bitmap, info);
       this.drawn = number;
@@ -27,7 +27,7 @@ class Result {
     fitTo(this.canvas, bitmap).drawImage(bitmap, 0, 0);
   }
 
-  // The picture that is shown, for those who keep it: the JPEG as it came, so nothing is lost to a second encoding.
+  // The picture on display as a file: the received JPEG, not encoded again.
   async file() {
     return this.last.blob;
   }
@@ -87,7 +87,7 @@ function drawCover(context, source, width, height, mirrored = false) {
   context.setTransform(1, 0, 0, 1, 0, 0);
 }
 
-const AWAY = 60_000; // milliseconds unseen after which a view gives its place at the server back
+const AWAY = 60_000; // milliseconds hidden after which a view closes its session
 
 class LiveView {
   constructor(root, mode) {
@@ -153,7 +153,7 @@ class LiveView {
     if (hub.views[this.mode] === this) delete hub.views[this.mode];
   }
 
-  // Places at the server are for those who look. Who comes back gets one again, with all settings.
+  // A view hidden for long closes its session; visible again it opens a new one with all settings.
   visibilityChanged(visible) {
     clearTimeout(this.away);
     if (!visible) this.away = setTimeout(() => this.rest(), this.awayAfter);
@@ -164,12 +164,12 @@ class LiveView {
   rest() {
     const { state, inFlight } = this.connection;
     if (!["open", "connecting", "waiting"].includes(state)) return;
-    if (inFlight.size) return void (this.away = setTimeout(() => this.rest(), this.awayAfter)); // answers are to come
+    if (inFlight.size) return void (this.away = setTimeout(() => this.rest(), this.awayAfter)); // frames are unanswered
     this.resting = true;
     this.connection.close();
   }
 
-  // --- what the connection tells ------------------------------------------------------------------------
+  // --- connection events --------------------------------------------------------------------------------
 
   connected({ width, height }) {
     this.size = { width, height };
@@ -191,7 +191,7 @@ class LiveView {
   sayWhenNext() {
     const seconds = Math.max(1, Math.ceil((this.connection.retryAt - performance.now()) / 1000));
     const count = document.createElement("span");
-    count.setAttribute("aria-hidden", "true"); // a screen reader would read every second out
+    count.setAttribute("aria-hidden", "true"); // else a screen reader announces every second
     count.textContent = say("state_waiting_seconds", { seconds });
     if (!this.status.querySelector("span")) this.status.replaceChildren(say("state_waiting"), " ", count);
     else this.status.querySelector("span").replaceWith(count);
@@ -201,7 +201,7 @@ class LiveView {
     this.veil.hidden = false;
     this.find(".af-veil-text").textContent = message;
     const bar = this.find(".af-veil progress");
-    if (progress === null || progress === undefined) bar.removeAttribute("value"); // moves without an end
+    if (progress === null || progress === undefined) bar.removeAttribute("value"); // indeterminate
     else bar.value = progress;
   }
 
@@ -211,7 +211,7 @@ class LiveView {
 
   async answered(info, jpeg) {
     this.hideVeil();
-    if (!jpeg.length) return; // skipped or dropped: the picture that is there stays
+    if (!jpeg.length) return; // skipped or dropped: the last picture stays
     if (!(await this.result.show(info, jpeg))) return;
     this.root.dataset.shown = info.frame;
     this.root.classList.add("af-has-result");
@@ -219,7 +219,7 @@ class LiveView {
     if (performance.now() - this.failedAt > 5000) this.hideError();
   }
 
-  // Small models know few words: those of the prompt that this one was never taught are named.
+  // Names the words of the prompt that a small model does not know.
   hintAt(words) {
     const hint = this.find(".af-hint");
     const text = words.length ? say("unknown_words", { words: words.join(", ") }) : "";
@@ -283,7 +283,7 @@ function numberItem(name, value) {
   return item;
 }
 
-// Says to the page that the view is there. Gradio listens once the script has returned.
+// Triggers `ready`, after the script has returned and Gradio listens.
 function announce() {
   queueMicrotask(() => trigger("ready"));
 }

@@ -1,4 +1,4 @@
-// The webcam view: camera frames go out as fast as the server wants them, results come back beside the camera.
+// The webcam view: sends camera frames as fast as the server accepts them and shows the results beside the camera.
 
 const CAMERA_QUALITY = 0.85;
 
@@ -11,7 +11,7 @@ class WebcamView extends LiveView {
     this.frameCanvas = document.createElement("canvas");
     this.frameContext = this.frameCanvas.getContext("2d", { willReadFrequently: true });
     this.stream = null;
-    this.fresh = false; // the camera has shown a frame that was not sent
+    this.fresh = false; // the camera has a frame that was not sent
     this.encoding = false;
     this.setMirror(true);
     this.on(".af-start", "click", () => (this.stream || this.starting ? this.stop() : this.start()));
@@ -30,7 +30,7 @@ class WebcamView extends LiveView {
     if (!navigator.mediaDevices?.getUserMedia) return this.failed(say("camera_insecure"));
     this.starting = true;
     this.showRunning();
-    this.connection.open(); // while the person still answers the browser's question
+    this.connection.open(); // while the browser still asks for permission
     await this.openCamera();
     this.starting = false;
     this.showRunning();
@@ -67,7 +67,7 @@ class WebcamView extends LiveView {
 
   async openCamera() {
     this.closeCamera();
-    const attempt = (this.attempt = {}); // a later start, stop or choice of camera replaces this one
+    const attempt = (this.attempt = {}); // replaced by a later start, stop or choice of camera
     try {
       const stream = await navigator.mediaDevices.getUserMedia({ video: this.wishes(), audio: false });
       if (attempt !== this.attempt || !this.root.isConnected) return stopTracks(stream);
@@ -146,11 +146,11 @@ class WebcamView extends LiveView {
   }
 
   cameraInterval(milliseconds) {
-    const sane = Math.min(200, Math.max(8, milliseconds)); // a hidden page stretches the time between frames
+    const sane = Math.min(200, Math.max(8, milliseconds)); // frames of a hidden page come late
     this.connection.interval = 0.9 * this.connection.interval + 0.1 * sane;
   }
 
-  // Takes the newest camera frame when the server wants one; frames it has no time for are never taken.
+  // Sends the latest camera frame when the server accepts one; other frames are never encoded.
   async placeFree() {
     if (!this.fresh || this.encoding || !this.visible) return;
     if (!this.connection.wantsFrame() && !this.connection.isStalled()) return;
