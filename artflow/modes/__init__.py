@@ -1,1 +1,1 @@
-"""What the app can do: one file a capability. Nothing here knows about the web or the UI."""
+"""The app's capabilities, one file each. Nothing here imports the web or the UI."""

@@ -1,4 +1,4 @@
-"""Drawing: every stroke is answered, in order, at full steps; a stroke never shows the one before."""
+"""The canvas mode: every stroke is answered, in order, with all its steps."""
 
 from artflow.engine.stream_policy import StreamPolicy
 from artflow.modes.live import LiveMode

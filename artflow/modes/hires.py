@@ -52,7 +52,7 @@ def enlarged(
 
 
 def hires_size(params: TextParams, model: ModelInfo, max_size: int) -> Size:
-    """The size of the second pass: the first one's, enlarged, as the model can make it.
+    """The size of the second pass: that of the first, enlarged, in multiples that the model supports.
 
     Raises:
         ArtflowError: ``bad_size``.

@@ -1,4 +1,4 @@
-"""Inpaint: the painted part is made anew; outside of it and its feather not a byte changes."""
+"""Inpaint: replaces the masked part of a picture; outside of it and its feather no byte changes."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ Fill = Literal["original", "blur", "noise", "empty"]
 
 
 class PaintParams(JobParams):
-    """What may be asked wherever a part of a picture is made anew."""
+    """Parameters shared by inpaint and outpaint."""
 
     strength: float = Field(1.0, ge=0, le=1, title="Strength", description="0 keeps what is there, 1 replaces it")
     fill: Fill = Field("original", title="Masked content", description="what the masked part holds at the start")
 
 
 class RegionParams(BaseModel):
-    """Where the model works, and how what it made goes back."""
+    """Parameters of the region that the model works on, and of blending the result into the picture."""
 
     feather: int = Field(8, ge=0, le=256, title="Feather", description="pixels over which the edge is soft")
     only_masked: bool = Field(
@@ -56,14 +56,14 @@ class RegionParams(BaseModel):
 
 
 class InpaintParams(RegionParams, PaintParams):
-    """What may be asked of inpaint."""
+    """Parameters of inpaint."""
 
 
 @dataclass(frozen=True)
 class Inpainting:
-    """One picture to be worked on: where, and at which size the model is shown it.
+    """A picture with its mask, the area that the model works on, and the size (``extent``) at which it does.
 
-    The edge of what is made is soft over ``feather`` pixels outside of the mask, and over ``fade`` pixels inside of it.
+    The result is blended in over ``feather`` pixels outside of the mask and ``fade`` pixels inside of it.
     """
 
     original: Picture
@@ -92,7 +92,7 @@ class Inpainting:
         """The original with what the model made in its place. ``made`` has the size of ``extent``."""
         result = self.original.copy()
         part, mask = self.area.cut(result), self.area.cut(self.mask)
-        # Only around the mask is there anything to do: pictures are large, and live this is done for every frame.
+        # Limited to the surroundings of the mask, since pictures are large and live this is done for every frame.
         reach = max(self.feather, self.fade, 4)
         near = box(mask, self.feather + blur_reach(reach))
         before, mask = near.cut(part), near.cut(mask)
@@ -105,7 +105,7 @@ class Inpainting:
 def plan_inpaint(
     picture: Picture, mask: Mask, params: RegionParams, model: ModelInfo, native: Size | None = None
 ) -> Inpainting:
-    """Where to work and at which size: such that the longer side is that of ``native``, if not given the model's own.
+    """Choose the area to work on and its size, whose longer side is that of ``native`` (default: the model's own).
 
     Raises:
         ArtflowError: ``empty_mask``, ``bad_mask``.
@@ -118,7 +118,7 @@ def plan_inpaint(
 
 
 def make(picture: NDArray[np.uint8], mask: Mask, params: InpaintParams, run: JobRunner) -> list[GeneratedImage]:
-    """The picture with what the mask covers made anew; of shape (height, width, 3), or 4 where it is see-through.
+    """The picture with the masked part replaced, of shape (height, width, 3), or 4 channels if it has alpha.
 
     Raises:
         Cancelled: before it was made.
@@ -134,12 +134,12 @@ def make(picture: NDArray[np.uint8], mask: Mask, params: InpaintParams, run: Job
 
 
 def _as_clear(picture: NDArray[np.uint8], work: Inpainting, finished: Picture) -> NDArray[np.uint8]:
-    """What is finished, as transparent as the picture was, and opaque where it was painted over."""
+    """The finished picture with the original's alpha, opaque where it was inpainted."""
     if picture.shape[-1] == 3:
         return finished
     opacity = feathered(work.mask, work.feather)
     alpha = composed(picture[..., 3:], np.full_like(picture[..., 3:], 255), opacity)
-    # What is finished lies on white already, which must not count a second time where it stays see-through.
+    # The finished picture is composed on white already, which is taken out again where it stays transparent.
     unmixed = np.rint(255 - (255 - finished.astype(np.float32)) * 255 / np.maximum(alpha, 1)).clip(0, 255)
     colours = np.where(opacity[..., None] > 0, unmixed.astype(np.uint8), picture[..., :3])
     return np.dstack([colours, alpha])
@@ -182,7 +182,7 @@ def image_spec(mode: str, work: Inpainting, params: PaintParams, model: ModelInf
 
 
 def filled(picture: Picture, mask: Mask, fill: Fill, seed: int) -> Picture:
-    """The picture as the model first sees it: the painted part holds what ``fill`` says."""
+    """The picture that the model starts from: the masked part is filled as ``fill`` says."""
     hole = (mask > 127)[..., None]
     if fill == "blur":
         return surroundings(picture, mask, radius=max(picture.shape) / 32)

@@ -1,8 +1,8 @@
 """Interrogation: from a picture to a prompt, after `clip-interrogator` (pharmapsychotic, MIT).
 
-The package loads its models through `open_clip` and torchvision, so its method is here instead, on `transformers`. One
-thing differs: it begins every prompt with the sentence of a captioning model (BLIP, another gigabyte or two); here the
-nearest term of a list of subjects takes that place.
+The package needs `open_clip` and torchvision, so its method is implemented here on `transformers`. One thing differs:
+the package begins every prompt with the caption of another model (BLIP, one or two GB); here it is the nearest of a
+list of subjects.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ MODES = {
 }
 SHOWN = 5  # terms of each group
 SMALLEST = 8  # pixels of the shorter side
-PIECE = 0.05  # seconds that one piece of work should take: live frames wait for it
-FEWEST_TEXTS = 16  # in one piece: the weights are read whole for it, so a large model on a CPU gains little with fewer
-BETWEEN_NEWS = 0.2  # seconds between two words on progress
-MOST_TEXTS = 256  # in one piece, for the memory's sake
+PIECE = 0.05  # seconds that one piece of work should take, since live frames wait for it
+FEWEST_TEXTS = 16  # in one piece; each piece reads all weights, so smaller ones are not much faster
+BETWEEN_NEWS = 0.2  # seconds between two progress reports
+MOST_TEXTS = 256  # in one piece, which limits memory
 
 Timed = tuple["Features", float]
 Run = Callable[[Callable[[], Timed]], Timed]
@@ -44,7 +44,7 @@ OnProgress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Interrogation:
-    """What was found."""
+    """The result of an interrogation."""
 
     prompt: str
     similarity: float  # of picture and prompt: the cosine, -1 to 1
@@ -67,15 +67,15 @@ def interrogate(
     """A prompt for the picture and the nearest terms of each group; None when cancelled.
 
     Args:
-        picture: any size from 8 x 8; its middle square is looked at
-        towers: the model that compares
-        lists: the terms
+        picture: any size from 8 x 8; its centre square is used
+        towers: the CLIP model
+        lists: the terms by group
         mode: one of `MODES`
         candidates: how many of the nearest terms "best" and "negative" try out
-        folder: where text features are kept; None: nowhere
-        run: runs one piece of work, of about 50 ms where it can be, for a device that belongs to another thread
-        on_progress: what is done now, how far, of how many
-        cancelled: set to end it before its next piece
+        folder: the cache of text features; None: no cache
+        run: runs one piece of work (about 50 ms if possible) on the thread that owns the device
+        on_progress: gets what is done now, the count done, and the total
+        cancelled: ends it before its next piece
 
     Raises:
         ArtflowError: ``bad_parameter``, ``picture_too_small``.
@@ -89,7 +89,7 @@ def interrogate(
 
 
 def check(picture: Picture, mode: str) -> None:
-    """Refuse what cannot be interrogated, before anything is loaded for it; raises what `interrogate` raises."""
+    """Check the arguments of `interrogate` before a model is loaded; raises as it does."""
     if mode not in MODES:
         raise ArtflowError("bad_parameter", f"mode cannot be {str(mode)[:40]!r}; allowed are {', '.join(MODES)}.")
     height, width = picture.shape[:2]
@@ -99,14 +99,14 @@ def check(picture: Picture, mode: str) -> None:
 
 
 class _Reader:
-    """The towers in pieces short enough for live frames to go in between, with progress and cancel."""
+    """Runs the towers in pieces short enough for live frames in between, with progress and cancellation."""
 
     def __init__(
         self, towers: Towers, folder: Path | None, run: Run, on_progress: OnProgress, cancelled: threading.Event
     ) -> None:
         self.towers = towers
         self._folder, self._run, self._say, self._cancelled = folder, run, on_progress, cancelled
-        self._piece = FEWEST_TEXTS  # texts; follows what the device turns out to do in `PIECE` seconds
+        self._piece = FEWEST_TEXTS  # texts a piece; adapted to what the device does in `PIECE` seconds
         self._said = 0.0
 
     def encode_image(self, picture: Picture) -> Features:
@@ -115,7 +115,7 @@ class _Reader:
         return rows
 
     def encode_text(self, texts: Sequence[str], doing: str) -> Features:
-        """The texts' rows; people are told ``doing`` and the count of texts."""
+        """The embeddings of texts, in pieces; reports ``doing`` and the count of texts."""
         rows: list[Features] = []
         done = 0
         while done < len(texts):
@@ -131,7 +131,7 @@ class _Reader:
         return np.concatenate(rows)
 
     def table(self, group: str, terms: Sequence[str]) -> Features:
-        """The rows of a whole list, from the disk where they have been computed before."""
+        """The embeddings of a whole list, from the disk cache if it has them."""
         from artflow.models.features import features
 
         return features(
@@ -145,7 +145,7 @@ class _Reader:
             self._say(doing, done, total)
 
     def _on_device(self, work: Callable[[], Features]) -> Timed:
-        """The result, and how long the device was busy with it."""
+        """The result of ``work`` run on the device, and the seconds it took."""
 
         def timed() -> Timed:
             began = monotonic()
@@ -157,7 +157,7 @@ class _Reader:
 
 
 class _Picture:
-    """One picture and everything that is compared with it."""
+    """One picture and its similarity to all terms."""
 
     def __init__(self, reader: _Reader, lists: TermLists, picture: Picture) -> None:
         self._reader, self._lists, self._limits = reader, lists, lists.limits
@@ -191,26 +191,26 @@ class _Picture:
         for groups in parts:
             words = [caption if group == SUBJECT else self._best(group)[0] for group in groups]
             if words[0] != caption and caption.startswith(words[0]):
-                words = words[1:]  # the subject says its medium itself
+                words = words[1:]  # the caption begins with the medium already
             prompt.append(" ".join(words))
         return self._fitting([*prompt, *self._best(last[0], styles)])
 
     def _thorough(self, caption: str, candidates: int) -> str:
-        """The best of subject, classic, fast, and a chain of terms that each bring the prompt nearer."""
+        """The most similar of four prompts: subject, classic, fast, and a chain of terms added greedily."""
         chain = self._chain(self._nearest(candidates), caption)
         found = [caption, self._classic(caption, self._limits.compared), self._fast(caption), chain]
         return found[int(np.argmax(self._similarities(found)))]
 
     def _negative(self, candidates: int) -> str:
-        """A chain of the terms that the picture is least like, and of what to avoid in any picture.
+        """A chain of the terms least similar to the picture, and of the general negative terms.
 
-        (The published chain compares negated similarities with the first term's plain one, and so never goes on.)
+        (The published chain compares negated similarities with a plain one and so stops at its first term.)
         """
         groups = ["style"] if self._lists.negative else list(self._lists.groups)
         return self._chain([*self._nearest(candidates, groups, sign=-1), *self._lists.negative], sign=-1)
 
     def _chain(self, phrases: Sequence[str], prompt: str = "", sign: int = 1) -> str:
-        """Add, again and again, the phrase that brings the prompt nearest (``sign`` -1: farthest); keep the best."""
+        """Greedily add the phrase that makes the prompt most (``sign`` -1: least) similar; return the best prompt."""
         rest = list(dict.fromkeys(phrases))
         if not prompt:
             prompt = rest.pop(int(np.argmax(sign * self._similarities(rest))))
@@ -259,7 +259,7 @@ class _Picture:
         return [(self._lists.groups[group][i], float(shares[i])) for i in order]
 
     def _fitting(self, parts: Sequence[str]) -> str:
-        """The parts joined, without those that the text tower would not read any more."""
+        """The parts joined, without those beyond the text tower's maximum length."""
         prompt = parts[0]
         for part in parts[1:]:
             longer = self._lists.joined([prompt, part])

@@ -22,7 +22,7 @@ CANCEL_HEARD = 0.1  # seconds at most until a cancel is heard while nothing else
 
 
 def shown(images: list[GeneratedImage]) -> list[GeneratedImage]:
-    """These pictures, for a work that has no use for one that must not be shown.
+    """The pictures, unless the safety check hid one of them.
 
     Raises:
         ArtflowError: ``hidden``.
@@ -34,7 +34,7 @@ def shown(images: list[GeneratedImage]) -> list[GeneratedImage]:
 
 @dataclass(frozen=True)
 class JobRunner:
-    """Makes the pictures of a request on a loaded model; a request may need several rounds."""
+    """Runs jobs of one request on a loaded model; a request may need several."""
 
     client: EngineClient
     model: ModelInfo

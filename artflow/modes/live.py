@@ -1,4 +1,4 @@
-"""What the live modes have in common: input keeps coming, and the picture follows."""
+"""The base of the live modes (webcam, canvas, live inpaint)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from artflow.settings import LiveSettings
 
 @dataclass(frozen=True)
 class LiveMode:
-    """One live mode: how its frames flow, and what its parameters are where nobody says otherwise."""
+    """One live mode: its frame flow and its default parameters."""
 
     name: str
     title: str
@@ -28,7 +28,7 @@ class LiveMode:
         """The parameters a session starts with: mode < model < the operator's settings.
 
         Raises:
-            ArtflowError: ``bad_parameter`` if the catalog or the settings name what does not exist.
+            ArtflowError: ``bad_parameter`` if the catalog or the settings have an unknown or bad parameter.
         """
         native = {"width": spec.width, "height": spec.height}
         of_model = getattr(spec.defaults, self.name)

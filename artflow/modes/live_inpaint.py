@@ -1,4 +1,4 @@
-"""Live inpaint: a part of a picture is painted over, and what is made there follows the prompt as it is typed."""
+"""Live inpaint: the masked part of a picture follows the prompt while it is typed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from artflow.modes.live import LiveMode
 
 
 class LiveInpaintParams(RegionParams, LiveParams):
-    """What a person may set in live inpaint. ``width`` and ``height`` say how large the model is shown the picture."""
+    """Parameters of live inpaint. ``width`` and ``height`` are the size that the model works at."""
 
 
 def preprocess(
@@ -24,8 +24,8 @@ def preprocess(
 ) -> tuple[Picture, InpaintRegion]:
     """What the model is shown of a picture of shape (height, width, 4), and the hole in it.
 
-    Whatever is less than half opaque is made anew; its colours are what the strength is measured from. ``longest``
-    limits the sides, because every picture is put together anew on the way out.
+    Pixels less than half opaque are replaced, starting from their colours as far as the strength leaves them.
+    ``longest`` limits the sides, because the whole picture is composed again for every result.
 
     Raises:
         ArtflowError: ``empty_mask``, ``picture_too_large``.

@@ -1,7 +1,7 @@
-"""Masks, where to work, and how what was made goes back: plain geometry on pictures.
+"""Masks, the area to work on, and blending: geometry on pictures.
 
-A *mask* is ``uint8`` of shape (height, width): 255 where the picture is to be made anew, 0 where it stays. The
-*area* is the part of the picture that the model is shown; *extent* is the size at which it is shown.
+A *mask* is ``uint8`` of shape (height, width): 255 where the picture is replaced, 0 where it stays. The *area* is the
+part of the picture that the model works on; *extent* is the size at which it does.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Bounds(NamedTuple):
 
 
 def check_mask(mask: Mask, picture: Picture) -> None:
-    """Refuse masks that cannot be worked with.
+    """Refuse unusable masks.
 
     Raises:
         ArtflowError: ``empty_mask`` where nothing is painted, ``bad_mask`` for another size than the picture's.
@@ -56,7 +56,7 @@ def whole(picture: Picture) -> Bounds:
 
 
 def box(mask: Mask, margin: int) -> Bounds:
-    """The box around all that is painted, with ``margin`` more pixels on each side as far as there is room."""
+    """The mask's bounding box, extended by ``margin`` pixels on each side within the picture."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     height, width = mask.shape
     left, top = max(int(columns[0]) - margin, 0), max(int(rows[0]) - margin, 0)
@@ -64,7 +64,7 @@ def box(mask: Mask, margin: int) -> Bounds:
 
 
 def around(mask: Mask, padding: int, native: Size) -> Bounds:
-    """The mask's bounding box with ``padding`` pixels, widened to the aspect of ``native`` as far as there is room."""
+    """The mask's bounding box with ``padding`` pixels, extended to the aspect of ``native`` within the picture."""
     painted = box(mask, 0)
     height, width = mask.shape
     box_width, box_height = painted.size.width + 2 * padding, painted.size.height + 2 * padding
@@ -80,13 +80,13 @@ def _placed(start: float, most: int) -> int:
 
 
 def extent_for(size: Size, native: Size, multiple: int) -> Size:
-    """The size at which a model with this native one is shown an area: same aspect, longer side as native."""
+    """The size at which the model works on an area: the area's aspect, the longer side of ``native``."""
     factor = max(native) / max(size)
     return size.scaled(factor, multiple)
 
 
 def covering(mask: Mask, size: Size) -> Mask:
-    """A mask at another size, where every painted pixel counts, however thin the stroke: 0 or 255."""
+    """A mask at another size, 0 or 255; even the thinnest stroke is kept."""
     if mask.shape == (size.height, size.width):
         return mask
     shares = cv2.resize((mask > 127).astype(np.float32), size, interpolation=cv2.INTER_AREA)
@@ -94,26 +94,26 @@ def covering(mask: Mask, size: Size) -> Mask:
 
 
 def feathered(mask: Mask, feather: int) -> NDArray[np.float32]:
-    """Opacity of what is made, 0 to 1: 1 in the mask, falling to 0 exactly ``feather`` pixels outside of it."""
+    """Opacity of the result, 0 to 1: 1 in the mask, falling to 0 exactly ``feather`` pixels outside of it."""
     hard = (mask > 127).astype(np.float32)
     if feather <= 0:
         return hard
-    # Two box blurs reach exactly their summed radii: a soft ramp with an end, which a Gaussian has not.
+    # Two box blurs reach exactly the sum of their radii; a Gaussian has no such end.
     radius = feather // 2
     soft = cv2.blur(hard, (2 * radius + 1,) * 2, borderType=cv2.BORDER_REPLICATE)
     soft = cv2.blur(soft, (2 * (feather - radius) + 1,) * 2, borderType=cv2.BORDER_REPLICATE)
-    soft[soft < 1e-4] = 0  # what rounding leaves beyond the ramp
+    soft[soft < 1e-4] = 0  # rounding errors beyond the ramp
     return np.maximum(hard, soft)
 
 
 def faded_in(mask: Mask, fade: int) -> NDArray[np.float32]:
-    """Opacity of what is made, 0 to 1: 0 outside the mask, rising to 1 ``fade`` pixels inside, flat at both ends."""
+    """Opacity of the result, 0 to 1: 0 outside the mask, rising smoothly to 1 ``fade`` pixels inside."""
     share = np.clip(distance_inside(mask) / fade, 0, 1)
     return (share * share * (3 - 2 * share)).astype(np.float32)
 
 
 def distance_inside(mask: Mask) -> NDArray[np.float32]:
-    """Each masked pixel's distance to the nearest that is not, in pixels, less one; 0 elsewhere."""
+    """Each masked pixel's distance to the nearest unmasked one, in pixels, minus 1; 0 elsewhere."""
     distance = cv2.distanceTransform((mask > 127).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     return np.maximum(distance - 1, 0)
 
@@ -126,16 +126,16 @@ def composed(original: Picture, made: Picture, opacity: NDArray[np.float32]) -> 
 
 
 def tint(picture: Picture, mask: Mask) -> Picture:
-    """The picture with the mask over it in a colour, half see-through: for looking."""
+    """The picture with the mask as a half transparent colour over it, for display."""
     tinted, painted = picture.copy(), mask > 127
     tinted[painted] = picture[painted] // 2 + np.array(TINT, np.uint8) // 2
     return tinted
 
 
 def surroundings(picture: Picture, mask: Mask, radius: float) -> Picture:
-    """The picture with the masked part filled by what is around it, blurred: the fill ``blur``.
+    """The picture with the masked part filled by a blur of its surroundings: the fill ``blur``.
 
-    A normalised blur: masked pixels count for nothing. Parts deeper than the blur reaches get ever wider ones.
+    A normalised blur, in which masked pixels have no weight. Parts beyond its reach are filled by wider blurs.
     """
     known = (mask <= 127).astype(np.float32)
     filled = picture.astype(np.float32)
@@ -143,7 +143,7 @@ def surroundings(picture: Picture, mask: Mask, radius: float) -> Picture:
     if not known.any():
         return np.full_like(picture, 127)
     while missing.any():
-        if radius > max(mask.shape):  # so little is known that no blur is wide enough
+        if radius > max(mask.shape):  # nearly everything is masked
             filled[missing] = picture[known > 0].mean(0)
             break
         weight = _blur(known, radius)
@@ -156,10 +156,10 @@ def surroundings(picture: Picture, mask: Mask, radius: float) -> Picture:
 
 
 def healed(original: Picture, made: Picture, mask: Mask, reach: float) -> Picture:
-    """``made`` with its colours drawn to the original's near the seam.
+    """``made`` with its colours matched to the original's near the seam.
 
-    What the autoencoder changed in the known part, spread over ``reach`` pixels into the new part and fading there:
-    the step across the seam is then no larger than those inside the picture.
+    The correction of the autoencoder's error in the unmasked part is also applied to the masked part, fading over
+    ``reach`` pixels, so that the step across the seam is no larger than those inside the picture.
     """
     known = (mask <= 127).astype(np.float32)
     if known.all() or not known.any():
@@ -171,7 +171,7 @@ def healed(original: Picture, made: Picture, mask: Mask, reach: float) -> Pictur
 
 
 def _blur(values: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
-    """About a Gaussian blur of that standard deviation, by two boxes: its time does not grow with the radius."""
+    """Approximately a Gaussian blur of this standard deviation, by two box blurs, in time independent of the radius."""
     side = _box_side(radius)
     for _ in range(2):
         values = cv2.blur(values, (side, side), borderType=cv2.BORDER_REPLICATE)
@@ -184,5 +184,5 @@ def _box_side(deviation: float) -> int:
 
 
 def blur_reach(radius: float) -> int:
-    """How many pixels `healed` looks away from each for a reach of ``radius``."""
+    """The distance in pixels up to which `healed` reads pixels for a reach of ``radius``."""
     return _box_side(radius) - 1

@@ -1,6 +1,6 @@
-"""Pictures of any size from a model that draws well at its own size alone, as small ones do.
+"""Pictures of any size from a model that only works at its native size, as small ones do.
 
-What it draws is carried on to the aspect that is asked for (outpaint), and enlarged.
+The native picture is outpainted to the wanted aspect and enlarged.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Enlarge = Callable[[Picture, int, str], Picture | None]  # by a factor, with an 
 
 
 def drawn(params: TextParams, model: ModelInfo) -> TextParams:
-    """What the model is asked for: the same at its own size where it draws no other.
+    """The parameters at the model's native size, if it only works at that; else unchanged.
 
     Raises:
-        ArtflowError: ``bad_ratio``, where that cannot be carried on to the aspect.
+        ArtflowError: ``bad_ratio`` if the native picture cannot be outpainted to the aspect.
     """
     if not model.native_resolution_only or (params.width, params.height) == model.native_size:
         return params

@@ -1,4 +1,4 @@
-"""Outpaint: the picture goes on beyond its borders; inside of them not a byte changes."""
+"""Outpaint: extends a picture beyond its borders; inside of them no byte changes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Borders(NamedTuple):
 
 
 class OutpaintParams(PaintParams):
-    """What may be asked of outpaint: how much for each side, any mix."""
+    """Parameters of outpaint: how much to add on each side."""
 
     strength: float = Field(
         0.75, ge=0, le=1, title="Strength", description="0 keeps the mirrored edges, 1 replaces them"
@@ -57,9 +57,9 @@ class OutpaintParams(PaintParams):
 
 
 def borders_for_ratio(size: Size, ratio: float, anchor: Anchor) -> Borders:
-    """The borders that give a picture this aspect (width / height); ``anchor`` says where the picture stays.
+    """The borders that give a picture this aspect (width / height); ``anchor`` is the picture's position in it.
 
-    A wider aspect adds left and right, a taller one up (anchor left means: at the top) and down.
+    A wider aspect adds left and right, a taller one up and down (anchor left is then the top).
 
     Raises:
         ArtflowError: ``bad_ratio`` outside 1:4 to 4:1; ``picture_too_large`` where a side would grow too much.
@@ -80,7 +80,7 @@ def _split(extra: int, anchor: Anchor) -> tuple[int, int]:
 
 
 def check_borders(size: Size, borders: Borders, *, max_pixels: int) -> None:
-    """Refuse what adds nothing or too much.
+    """Refuse borders that add nothing or too much.
 
     Raises:
         ArtflowError: ``no_border``, ``picture_too_large``.
@@ -94,7 +94,7 @@ def check_borders(size: Size, borders: Borders, *, max_pixels: int) -> None:
 
 
 def strides(size: Size, borders: Borders) -> Iterator[Borders]:
-    """The borders in passes, none of which adds more than half of what is there, so that context is kept."""
+    """The borders split into passes, each of which adds at most half of the present size, to keep context."""
     left, up, right, down = borders
     width, height = size
     while left or right or up or down:
@@ -107,9 +107,9 @@ def strides(size: Size, borders: Borders) -> Iterator[Borders]:
 
 
 def extended(picture: Picture, borders: Borders) -> Picture:
-    """The picture with its edges drawn out over the borders: what a preview shows and the model starts from.
+    """The picture with mirrored edges over the borders: the preview, and what the model starts from.
 
-    They are mirrored, sharp at first, so that no step shows at the edge, and ever softer further out.
+    The mirrored part is sharp at the edge, so that no step is visible, and softer further out.
     """
     left, up, right, down = borders
     kind = cv2.BORDER_REFLECT_101 if _reflects(picture, borders) else cv2.BORDER_REPLICATE
@@ -120,7 +120,7 @@ def extended(picture: Picture, borders: Borders) -> Picture:
 
 
 def preview(picture: Picture, borders: Borders) -> Picture:
-    """The new frame before anything is made: the picture with its added part, that one paler."""
+    """The extended frame for display: the picture, and its added part in paler colours."""
     canvas, mask = extended(picture, borders), new_area(picture, borders)
     pale = (canvas.astype(np.uint16) + 2 * 255) // 3
     return np.where((mask > 0)[..., None], pale, canvas).astype(np.uint8)
@@ -132,7 +132,7 @@ def _reflects(picture: Picture, borders: Borders) -> bool:
 
 
 def new_area(picture: Picture, borders: Borders) -> np.ndarray:
-    """The mask of what is added: 255 there, 0 on the picture."""
+    """The mask of the added part: 255 there, 0 on the picture."""
     height, width = picture.shape[:2]
     mask = np.full((height + borders.up + borders.down, width + borders.left + borders.right), 255, np.uint8)
     mask[borders.up : borders.up + height, borders.left : borders.left + width] = 0
@@ -140,10 +140,10 @@ def new_area(picture: Picture, borders: Borders) -> np.ndarray:
 
 
 def plan_outpaint_pass(picture: Picture, borders: Borders, model: ModelInfo) -> Inpainting:
-    """One pass: the model is shown the new part with as much of the picture as fits.
+    """One pass: the model works on the new part with as much of the picture as fits.
 
-    The soft transition lies in the new part, where what is made fades in over the drawn-out edges, so that the picture
-    itself keeps every byte and no step shows at its edge.
+    The result fades in over the mirrored edges inside the new part, so that the picture keeps every byte and no step is
+    visible at its edge.
     """
     canvas, mask = extended(picture, borders), new_area(picture, borders)
     area = around(mask, max(borders), model.native_size)

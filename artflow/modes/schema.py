@@ -1,4 +1,4 @@
-"""Parameters of a mode: where their defaults come from, how changes are checked, how they are described."""
+"""Parameter classes of modes: merging defaults and changes, validation, and JSON schemas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ P = TypeVar("P", bound=BaseModel)
 
 
 def merged(kind: type[P], *layers: Mapping[str, Any], max_prompt: int = 1_000) -> P:
-    """Parameters out of layers, later ones over earlier ones, checked as a whole.
+    """Parameters merged from layers, later ones over earlier ones, and validated as a whole.
 
     Raises:
         ArtflowError: ``bad_parameter`` (naming key, value and what is allowed) or ``prompt_too_long``.
@@ -33,13 +33,13 @@ def merged(kind: type[P], *layers: Mapping[str, Any], max_prompt: int = 1_000) -
 
 
 def names(kind: type[BaseModel]) -> set[str]:
-    """What the fields may be called: their own names and their older ones."""
+    """The names of the fields, with their older aliases."""
     aliases = (getattr(field.validation_alias, "choices", ()) for field in kind.model_fields.values())
     return {*kind.model_fields, *(str(name) for some in aliases for name in some)}
 
 
 def _name(kind: type[BaseModel], key: str) -> str:
-    """The field that a key stands for: its own name, or one of its older names."""
+    """The field's name for a key, which may be an older alias."""
     for name, field in kind.model_fields.items():
         alias = field.validation_alias
         if alias is not None and not isinstance(alias, str) and key in getattr(alias, "choices", ()):
@@ -48,7 +48,7 @@ def _name(kind: type[BaseModel], key: str) -> str:
 
 
 def input_schema(defaults: BaseModel) -> dict[str, Any]:
-    """The parameters as a JSON schema, with what the front ends of the earlier servers read beside it.
+    """The parameters as a JSON schema, extended by what the front ends of the earlier servers read.
 
     Each of its ``properties`` has ``title``, ``default``, ``min``, ``max`` and ``field``: ``range``, ``checkbox``,
     ``select`` (with ``values``), ``textarea`` or ``hidden``.
@@ -64,7 +64,7 @@ def input_schema(defaults: BaseModel) -> dict[str, Any]:
 
 
 def info_schema(facts: Mapping[str, str]) -> dict[str, Any]:
-    """Facts as the earlier servers gave them: a JSON schema whose defaults they are."""
+    """Facts in the format of the earlier servers: a JSON schema with the facts as defaults."""
     properties = {name: {"title": name, "type": "string", "default": fact} for name, fact in facts.items()}
     return {"title": "Info", "type": "object", "properties": properties}
 

@@ -1,4 +1,4 @@
-"""The terms that a picture is compared with, in groups, and how they are put together into a prompt."""
+"""Lists of terms in groups, which interrogation compares with a picture and joins to a prompt."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 from artflow.errors import ArtflowError
 
 SUBJECT = "subject"
-TRENDING = "trending"  # takes part in the prompt and says nothing about the picture, so it is not shown
+TRENDING = "trending"  # used in prompts; not shown, since it does not describe the picture
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How many terms beside the subject a prompt gets."""
+    """How many terms a prompt gets in addition to the subject."""
 
-    least: int = 8  # the chain of "best" tries at least so many, also where they do not help at first
+    least: int = 8  # terms that the chain of "best" adds at least, even if they do not help at first
     most: int = 32  # "best" and "fast"
     classic: int = 3  # styles of "classic"
     compared: int = 32  # styles of the classic prompt that "best" compares with others
@@ -31,21 +31,21 @@ class TermLists:
 
     groups: dict[str, tuple[str, ...]]
     classic: tuple[tuple[str, ...], ...]
-    """The classic prompt: parts between commas, each of one term of its groups; the last is the styles."""
+    """The parts of the classic prompt, each with one term of its groups; the last part is the styles."""
     negative: tuple[str, ...] = ()
-    """What to avoid in any picture."""
+    """General negative terms."""
     clauses: frozenset[str] = frozenset()
-    """Terms that go on without a comma: a cat *on grass*."""
+    """Terms that are joined without a comma: a cat *on grass*."""
     limits: Limits = Limits()
 
     @property
     def modifiers(self) -> list[str]:
-        """The groups that a prompt may take terms of, beside its subject."""
+        """The groups of terms other than the subject."""
         return [group for group in self.groups if group != SUBJECT]
 
     @property
     def shown(self) -> list[str]:
-        """The groups that people see."""
+        """The groups that are shown with their scores."""
         return [group for group in self.groups if group != TRENDING]
 
     def joined(self, terms: Iterable[str]) -> str:
@@ -58,11 +58,11 @@ class TermLists:
 
 @lru_cache(maxsize=4)
 def published(folder: Path, spare: Path) -> TermLists:
-    """clip-interrogator's groups, and a list of subjects in place of its captioning model.
+    """The groups of clip-interrogator, with a list of subjects in place of its captioning model.
 
     Args:
         folder: text files, a term a line (``presets/interrogate/README.md``)
-        spare: where files are taken from that are not there
+        spare: the folder of files that ``folder`` does not have
 
     Raises:
         ArtflowError: ``bad_settings`` for a file that cannot be read, or holds nothing.
@@ -94,9 +94,9 @@ def published(folder: Path, spare: Path) -> TermLists:
 
 @lru_cache(maxsize=4)
 def taught(concepts: Path) -> TermLists:
-    """What the embedded model was taught, out of its ``concepts.json``: things, backgrounds and styles.
+    """The vocabulary of the embedded model, from its ``concepts.json``: things, backgrounds and styles.
 
-    A picture has one background and one style, so a prompt gets no more of either.
+    A prompt gets at most one background and one style, as a picture has one of each.
     """
     table = json.loads(concepts.read_text("utf-8"))
     backgrounds = tuple(map(_placed, table["backgrounds"]))
@@ -128,7 +128,7 @@ def _with_article(name: str) -> str:
 
 
 def _placed(background: str) -> str:
-    """A background as the captions of the embedded model say it: ``on a red background``, ``under a blue sky``."""
+    """A background as in the embedded model's captions: ``on a red background``, ``under a blue sky``."""
     if background == "space":
         return "in space"
     if background.endswith(" sky"):

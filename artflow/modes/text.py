@@ -1,4 +1,4 @@
-"""Text to picture, asked once and answered once, with the samplers of `diffusers`."""
+"""Text to image with the samplers of `diffusers`, and the parameters of all jobs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from artflow.prompts.vocabulary import load_vocabulary
 
 
 class JobParams(BaseModel):
-    """What every job that draws may be asked."""
+    """Parameters of all generating jobs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
 
@@ -42,7 +42,7 @@ class JobParams(BaseModel):
         return ImageSpec(recipe=recipe, size=size, seed=seed, **asked | more)
 
     def recipe(self, mode: str, model: ModelInfo, seed: int) -> dict[str, Any]:
-        """What a picture of this request says of itself."""
+        """The recipe of a picture of this request."""
         facts = {"mode": mode, "seed": seed, "model": model.id}
         vocabulary = load_vocabulary(model.folder)
         words = vocabulary.facts(self.prompt) if vocabulary is not None else {}
@@ -50,7 +50,7 @@ class JobParams(BaseModel):
 
 
 class TextParams(JobParams):
-    """What may be asked of text to picture."""
+    """Parameters of text to image."""
 
     width: int = Field(512, ge=16, le=8192, title="Width")
     height: int = Field(512, ge=16, le=8192, title="Height")
@@ -64,11 +64,11 @@ class TextParams(JobParams):
 
     @property
     def hires(self) -> dict[str, Any]:
-        """What a picture of the second pass (Hires fix) says of it, beside the recipe of the first."""
+        """The entries that the second pass (Hires fix) adds to the recipe."""
         return self.model_dump(include=HIRES)
 
     def recipe(self, mode: str, model: ModelInfo, seed: int) -> dict[str, Any]:
-        """What a picture of the first pass says of itself."""
+        """The recipe of the first pass."""
         return {k: v for k, v in super().recipe(mode, model, seed).items() if k not in HIRES}
 
 

@@ -23,7 +23,7 @@ BAND = 2**24  # pixels of tiles that are asked for at once
 
 
 class UpscaleParams(JobParams):
-    """What may be asked of upscale; all but the first two count only where the model redraws."""
+    """Parameters of upscale; all but the first two are used only at a strength above 0."""
 
     factor: int = Field(2, title="Scale factor", json_schema_extra={"enum": list(FACTORS)})
     upscaler: str = Field("span", title="Upscaler")
@@ -75,6 +75,6 @@ def in_tiles(picture: Picture, params: UpscaleParams, run: JobRunner) -> list[Ge
 
 
 def tiling_for(model: ModelInfo) -> Tiling:
-    """Tiles as large as the model's pictures, whose edges fall on whole latents."""
+    """Tiles of the model's native size, whose edges fall on whole latents."""
     side = max(min(model.native_size) // 64 * 64, 64)
     return Tiling(side, trim=side // 16, fade=side // 4)

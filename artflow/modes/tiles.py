@@ -1,4 +1,4 @@
-"""Working on a picture in overlapping tiles whose results are blended, so that no seam shows."""
+"""Processing a picture in overlapping tiles, blended without visible seams."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Floats = NDArray[np.float32]
 class Tiling:
     """Tiles of ``side`` pixels that share at least ``overlap`` with their neighbours.
 
-    The ``trim`` pixels next to an inner edge have no weight: a network pads there, so they are wrong. Between the
-    trimmed parts one tile fades into the other.
+    The ``trim`` pixels next to an inner edge have no weight, because a network's padding makes them wrong. In the rest
+    of the overlap one tile fades into the other.
     """
 
     side: int = 256
@@ -52,7 +52,7 @@ class Tiling:
                 yield Tile(picture[y : y + self.side, x : x + self.side], (y, x))
 
     def weights(self, start: int, size: int, length: int, scale: int) -> Floats:
-        """How much each of a tile's rows (or columns) counts in the result, 0 to 1; 1 at the picture's own edge."""
+        """The weight of each row (or column) of a tile, 0 to 1; 1 at the picture's own edge."""
         at = (np.arange(size * scale, dtype=np.float32) + 0.5) / scale
         ramp = np.ones(size * scale, np.float32)
         if start > 0:
@@ -79,7 +79,7 @@ def tiled(
         scale: whole number by which ``enlarge`` enlarges
         enlarge: a tile to values from 0 to 255, ``[height * scale, width * scale, 3]``
         tiling: how large the tiles are
-        after_tile: called when one is done; what it raises ends the work
+        after_tile: called after each tile; an exception of it ends the work
     """
     height, width = picture.shape[:2]
     result = np.empty((height * scale, width * scale, 3), np.uint8)

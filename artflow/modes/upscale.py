@@ -41,7 +41,7 @@ LONGEST = 8192
 MOST_PIXELS = 36_000_000
 HUB_FILE = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)/((?:[\w-][\w.-]*/)*[\w-][\w.-]*\.safetensors)")
 LARGEST_FILE = 400_000_000  # bytes of a file of the Hub ...
-MOST_FILES = 16  # ... and how many of them are fetched before the next start: anybody may name one
+MOST_FILES = 16  # ... and how many are downloaded until a restart, since any user may name one
 INSTALL = "pip install --no-deps spandrel einops"
 
 Run = Callable[[Callable[[], Floats]], Floats]
@@ -77,7 +77,7 @@ class Network:
 
 
 def upscalers() -> dict[str, str]:
-    """Every upscaler there is now: id to title. Files are known by their name alone."""
+    """The upscalers available now: id to title. Files are listed by their name without the ending."""
     found = dict(BUILT_IN)
     if FOLDER.is_dir():
         found |= {path.stem: path.stem for path in sorted(FOLDER.glob("*.safetensors")) if path.stem not in found}
@@ -95,7 +95,7 @@ def upscale(
     run: Run = lambda work: work(),
     tiling: Tiling | None = None,
 ) -> Picture | None:
-    """The picture enlarged, or None when cancelled, which ends it after the tile under way.
+    """The picture enlarged, or None when cancelled, which takes effect after the present tile.
 
     Args:
         picture: any size whose result fits the limits
@@ -115,7 +115,7 @@ def upscale(
     stop = cancelled or threading.Event()
     tiling = tiling or Tiling()
     steps = [] if upscaler == "lanczos" else network_chain(factor, networks(upscaler, device))
-    total = sum(_counts(picture, steps, tiling)) + 1  # the last is what Lanczos does
+    total = sum(_counts(picture, steps, tiling)) + 1  # the last one is the final resize by Lanczos
     done = 0
 
     def after_tile() -> None:
@@ -170,9 +170,9 @@ def _counts(picture: Picture, steps: list[Network], tiling: Tiling) -> list[int]
 
 
 def network_chain(factor: int, available: dict[int, Network]) -> list[Network]:
-    """The networks to run one after the other; Lanczos makes up for what they miss or exceed.
+    """The networks to run one after the other; a Lanczos resize follows if they miss or exceed ``factor``.
 
-    The first may enlarge too far (3 times is 4 times made smaller); more may not, since each costs the square.
+    A single network may exceed it (3 is 4, then reduced); a chain may not, since its cost grows with the square.
     """
     enough = [scale for scale in sorted(available) if scale >= factor]
     if enough:
@@ -185,7 +185,7 @@ def network_chain(factor: int, available: dict[int, Network]) -> list[Network]:
 
 
 def check_upscaler(upscaler: Any) -> None:
-    """Refuse what is no upscaler.
+    """Refuse an unknown upscaler.
 
     Raises:
         ArtflowError: ``unknown_upscaler``, naming those there are.
@@ -200,7 +200,7 @@ _fetched: set[str] = set()
 
 
 def fetch(upscaler: str, on_progress: OnProgress = no_progress) -> Path | None:
-    """The file of an upscaler, downloaded where it is one of the Hub; None where it has none.
+    """The file of an upscaler, downloaded if it is on the Hub; None for the built-in ones.
 
     Raises:
         ArtflowError: ``unknown_upscaler``, ``download_failed``, ``too_many_downloads``.
@@ -244,7 +244,7 @@ def _from_file(path: Path, device: str) -> Network:
         raise ArtflowError("bad_upscaler", sentence) from None
     if not isinstance(found, spandrel.ImageModelDescriptor) or (found.input_channels, found.output_channels) != (3, 3):
         raise ArtflowError("bad_upscaler", f"{path.name} is a model, but none that enlarges colour pictures.")
-    if found.scale > max(FACTORS):  # what lies between would be far larger than any result may be
+    if found.scale > max(FACTORS):  # its output would be far larger than any allowed result
         sentence = f"{path.name} enlarges {found.scale} times; at most {max(FACTORS)} times is allowed."
         raise ArtflowError("bad_upscaler", sentence)
     needs = found.size_requirements
@@ -253,10 +253,10 @@ def _from_file(path: Path, device: str) -> Network:
 
 
 def _spandrel() -> Any:
-    """The package; it wants torchvision for two of its architectures, neither of which enlarges pictures.
+    """The package `spandrel`, imported without torchvision if need be.
 
-    Torchvision must match torch's own build, which not every machine has, and a wrong one breaks other packages. So
-    where there is none, an empty stand-in takes its place while the package is imported.
+    It uses torchvision for two architectures that do not enlarge pictures. Torchvision must match torch's build, and a
+    wrong one breaks other packages, so where it is missing an empty module stands in for it during the import.
     """
     name = "torchvision"
     try:

@@ -1,7 +1,7 @@
-"""Filters: an ordered, non-destructive stack of them over a picture. Adding one is adding one small function.
+"""Filters: an ordered, non-destructive stack over a picture. A new filter is one small function.
 
 A stack is JSON: a list of ``{"filter": name, "parameters": {...}, "on": true}``; `read_stack` checks it and `apply`
-carries it out. The functions are in `light`, `colour`, `detail`, `shape` and `painting`.
+applies it. The functions are in `light`, `colour`, `detail`, `shape` and `painting`.
 """
 
 # Each of these adds its filters; their order is the order in the menu.

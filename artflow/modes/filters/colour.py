@@ -19,12 +19,12 @@ def saturation(picture: Picture, amount: float) -> Picture:
 
 @filter_entry("Hue", GROUP, angle=Slider("Turn, degrees", -180, 180, 30, step=1))
 def hue(picture: Picture, angle: int) -> Picture:
-    """All colours turned round the colour wheel."""
+    """Rotates the hue of all colours."""
     import cv2
 
     hsv = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV_FULL)
     turn = np.uint8(round(angle / 360 * 256) % 256)
-    hsv[..., 0] += turn  # 256 steps are the whole wheel, so the overflow of the byte is the turn past red
+    hsv[..., 0] += turn  # the hue circle has 256 steps, so a byte's overflow wraps around
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
 
 

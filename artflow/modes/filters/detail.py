@@ -8,7 +8,7 @@ from artflow.images import Picture
 from artflow.modes.filters.registry import Choice, Slider, Switch, filter_entry
 
 GROUP = "Detail"
-SHARPEST = 8.0  # pixels of a Gaussian's deviation that a picture is at most made smaller to
+SHARPEST = 8.0  # pixels of a Gaussian's deviation; for wider blurs the picture is reduced first
 
 
 def _sigma(picture: Picture, thousandths: float) -> float:
@@ -31,8 +31,8 @@ def blur(picture: Picture, radius: float) -> Picture:
     sigma = _sigma(picture, radius)
     if sigma <= 0.1:
         return picture
-    # A wide blur leaves no detail that a smaller copy would lose, and takes ever longer on the picture itself.
-    # (Not a narrow one: its edges, which are drawn out, have the most say.)
+    # A wide blur removes the detail that a smaller copy lacks, and is slow at full size.
+    # (Not a narrow picture, where the replicated edges matter most.)
     height, width = picture.shape[:2]
     factor = max(1, int(sigma / SHARPEST)) if min(height, width) > 4 * sigma else 1
     small = picture
@@ -55,8 +55,8 @@ def grain(picture: Picture, amount: float, size: float, coloured: bool, seed: in
     step = max(1.0, _sigma(picture, size))
     rows, columns = max(1, round(height / step)), max(1, round(width / step))
     noise = np.empty((rows, columns, 3 if coloured else 1), np.int16)
-    cv2.setRNGSeed(seed)  # OpenCV keeps one generator a thread
-    cv2.randn(noise, (0,) * 4, (60 * amount,) * 4)  # a number alone would be the first channel's
+    cv2.setRNGSeed(seed)  # OpenCV has one generator per thread
+    cv2.randn(noise, (0,) * 4, (60 * amount,) * 4)  # a plain number would apply to the first channel only
     noise = cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, -1)
     return cv2.add(picture, noise if coloured else cv2.merge([noise] * 3), dtype=cv2.CV_8U)
 

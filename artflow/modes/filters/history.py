@@ -14,12 +14,12 @@ MAX_UNDO = 100
 
 @dataclass(frozen=True)
 class StackHistory:
-    """The stack now, those before and after it. Moving one slider is one step, however long it moves."""
+    """The present stack with those before and after it. Moving one slider is one step, however long it moves."""
 
     stack: Stack = ()
     past: tuple[Stack, ...] = ()
     future: tuple[Stack, ...] = ()
-    touched: tuple[int, str] | None = None  # the control that moved last
+    touched: tuple[int, str] | None = None  # the control changed last
 
     def to(self, stack: Stack) -> StackHistory:
         """Another stack, which can be undone.
@@ -53,7 +53,7 @@ class StackHistory:
         return self._with(index, on=on)
 
     def change(self, index: int, changes: Mapping[str, Any]) -> StackHistory:
-        """Parameters of one filter; while the same ones go on changing, that is one step.
+        """Changed parameters of one filter; repeated changes of the same parameters are one step.
 
         Raises:
             ArtflowError: ``bad_parameter``.
@@ -67,13 +67,13 @@ class StackHistory:
         return replace(new, past=self.past if same_step else new.past, touched=touched)
 
     def undo(self) -> StackHistory:
-        """The stack before, or this one where there is none."""
+        """The previous stack, or this one if there is none."""
         if not self.past:
             return self
         return StackHistory(self.past[-1], self.past[:-1], (self.stack, *self.future))
 
     def redo(self) -> StackHistory:
-        """The stack that was undone, or this one where there is none."""
+        """The stack that was undone last, or this one if there is none."""
         if not self.future:
             return self
         return StackHistory(self.future[0], (*self.past, self.stack), self.future[1:])

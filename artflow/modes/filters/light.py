@@ -19,7 +19,7 @@ def brightness(picture: Picture, amount: float) -> Picture:
 
 @filter_entry("Contrast", GROUP, amount=Slider("Contrast", -1, 1, 0.2))
 def contrast(picture: Picture, amount: float) -> Picture:
-    """Away from (1) or towards (-1) the mean grey of the picture."""
+    """Contrast around the picture's mean grey: towards it (-1) or away from it (1)."""
     return np.asarray(ImageEnhance.Contrast(Image.fromarray(picture)).enhance(1 + amount))
 
 

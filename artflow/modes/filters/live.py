@@ -1,4 +1,4 @@
-"""The same stack over a live picture: applied to what is sent, so the model and its recipe know only its JSON."""
+"""Filters of live pictures: applied to results before they are sent; the recipe has the stack's JSON."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from artflow.errors import ArtflowError
 from artflow.images import Picture
 from artflow.modes.filters.stack import apply, read_stack
 
-LONGEST = 4000  # characters: the stack is part of the recipe, which goes out with every frame
+LONGEST = 4000  # characters; the stack is in the recipe that is sent with every frame
 
 Layers = Iterable[dict[str, Any]]
 
 
 def check_live(filters: Layers | None, longest: int) -> None:
-    """Whether a live session can have this stack, where pictures have ``longest`` pixels a side at most.
+    """Check a stack for a live session with pictures of at most ``longest`` pixels a side.
 
     Raises:
         ArtflowError: ``bad_stack``, ``bad_filter`` or ``bad_parameter``.
@@ -31,7 +31,7 @@ def check_live(filters: Layers | None, longest: int) -> None:
 
 
 def filtered(picture: Picture, filters: Layers | None, longest: int) -> Picture:
-    """A live picture through its stack, whose pictures have 2 * ``longest`` ** 2 pixels at most: turning doubles them.
+    """Apply a stack to a live picture; at most 2 * ``longest`` ** 2 pixels in between, since rotation can double them.
 
     Raises:
         ArtflowError: where the stack cannot be applied to it (too small to paint, too large ...).

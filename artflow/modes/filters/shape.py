@@ -23,7 +23,7 @@ ASPECTS = {
     aspect=Choice("Aspect", tuple(ASPECTS), "free"),
 )  # fmt: skip
 def crop(picture: Picture, left: float, right: float, top: float, bottom: float, aspect: str) -> Picture:
-    """Without so much at each side; then the largest centred part with the aspect."""
+    """Crops each side, then to the largest centred part with the aspect."""
     if left + right >= 100 or top + bottom >= 100:
         raise ArtflowError("bad_parameter", "The crop leaves nothing: opposite sides must stay below 100 % together.")
     height, width = picture.shape[:2]
@@ -34,7 +34,7 @@ def crop(picture: Picture, left: float, right: float, top: float, bottom: float,
     if ratio:
         size = Size(min(image.width, round(image.height * ratio)), min(image.height, round(image.width / ratio)))
         w, h = max(1, size.width), max(1, size.height)
-        x, y = (image.width - w) // 2, (image.height - h) // 2  # whole pixels: nothing is computed anew
+        x, y = (image.width - w) // 2, (image.height - h) // 2  # whole pixels, so nothing is interpolated
         image = image.crop((x, y, x + w, y + h))
     return np.asarray(image)
 
@@ -43,7 +43,7 @@ def crop(picture: Picture, left: float, right: float, top: float, bottom: float,
     "Rotate", GROUP, angle=Slider("Clockwise, degrees", -180, 180, 90, step=0.5), grow=Switch("Keep the corners", True)
 )
 def rotate(picture: Picture, angle: float, grow: bool) -> Picture:
-    """Turned round the middle, on white; quarter turns that keep the corners copy pixels and change none."""
+    """Rotates around the centre, on white; quarter turns that keep the corners only move pixels."""
     image = Image.fromarray(picture)
     return np.asarray(image.rotate(-angle, Image.Resampling.BICUBIC, expand=grow, fillcolor="white"))
 
@@ -62,7 +62,7 @@ def flip(picture: Picture, horizontal: bool, vertical: bool) -> Picture:
     height=Slider("Height, 0: by the aspect", 0, LONGEST, 0, step=1, pixels=True),
 )  # fmt: skip
 def resize(picture: Picture, width: int, height: int) -> Picture:
-    """To so many pixels; with both sides given, the largest centred part with that aspect. 0 and 0: as it is."""
+    """Resizes; if both sides are given, after a centred crop to that aspect. 0 and 0: unchanged."""
     image = Image.fromarray(picture)
     if width and height:
         return np.asarray(ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS))

@@ -1,4 +1,4 @@
-"""The stack: what is asked of it in JSON, and how it is carried out."""
+"""The stack of filters: reading it from JSON, and applying it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from artflow.images import Picture, Size
 from artflow.modes.filters.registry import FILTERS, Slider
 
 MAX_LAYERS = 32
-MAX_PIXELS = 68_000_000  # of any picture on the way: a rotation that grows the picture can be stacked
+MAX_PIXELS = 68_000_000  # of any intermediate picture; several rotations can each enlarge it
 DRAFT_PIXELS = 200 * 200  # of a slow filter's picture in a draft
 PRESETS = Path(__file__).parents[3] / "presets" / "filters.yaml"
 
@@ -53,7 +53,7 @@ def new_layer(name: str, parameters: Mapping[str, Any] | None = None, on: bool =
 
 
 def read_stack(value: Any) -> Stack:
-    """A stack out of JSON: a text, or the list that it stands for; None and an empty text are the empty stack.
+    """A stack from JSON, as text or parsed; None and an empty text are the empty stack.
 
     Raises:
         ArtflowError: ``bad_stack``, ``bad_filter`` or ``bad_parameter``.
@@ -96,15 +96,15 @@ def apply(
     max_pixels: int = MAX_PIXELS,
     after_layer: Callable[[int], None] = lambda done: None,
 ) -> Picture:
-    """The picture seen through the stack; ``picture`` itself is not changed.
+    """The picture with the stack applied; ``picture`` itself is not changed.
 
     Args:
         stack: layers, the first one is applied first
         picture: any size
         scale: size of ``picture`` over that of the full one, for parameters that count pixels
-        draft: run neural filters on a small copy and enlarge what they make
-        max_pixels: how large any picture on the way may be
-        after_layer: told how many layers are done; what it raises ends the work
+        draft: run neural filters on a small copy and enlarge the result
+        max_pixels: the limit of any intermediate picture
+        after_layer: gets the count of layers done; an exception of it ends the work
 
     Raises:
         ArtflowError: ``bad_parameter`` (a crop that leaves nothing ...), ``picture_too_large``, ``picture_too_small``,
@@ -130,14 +130,14 @@ def _apply_one(layer: Layer, picture: Picture, scale: float, draft: bool) -> Pic
     size = Size(picture.shape[1], picture.shape[0])
     if not (draft and entry.slow):
         return entry.function(picture, **values)
-    import cv2  # a tenth of the time of `resized`, which would be a third of a draft's
+    import cv2  # ten times as fast as `resized`, which would take a third of a draft's time
 
     small = cv2.resize(picture, _draft_size(size, entry.least, scale), interpolation=cv2.INTER_AREA)
     return cv2.resize(entry.function(small, **values), size, interpolation=cv2.INTER_CUBIC)
 
 
 def _draft_size(size: Size, least: int, scale: float) -> Size:
-    """The size of a slow filter's picture in a draft. Narrow ones are made larger, up to that of the full picture."""
+    """The size of a slow filter's input in a draft; narrow pictures are reduced less."""
     shorter = min(size)
     factor = min(1.0, math.sqrt(DRAFT_PIXELS / (size.width * size.height)))
     if shorter * factor < least:
