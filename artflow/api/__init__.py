@@ -1,1 +1,1 @@
-"""The routes beside the UI, on the same port. Knows the pipeline and the web; knows nothing of torch."""
+"""The routes beside the UI, on the same port. They use the pipeline and never import torch."""

@@ -1,4 +1,4 @@
-"""The live session of one connection, seen from the web: places for frames, and the latest picture."""
+"""The web side of one live session: places for frames in flight, and the latest picture."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ USER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @dataclass(frozen=True)
 class Note:
-    """A text message on its way out; ``frees``: it answers a message, whose place comes back with it."""
+    """A text message to send; ``frees``: it is an answer, and releases the place of its message."""
 
     message: dict[str, Any] | None
     frees: bool = False
 
 
 class Channel:
-    """One person's stream in one mode. Lives on the event loop; the engine reaches it through `arrived`."""
+    """One user's stream in one mode. Used on the event loop only; the engine calls `arrived` from its thread."""
 
     def __init__(self, owner: str | None, places: int, results: bool) -> None:
         self.owner = owner
-        self.results = results  # whether the socket itself gets the pictures
+        self.results = results  # whether pictures are sent on the socket itself
         self.latest: Result | None = None
         self.closed = False
         self.session: LiveStream | None = None
-        self.under_way = 0  # frames that are taken and not answered
-        self.asked = 0  # messages that the client was asked for and has not sent
+        self.under_way = 0  # frames received and not answered
+        self.asked = 0  # messages that were requested and not received
         self.outbox: asyncio.Queue[Result | Note] = asyncio.Queue()
         self._places = asyncio.Semaphore(places)
-        self.encoding = asyncio.Lock()  # whoever watches: one thread of those that all share
+        self.encoding = asyncio.Lock()  # at most one thread of the shared pool per channel
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
 
     async def occupy(self) -> None:
-        """Take a place for a message; waits while all are taken, which holds the sender back.
+        """Take a place for a message; waits while all are taken, which is back-pressure on the sender.
 
-        The place is held until the answer has gone out. So a client that does not read cannot pile anything up.
+        It is held until the answer has been sent, so a client that does not read cannot make queues grow.
         """
         await self._places.acquire()
 
@@ -70,24 +70,24 @@ class Channel:
         self.say({"status": "send_frame"})
 
     def answer(self, message: dict[str, Any] | None) -> None:
-        """Give a message's place back, with something said before where there is something to say."""
+        """Release a message's place, after sending ``message`` if there is one."""
         self.outbox.put_nowait(Note(message, frees=True))
 
     def arrived(self, result: Result) -> None:
-        """A frame's fate, from any thread."""
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
+        """Deliver the result of a frame. Thread-safe."""
+        with contextlib.suppress(RuntimeError):  # the event loop has ended
             self._loop.call_soon_threadsafe(self._note, result)
 
     def close(self) -> None:
-        """End the session and let everyone who watches go."""
+        """End the session and all streams of it."""
         self.closed = True
         if self.session is not None:
             self.session.close()
-            self.session = None  # it knows `arrived`: without this the two would wait for the garbage collector
+            self.session = None  # breaks the reference cycle through `arrived`
         self._ring()
 
     async def picture_after(self, previous: Result | None) -> Result | None:
-        """The latest picture once there is another than ``previous``; None when the stream has ended."""
+        """Wait for a picture other than ``previous``; None when the stream has ended."""
         while not self.closed and (self.latest is None or self.latest is previous):
             await self._news.wait()
         return None if self.closed else self.latest
@@ -106,7 +106,7 @@ class Channel:
 
 
 class Api:
-    """What the routes share: the pipeline, the open channels, and threads for JPEG work."""
+    """The state shared by all routes: the pipeline, the open channels, and a thread pool for JPEGs."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
@@ -130,10 +130,10 @@ class Api:
         del self._channels[mode, user_id]
 
     def find(self, mode: str, user_id: str, owner: str | None) -> Channel:
-        """The open channel of an id, for its owner alone.
+        """The open channel of an id, if it belongs to ``owner``.
 
         Raises:
-            ArtflowError: ``no_session``, the same for what does not exist and for what is somebody else's.
+            ArtflowError: ``no_session``, whether it does not exist or belongs to somebody else.
         """
         channel = self._channels.get((mode, user_id))
         if channel is None or channel.owner != owner:
@@ -141,7 +141,7 @@ class Api:
         return channel
 
     def is_open(self, mode: str, user_id: str) -> bool:
-        """Whether an id has a channel; says nothing about whose it is."""
+        """Whether an id has an open channel, of any owner."""
         return (mode, user_id) in self._channels
 
     def count(self, mode: str | None = None) -> int:
@@ -149,11 +149,11 @@ class Api:
         return sum(mode in (None, key[0]) for key in self._channels)
 
     async def in_thread(self, work: Callable[..., Any], *args: Any) -> Any:
-        """Picture work off the event loop."""
+        """Run a function in the thread pool."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
 
     async def jpeg(self, channel: Channel, result: Result, quality: int) -> bytes:
-        """The whole picture of a channel's result as JPEG, seen through the filters of its recipe.
+        """A result's whole picture as JPEG, with the filters of its recipe applied.
 
         Raises:
             ArtflowError: where the filters cannot be applied to it.

@@ -1,4 +1,4 @@
-"""The description of the routes, for people (/docs) and for tools (/openapi.json), to those who may use them."""
+"""The documentation of the routes (/docs, /openapi.json), behind the app's sign-in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ router = APIRouter(dependencies=[Depends(require_sign_in)], include_in_schema=Fa
 @router.get("/docs")
 async def docs() -> HTMLResponse:
     """Swagger UI; the browser loads it from its makers' server."""
-    # Beside this page, under whatever prefix a proxy passes on.
+    # A relative URL, so that it works behind any prefix of a proxy.
     return get_swagger_ui_html(openapi_url="openapi.json", title="ArtFlow")
 
 

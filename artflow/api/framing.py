@@ -1,4 +1,4 @@
-"""One binary message: 4 bytes length of a JSON object (big endian), the JSON, and whatever follows it."""
+"""The binary message: 4 bytes length of a JSON object (big endian), the JSON, and a payload."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from artflow.errors import ArtflowError
 
-MAX_JSON = 65_536  # bytes: settings are small, and a length field can lie
+MAX_JSON = 65_536  # bytes; settings are small, and the length field is untrusted
 
 
 def pack(header: dict[str, Any], payload: bytes = b"") -> bytes:
@@ -49,7 +49,7 @@ def parse(text: bytes | str) -> dict[str, Any]:
         raise ArtflowError("bad_message", f"The JSON is a {type(value).__name__}; it must be an object.")
     try:
         json.dumps(value, ensure_ascii=False).encode()
-    except (UnicodeEncodeError, RecursionError):  # half a character, or brackets without end: no answer could name it
+    except (UnicodeEncodeError, RecursionError):  # half a surrogate pair, or too deeply nested
         raise ArtflowError("bad_message", "The JSON has text that is not Unicode, or is nested too deep.") from None
     return value
 

@@ -21,7 +21,7 @@ Mode = Literal["realtime", "canvas", "inpaint"]
 
 @router.get("/api/{mode}/settings")
 async def settings(request: Request, mode: Mode) -> dict[str, Any]:
-    """A mode's parameters with their defaults and limits, its performance settings, and the places there are."""
+    """A mode's parameters with defaults and limits, its performance settings, and the number of places."""
     pipeline = api_of(request).pipeline
     about, defaults = pipeline.parameters.modes[mode], pipeline.parameters.live(mode)
     page = f"<h1>ArtFlow: {about.title}</h1><p>{about.description}</p>"
@@ -59,7 +59,7 @@ async def legacy_queue(request: Request) -> dict[str, int]:
 
 @open_router.get("/api/health")
 async def health(request: Request, response: Response) -> dict[str, Any]:
-    """Whether the app answers, also live frames: 503 where it does not."""
+    """200 if the app and its engine answer, else 503."""
     api = api_of(request)
     healthy = api.pipeline.healthy
     response.status_code = 200 if healthy else 503

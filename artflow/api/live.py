@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 router = APIRouter()
 
-ENVELOPE = {"status", "frame"}  # keys of a message that are no settings
+ENVELOPE = {"status", "frame"}  # keys of a message that are not parameters
 STATS_EVERY = 1.0
 POLICY = 1008  # close code: refused
 
@@ -50,7 +50,7 @@ async def canvas(socket: WebSocket, user_id: str) -> None:
 
 @router.websocket("/api/inpaint/ws/{user_id}")
 async def inpaint(socket: WebSocket, user_id: str) -> None:
-    """The live inpaint socket; what is transparent in a picture is made anew, and the whole comes back."""
+    """The live inpaint socket; transparent parts of a picture are replaced, and the whole picture is sent back."""
     await serve(socket, "inpaint", user_id, _read_framed, results=socket.query_params.get("results") == "1")
 
 
@@ -78,7 +78,7 @@ async def _read_three(socket: WebSocket) -> Message:
     first = framing.parse(_expect(str, await _received(socket)))
     if first.get("status") != "next_frame":
         raise _bad_status(first)
-    # Both are taken before either is judged: after a mistake in one, the next message begins a frame again.
+    # Both are read before either is checked, so that after an error the next message begins a new frame.
     settings, picture = await _received(socket), await _received(socket)
     return framing.parse(_expect(str, settings)), _expect(bytes, picture)
 
@@ -111,7 +111,7 @@ async def serve(
     results: bool,
     one_by_one: bool = False,
 ) -> None:
-    """One connection from its first byte to its last; whatever it held is free when this returns."""
+    """Serve one connection until it ends; everything it held is released then."""
     if not await may_connect(socket):
         await _refuse(socket, ArtflowError("sign_in", "Sign in first, on this app's own page."))
         return
@@ -139,18 +139,18 @@ async def serve(
         await _say(socket, error.as_json())
     except WebSocketDisconnect:
         pass
-    except RuntimeError:  # what Starlette raises for a send after the end, among others
+    except RuntimeError:  # Starlette raises it for a send after the end
         if not _is_gone(socket):
             raise
     finally:
         channel.close()
         api.release(mode, user_id)
-        with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # closed from the other side already
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # closed by the client already
             await socket.close()
 
 
 async def _loaded(api: Api, socket: WebSocket) -> ModelInfo:
-    """The model, with its progress told while it comes."""
+    """Wait for the model and send its loading progress."""
     loading = api.pipeline.load()
     while not loading.info.done():
         await socket.send_json({"status": "loading", "message": loading.message, "progress": loading.fraction})
@@ -161,7 +161,7 @@ async def _loaded(api: Api, socket: WebSocket) -> ModelInfo:
 async def _talk(api: Api, socket: WebSocket, channel: Channel, read: Reader, one_by_one: bool) -> None:
     session = channel.session
     assert session is not None
-    # A stream of n steps keeps n - 1 frames until others push them out: those must not take all the places there are.
+    # A stream of n steps holds n - 1 frames in its pipeline, which must not take all places.
     inside = session.greatest_depth - 1
     channel.free(inside)
     places = 1 if one_by_one else api.pipeline.settings.server.max_in_flight + inside
@@ -179,20 +179,20 @@ async def _talk(api: Api, socket: WebSocket, channel: Channel, read: Reader, one
         for task in tasks:
             task.cancel()
         ends = await asyncio.gather(*tasks, return_exceptions=True)
-    # Not raised from here: an error that passes through this frame would hold it, and it holds the tasks, and they the
-    # error, so that the session would live on until the garbage collector comes.
+    # Logged and not raised: a traceback through this frame would make a reference cycle with the tasks and keep the
+    # session alive until garbage collection.
     for end in ends:
         if isinstance(end, Exception) and not _is_gone(socket):
             log.error("a live socket failed", exc_info=end)
 
 
 def _is_gone(socket: WebSocket) -> bool:
-    """Whether the client has left; what is raised then is Starlette's way of saying so."""
+    """Whether the client has disconnected; Starlette raises various errors then."""
     return WebSocketState.DISCONNECTED in (socket.client_state, socket.application_state)
 
 
 async def _receive(api: Api, socket: WebSocket, channel: Channel, read: Reader, one_by_one: bool) -> None:
-    """Every message takes a place, which comes back with its answer: a frame's fate, an error, or nothing to show."""
+    """Receive messages. Each takes a place, which is released with its answer: a result, an error, or nothing."""
     session = channel.session
     assert session is not None
     while True:
@@ -219,20 +219,20 @@ async def _receive(api: Api, socket: WebSocket, channel: Channel, read: Reader, 
             if not taken:
                 channel.answer(None)
             elif one_by_one and channel.asked <= 0 and channel.under_way < session.depth:
-                channel.ask()  # it takes more frames to push this one out
+                channel.ask()  # a pipelined frame needs more frames after it
             elif one_by_one:
                 channel.say({"status": "wait"})
         channel.under_way -= not taken
 
 
 def _is_number(number: Any) -> bool:
-    return type(number) is int and 0 <= number < 2**53  # what JavaScript can count to; no booleans
+    return type(number) is int and 0 <= number < 2**53  # exact in JavaScript; not a bool
 
 
 def _take(api: Api, channel: Channel, header: dict[str, Any], data: bytes) -> bool:
-    """Hand a message to the session; whether a frame will answer it. Runs in a thread.
+    """Pass a message to the session; returns whether a frame will answer it. Runs in a thread.
 
-    Settings that are refused are the answer to their message; they cost no other settings.
+    Refused settings raise; the valid ones of the same message are applied nevertheless.
     """
     limits, session = api.pipeline.settings.server, channel.session
     if session is None:
@@ -255,7 +255,7 @@ def _take(api: Api, channel: Channel, header: dict[str, Any], data: bytes) -> bo
     if picture is not None:
         session.submit(picture, number)
         return True
-    # Settings alone: the next frame of a camera shows them; a drawing stays as it is, so it is answered once more.
+    # Settings alone: a camera's next frame uses them; a drawing has no next frame, so its last one is rendered again.
     return changed and not session.policy.pipelined and session.repeat()
 
 
@@ -307,7 +307,7 @@ async def _report(api: Api, channel: Channel) -> None:
     session = channel.session
     assert session is not None
     while True:
-        if channel.outbox.empty():  # a client that does not read gets no heap of old numbers
+        if channel.outbox.empty():  # else numbers pile up for a client that does not read
             app = api.pipeline.numbers()
             channel.say(
                 {"status": "stats", "waiting": session.waiting, "stage": session.stage}
@@ -324,5 +324,5 @@ async def _refuse(socket: WebSocket, error: ArtflowError) -> None:
 
 
 async def _say(socket: WebSocket, message: dict[str, Any]) -> None:
-    with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # nobody is there to hear it
+    with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # the client is gone
         await socket.send_json(message)

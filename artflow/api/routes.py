@@ -14,7 +14,7 @@ from artflow.api.channel import Api
 from artflow.errors import ArtflowError
 from artflow.pipeline import Pipeline
 
-# Gradio's server-side rendering proxy and some hosts pass on this prefix alone; the pages use it.
+# Gradio's server-side rendering proxy and some hosts pass on only this prefix; the pages use it.
 PAGE_PREFIX = "/gradio_api/artflow"
 
 STATUS = {"no_session": 404, "busy": 503, "too_many_sessions": 503}
@@ -27,7 +27,7 @@ def app_kwargs(pipeline: Pipeline) -> dict[str, Any]:
         "lifespan": _lifespan(pipeline),
         "exception_handlers": {ArtflowError: _as_json},
         "title": "ArtFlow",
-        "docs_url": None,  # ours want a sign-in where the page does
+        "docs_url": None,  # ours need a sign-in if the page does
         "openapi_url": None,
     }
 

@@ -1,4 +1,4 @@
-"""Who may connect. Gradio's sign-in guards Gradio's own routes only, and browsers let any page open a socket."""
+"""Access control: Gradio's sign-in protects only Gradio's routes, and browsers let any page open a socket."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from starlette.requests import HTTPConnection
 
 
 async def signed_in_user(connection: HTTPConnection) -> str | None:
-    """The name that Gradio's sign-in, or the operator's own, gave this browser; None where nobody is signed in."""
+    """The signed-in user, by Gradio's ``auth`` or the operator's ``auth_dependency``; None if not signed in."""
     app = connection.app
     if getattr(app, "auth_dependency", None) is not None:
         try:
             user = app.auth_dependency(connection)
             return await user if inspect.isawaitable(user) else user
-        except HTTPException:  # how some of them say no
+        except HTTPException:  # how some dependencies refuse
             return None
     for name in (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}"):
         token = connection.cookies.get(name)
@@ -33,14 +33,14 @@ def needs_sign_in(connection: HTTPConnection) -> bool:
 
 
 async def owner_of(connection: HTTPConnection) -> str | None:
-    """Whose connection this is: the signed-in name, or None where the app has no accounts."""
+    """The signed-in user, or None where the app has no accounts."""
     return await signed_in_user(connection) if needs_sign_in(connection) else None
 
 
 async def may_connect(connection: HTTPConnection) -> bool:
-    """Whether to accept: anyone where there are no accounts; else who is signed in, from a page of this host.
+    """Whether to accept a connection: without accounts always, else from signed-in users on a page of this host.
 
-    The page's host matters because a browser sends cookies along to a socket that a foreign page opens.
+    The page's host is checked because a browser sends cookies with a socket opened by a foreign page.
     """
     if not needs_sign_in(connection):
         return True
@@ -48,14 +48,14 @@ async def may_connect(connection: HTTPConnection) -> bool:
 
 
 def foreign_page(connection: HTTPConnection) -> str | None:
-    """The origin of a page from elsewhere that asks an app on this very machine; None for all others.
+    """The origin of a foreign page that connects to an app on localhost; None for all other requests.
 
-    Whoever runs the app at home visits other pages too, and those must not use it behind their back.
+    Any page that the app's owner visits could otherwise use the app without their knowledge.
     """
     origin = connection.headers.get("origin")
     if origin is None or _same_host(connection) or _is_loopback(_split(origin).hostname):
         return None
-    # The page chooses the name that it calls this machine by, so who knocks counts, too. Proxies say what they are.
+    # A page can choose the host name, so the client's address is checked, too. Proxies send their own headers.
     forwarded = any(f"x-forwarded-{what}" in connection.headers for what in ("for", "host"))
     nearby = connection.client is not None and _is_loopback(connection.client.host) and not forwarded
     return origin[:200] if nearby or _is_loopback(connection.url.hostname) else None
@@ -76,13 +76,13 @@ def _same_host(connection: HTTPConnection) -> bool:
         return True
     page, public = _split(origin), _split(os.environ.get("GRADIO_ROOT_PATH", ""))
     forwarded = connection.headers.get("x-forwarded-host", "").split(",")[0].strip()
-    if forwarded and ":" not in forwarded and page.hostname == forwarded:  # some proxies leave the port out
+    if forwarded and ":" not in forwarded and page.hostname == forwarded:  # some proxies omit the port
         return True
     return page.netloc in {forwarded or connection.headers.get("host"), public.netloc or None}
 
 
 def _split(address: str) -> SplitResult:
-    """The parts of an address; what is none has no host, and is nobody's own."""
+    """The parts of a URL; an invalid one has no host and so matches nothing."""
     try:
         return urlsplit(address)
     except ValueError:
@@ -90,6 +90,6 @@ def _split(address: str) -> SplitResult:
 
 
 async def require_sign_in(request: Request) -> None:
-    """FastAPI dependency: 401 for who may not connect."""
+    """FastAPI dependency: 401 unless `may_connect`."""
     if not await may_connect(request):
         raise HTTPException(401, detail={"status": "error", "code": "sign_in", "message": "Sign in first."})

@@ -67,7 +67,7 @@ async def _parts(api: Api, channel: Channel, quality: int, interval: float) -> A
         try:
             jpeg = await api.jpeg(channel, result, quality)
         except ArtflowError as error:
-            if not channel.results:  # else it is told with the answer
+            if not channel.results:  # else it was sent with the answer
                 channel.say(error.as_json() | {"frame": result.frame})
             continue
         part = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(jpeg), jpeg)
