@@ -256,13 +256,23 @@ class Pipeline:
         """The result of a piece of work that computes outside of the engine, such as a tile's.
 
         A GPU belongs to the engine's thread, where live frames go in between two pieces. The cores of a CPU are shared
-        out by the operating system, so there the caller's thread works, and live frames wait for nothing.
+        out by the operating system, so there a thread of the work's own computes, and live frames wait for nothing.
         """
-        return work() if self.device == "cpu" else self.engine.call(work).result()
+        if self.device != "cpu":
+            return self.engine.call(work).result()
+        from artflow.engine.threads import with_threads
+
+        return in_thread("compute", lambda: with_threads(self.engine.spare_threads, work)).result()
+
+    @property
+    def threads(self) -> dict[str, dict[str, dict[int, int]]]:
+        """CPU threads that calls use, by model, network and size (`ThreadPolicy.choices`)."""
+        runners = self._shelf.runners if self._shelf is not None else {}
+        return {name: runner.threads.choices for name, runner in runners.items()}
 
     def numbers(self) -> dict[str, Any]:
-        """How busy the app is: sessions, jobs (all, and those with a picture begun), model calls, rows, and the GPU's
-        memory in MB (None without one)."""
+        """How busy the app is: sessions, jobs (all, and those with a picture begun), model calls, rows, whether other
+        programs keep calls waiting for a CPU core, and the GPU's memory in MB (None without one)."""
         engine = self.engine
         memory = None
         if self.device == "cuda":
@@ -275,6 +285,7 @@ class Pipeline:
             "active_jobs": engine.active_jobs,
             "model_calls": engine.calls,
             "rows": engine.rows,
+            "starved": any(runner.threads.starved for runner in self.shelf.runners.values()),
             "gpu_memory_mb": memory,
         }
 

@@ -113,6 +113,13 @@ class Shelf:
         self.engine.close()
 
     @property
+    def runners(self) -> dict[str, Runner]:
+        """The models in memory that are ready, by their ids."""
+        with self._lock:
+            ready = {name: one for name, one in self._models.items() if one.runner.done() and not one.failed}
+        return {name: loading.runner.result() for name, loading in ready.items()}
+
+    @property
     def notes(self) -> list[str]:
         """What people should know: each fallback, and why."""
         with self._lock:
@@ -138,10 +145,12 @@ class Shelf:
         return len(self._models) < before
 
     def _load(self, loading: Loading, tidy: bool) -> None:
+        from artflow.engine.threads import with_threads
+
         try:
             if tidy:  # packed and compiled modules hold themselves in circles, and their memory is wanted now
                 gc.collect()
-            runner = self._runner(loading)
+            runner = with_threads(1, lambda: self._runner(loading))
             self.engine.call(lambda: self._warm_up(runner)).result()
             loading.runner.set_result(runner)
         except Exception as error:

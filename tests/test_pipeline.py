@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from artflow.engine.threads import cores
 from artflow.errors import ArtflowError
 from artflow.images import Size
 from artflow.models.catalog import Catalog, Defaults, ModelSpec
@@ -52,11 +53,29 @@ def test_on_a_cpu_the_one_copy_of_the_weights_is_packed(pipeline: Pipeline) -> N
 
 
 def test_work_outside_of_the_engine_goes_to_its_thread_where_the_device_is_a_gpu(pipeline: Pipeline) -> None:
-    engine = pipeline.engine.call(threading.get_ident).result(PATIENCE)
-    assert pipeline.on_device(threading.get_ident) == threading.get_ident()
+    engine = pipeline.engine.call(threading.current_thread).result(PATIENCE)
     for device in ("cuda", "mps"):
         pipeline.device = device
-        assert pipeline.on_device(threading.get_ident) == engine
+        assert pipeline.on_device(threading.current_thread) is engine
+
+
+def test_on_a_cpu_it_has_a_thread_of_its_own_which_ends_with_it(pipeline: Pipeline) -> None:
+    thread = pipeline.on_device(threading.current_thread)
+    assert thread not in (threading.current_thread(), pipeline.engine.call(threading.current_thread).result(PATIENCE))
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def test_on_a_cpu_it_has_all_cores_while_nobody_is_served_live(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pipeline.on_device(torch.get_num_threads) == cores()
+    monkeypatch.setattr("artflow.engine.engine.LATELY", PATIENCE)
+    answered = threading.Event()
+    session = pipeline.open("canvas", loaded(pipeline), {"steps": 1}, lambda _: answered.set())
+    session.submit(np.zeros((64, 64, 3), np.uint8))
+    assert answered.wait(PATIENCE)
+    assert pipeline.on_device(torch.get_num_threads) == 1
 
 
 def test_text_to_picture(pipeline: Pipeline) -> None:
