@@ -256,9 +256,14 @@ class Pipeline:
         """The result of a piece of work, computed where the device is (`EngineClient.on_device`)."""
         return self.client.on_device(work)
 
+    @property
+    def threads(self) -> dict[str, dict[str, dict[int, int]]]:
+        """CPU threads that calls use, by model, network and size (`ThreadPolicy.choices`)."""
+        return self.client.threads
+
     def numbers(self) -> dict[str, Any]:
-        """How busy the app is: sessions, jobs (all, and those with a picture begun), model calls, rows, and the GPU's
-        memory in MB (None without one)."""
+        """How busy the app is: sessions, jobs (all, and those with a picture begun), model calls, rows, whether other
+        programs keep calls waiting for a CPU core, and the GPU's memory in MB (None without one)."""
         return self.client.metrics() | {"jobs": self._jobs}
 
     @property

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from artflow.engine.threads import cores
 from artflow.errors import ArtflowError
 from artflow.images import Size
 from artflow.job_context import JobContext
@@ -55,6 +56,33 @@ def test_nothing_is_loaded_until_somebody_asks_and_then_once(pipeline: Pipeline)
 def test_on_a_cpu_the_one_copy_of_the_weights_is_packed(pipeline: Pipeline) -> None:
     runner = pipeline.client.pool.runner(loaded(pipeline).id)
     assert runner.model.unet.time_embedding.linear_1.weight.is_mkldnn
+
+
+def test_work_outside_of_the_engine_goes_to_its_thread_where_the_device_is_a_gpu(pipeline: Pipeline) -> None:
+    engine = pipeline.client.engine.call(threading.current_thread).result(PATIENCE)
+    for device in ("cuda", "mps"):
+        pipeline.client._device = device
+        assert pipeline.on_device(threading.current_thread) is engine
+
+
+def test_on_a_cpu_it_has_a_thread_of_its_own_which_ends_with_it(pipeline: Pipeline) -> None:
+    thread = pipeline.on_device(threading.current_thread)
+    engine = pipeline.client.engine.call(threading.current_thread).result(PATIENCE)
+    assert thread not in (threading.current_thread(), engine)
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def test_on_a_cpu_it_has_all_cores_while_nobody_is_served_live(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pipeline.on_device(torch.get_num_threads) == cores()
+    monkeypatch.setattr("artflow.engine.engine.LATELY", PATIENCE)
+    answered = threading.Event()
+    session = pipeline.open("canvas", loaded(pipeline), {"steps": 1}, lambda _: answered.set())
+    session.submit(np.zeros((64, 64, 3), np.uint8))
+    assert answered.wait(PATIENCE)
+    assert pipeline.on_device(torch.get_num_threads) == 1
 
 
 def test_text_to_picture(pipeline: Pipeline) -> None:
@@ -190,7 +218,7 @@ def test_with_room_for_one_model_the_last_idle_one_goes() -> None:
 def test_garbage_collections_leave_out_a_model_until_it_is_evicted() -> None:
     """One over a model's objects stops every thread; an evicted one is gone before the next is read all the same."""
     pipeline = Pipeline(tiny_settings(ARTFLOW_MODEL__MAX_LOADED="1"), three_models())
-    unet = loaded(pipeline).model.unet
+    unet = pipeline.client.pool.runner(loaded(pipeline).id).model.unet
     assert all(thing is not unet for thing in gc.get_objects())
     old = weakref.ref(unet)
     del unet

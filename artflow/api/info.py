@@ -73,12 +73,19 @@ async def health(request: Request, response: Response) -> dict[str, Any]:
 
 @router.get("/api/metrics")
 async def metrics(request: Request) -> dict[str, Any]:
-    """How busy the engine is."""
-    numbers = api_of(request).pipeline.numbers()
+    """How busy the engine is, and how many CPU threads its calls use, by model, network and pixels of a call."""
+    pipeline = api_of(request).pipeline
+    numbers = pipeline.numbers()
     busy = numbers["sessions"] or numbers["jobs"]
     active = numbers["active_jobs"]
     waiting = max(numbers["jobs"] - active, 0)
-    return {"queue_length": waiting, "worker_status": "busy" if busy else "idle", "active_jobs": active}
+    return {
+        "queue_length": waiting,
+        "worker_status": "busy" if busy else "idle",
+        "active_jobs": active,
+        "threads": pipeline.threads,
+        "starved": numbers["starved"],
+    }
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
@@ -95,9 +102,16 @@ def _exposition(api: Api) -> bytes:
         "active_jobs": "Jobs with a picture that has been begun",
         "model_calls": "Calls of the denoiser so far",
         "rows": "Rows in those calls",
+        "starved": "1 while other programs keep calls waiting for a CPU core",
         "gpu_memory_mb": "GPU memory in use, MB",
     }
     for name, value in api.pipeline.numbers().items():
         if value is not None:
             Gauge(f"artflow_{name}", words[name], registry=registry).set(value)
+    labels = ["model", "network", "pixels"]
+    threads = Gauge("artflow_threads", "CPU threads of calls with at most so many pixels", labels, registry=registry)
+    for model, networks in api.pipeline.threads.items():
+        for network, sizes in networks.items():
+            for pixels, count in sizes.items():
+                threads.labels(model, network, pixels).set(count)
     return generate_latest(registry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
@@ -159,9 +160,14 @@ class EngineClient:
         """The result of a piece of work that computes outside of the engine, such as a tile's.
 
         A GPU belongs to the engine's thread, where live frames go in between two pieces. The cores of a CPU are shared
-        out by the operating system, so there the caller's thread works, and live frames wait for nothing.
+        out by the operating system, so there a thread of the work's own computes, and live frames wait for nothing.
         """
-        return work() if self._device == "cpu" else self.engine.call(work).result()
+        if self._device != "cpu":
+            return self.engine.call(work).result()
+        from artflow.engine.threads import with_threads
+
+        with ThreadPoolExecutor(1, thread_name_prefix="compute") as thread:
+            return thread.submit(with_threads, self.engine.spare_threads, work).result()
 
     # -- the engine itself ------------------------------------------------------------------------------------------
 
@@ -175,8 +181,14 @@ class EngineClient:
         """Whether the engine runs."""
         return self.engine.alive
 
+    @property
+    def threads(self) -> dict[str, dict[str, dict[int, int]]]:
+        """CPU threads that calls use, by model, network and size (`ThreadPolicy.choices`)."""
+        return {name: runner.threads.choices for name, runner in self.pool.runners.items()}
+
     def metrics(self) -> dict[str, Any]:
-        """sessions, active_jobs (those with a picture begun), model_calls, rows, and gpu_memory_mb (None: no GPU)."""
+        """sessions, active_jobs (those with a picture begun), model_calls, rows, starved (other programs keep calls
+        waiting for a CPU core), and gpu_memory_mb (None: no GPU)."""
         memory = None
         if self._device == "cuda":
             import torch
@@ -188,6 +200,7 @@ class EngineClient:
             "active_jobs": engine.active_jobs,
             "model_calls": engine.calls,
             "rows": engine.rows,
+            "starved": any(runner.threads.starved for runner in self.pool.runners.values()),
             "gpu_memory_mb": memory,
         }
 

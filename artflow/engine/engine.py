@@ -17,6 +17,7 @@ from artflow.engine.job import Job
 from artflow.engine.runner import Runner
 from artflow.engine.scheduler import Work, as_artflow_error, schedule
 from artflow.engine.session import LiveSession
+from artflow.engine.threads import cores
 from artflow.errors import ArtflowError
 from artflow.images import Picture
 
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 ROUND_FAILED = 0.05  # seconds to wait then, so that an error that stays does not keep a core busy
+LATELY = 0.5  # seconds for which people count as being served live after a step of theirs
 LONGEST_PAUSE = 60.0  # seconds: waits take no more than what a clock can count
 
 
@@ -42,6 +44,7 @@ class Engine:
         self._sessions: list[LiveSession] = []
         self._jobs: list[Job] = []
         self._errands: list[tuple[Callable[[], Any], Future]] = []
+        self._served_live = float("-inf")  # when a live step began last
         self._changed = threading.Condition()
         self._news = self._closing = False
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
@@ -94,6 +97,11 @@ class Engine:
         return sum(job.in_the_air for job in self._jobs)
 
     @property
+    def spare_threads(self) -> int:
+        """CPU threads for what computes beside the engine: one while people are served live, else all cores."""
+        return 1 if time.monotonic() - self._served_live < LATELY else cores()
+
+    @property
     def alive(self) -> bool:
         """Whether its thread runs."""
         return self._thread.is_alive()
@@ -118,6 +126,7 @@ class Engine:
     # -- the engine's thread --------------------------------------------------------------------------------------
 
     def _loop(self) -> None:
+        torch.set_num_threads(1)  # also what threads begin with that compute from now on; `Runner.threads` decides
         while not self._closing:
             try:
                 pause = self._round()
@@ -151,6 +160,8 @@ class Engine:
         now = time.monotonic()
         works = schedule(sessions, jobs, now, self._max_rows)
         sessions, jobs = self._served()  # a job that was refused ends there
+        if any(isinstance(work.owner, LiveSession) for work in works):
+            self._served_live = now
         if not works:
             return min((s.due - now for s in sessions), default=float("inf"))
         try:

@@ -118,6 +118,12 @@ class ModelPool:
         garbage.unfreeze()
 
     @property
+    def runners(self) -> dict[str, Runner]:
+        """The models in memory that are ready, by their ids."""
+        with self._lock:
+            return {name: one.runner for name, one in self._models.items() if one.runner is not None}
+
+    @property
     def notes(self) -> list[str]:
         """What people should know: each fallback, and why."""
         with self._lock:
@@ -143,10 +149,12 @@ class ModelPool:
         return len(self._models) < before
 
     def _load(self, loading: PooledModel, tidy: bool) -> None:
+        from artflow.engine.threads import with_threads
+
         try:
             if tidy:  # packed and compiled modules hold themselves in circles, and their memory is wanted now
                 garbage.collect_frozen()
-            runner = self.make_runner(loading)
+            runner = with_threads(1, lambda: self.make_runner(loading))
             self._engine.call(lambda: self._warm_up(runner)).result()
             garbage.freeze()
             loading.runner = runner

@@ -14,6 +14,7 @@ from artflow.engine.conditioning import PromptEncoder
 from artflow.engine.flight import Row
 from artflow.engine.graphs import CudaGraphs
 from artflow.engine.schedule import ScheduleMaker
+from artflow.engine.threads import ThreadPolicy, cores
 from artflow.engine.upload import upload
 from artflow.images import Picture, Size
 
@@ -45,6 +46,7 @@ class Runner:
         checker: SafetyChecker | None = None,
     ) -> None:
         self.model = model
+        self.threads = ThreadPolicy(cores() if model.device.type == "cpu" else 1)
         self.vocabulary = vocabulary
         self._checker = checker
         self.prompts = PromptEncoder(model, (lambda text: vocabulary.read(text).text) if vocabulary else str)
@@ -82,7 +84,8 @@ class Runner:
         device, vae = self.model.device, self.model.vae
         pixels = upload(torch.from_numpy(np.stack(pictures)), device).permute(0, 3, 1, 2)
         pixels = pixels.to(self.model.vae_dtype).div_(127.5).sub_(1)
-        latents = vae.encode(pixels).latents if self._tiny else vae.encode(pixels).latent_dist.mode()
+        with self.threads.call("encode", pixels[:, 0].numel()):
+            latents = vae.encode(pixels).latents if self._tiny else vae.encode(pixels).latent_dist.mode()
         return (latents.float() - self._shift) * vae.config.scaling_factor
 
     @torch.inference_mode()
@@ -101,7 +104,9 @@ class Runner:
         padding = self._padding(count) if self._pads_decoder else 0
         latents = torch.cat([latents, latents[-1:].expand(padding, -1, -1, -1)])
         latents = (latents / vae.config.scaling_factor + self._shift).to(self.model.vae_dtype)
-        pixels = vae.decode(latents.contiguous(memory_format=torch.channels_last), return_dict=False)[0]
+        latents = latents.contiguous(memory_format=torch.channels_last)
+        with self.threads.call("decode", self._pixels(latents)):
+            pixels = vae.decode(latents, return_dict=False)[0]
         pixels = pixels.float().add_(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
         return list(pixels[:count].permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
@@ -119,14 +124,14 @@ class Runner:
         model = self.model
         latents = torch.stack([self._shown(row.latent) for row in rows]).to(model.dtype)
         times = upload(torch.tensor([row.timestep for row in rows], dtype=torch.float32), model.device)
-        output = self._denoise(
-            latents.contiguous(memory_format=torch.channels_last),
-            times,
-            encoder_hidden_states=torch.stack([row.conditioning.tokens for row in rows]).to(model.dtype),
-            return_dict=False,
-            **self._extras(rows),
-        )[0]
+        text = torch.stack([row.conditioning.tokens for row in rows]).to(model.dtype)
+        latents, extras = latents.contiguous(memory_format=torch.channels_last), self._extras(rows)
+        with self.threads.call("predict", self._pixels(latents)):
+            output = self._denoise(latents, times, encoder_hidden_states=text, return_dict=False, **extras)[0]
         return output[:count].float()
+
+    def _pixels(self, latents: torch.Tensor) -> int:
+        return latents[:, 0].numel() * self.model.vae_scale**2
 
     def _padding(self, count: int) -> int:
         """How many a batch is filled up with."""

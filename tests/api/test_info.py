@@ -7,6 +7,7 @@ from datetime import datetime
 
 import pytest
 
+from artflow.engine.threads import cores
 from tests.api.client import PAGE, Served, jpeg, serve
 
 
@@ -69,9 +70,14 @@ def test_health(server: Served) -> None:
 
 
 def test_metrics(server: Served) -> None:
-    assert server.http.get("/api/metrics").json() == {"queue_length": 0, "worker_status": "idle", "active_jobs": 0}
-    with server.person("canvas").greeted():
-        assert server.http.get("/api/metrics").json()["worker_status"] == "busy"
+    idle = server.http.get("/api/metrics").json()
+    assert idle | {"queue_length": 0, "worker_status": "idle", "active_jobs": 0, "starved": False} == idle
+    with server.person("canvas").greeted() as person:
+        person.answer(jpeg(9, 9, 9), steps=1)
+        metrics = server.http.get("/api/metrics").json()
+    assert metrics["worker_status"] == "busy"
+    for network in ("encode", "predict", "decode"):
+        assert metrics["threads"]["tiny"][network][str(64 * 64)] in (1, cores())
 
 
 def test_prometheus_text(server: Served) -> None:
@@ -83,6 +89,7 @@ def test_prometheus_text(server: Served) -> None:
     assert float(values["artflow_sessions"]) == 1
     assert float(values["artflow_rows"]) >= float(values["artflow_model_calls"]) >= 1
     assert "# TYPE artflow_sessions gauge" in response.text
+    assert 'artflow_threads{model="tiny",network="predict",pixels="4096"}' in response.text
 
 
 def test_the_routes_are_documented(server: Served) -> None:
