@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from artflow.watch import Watch
-
+from artflow.job_context import JobContext
 from artflow.pipeline import Pipeline
 from benchmarks.common import machine
 from benchmarks.people import People
@@ -41,18 +40,18 @@ JOB = {"prompt": "a castle on grass", "width": 512, "height": 512, "batch_count"
 @contextmanager
 def job(pipeline: Pipeline) -> Iterator[None]:
     """A text job of many large pictures, again and again."""
-    watch = Watch()
+    context = JobContext()
 
     def work() -> None:
-        while not watch.cancelled.is_set():
-            pipeline.generate(JOB, watch)
+        while not context.cancelled.is_set():
+            pipeline.generate(JOB, context)
 
     thread = threading.Thread(target=work)
     thread.start()
     try:
         yield
     finally:
-        watch.cancelled.set()
+        context.cancelled.set()
         thread.join()
 
 

@@ -29,7 +29,7 @@ def served(**environ: str) -> Iterator[tuple[Pipeline, int]]:
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=2))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
-    pipeline.load().runner.result()
+    pipeline.load().info.result()
     while not server.started:
         time.sleep(0.01)
     try:
