@@ -262,7 +262,7 @@ class Pipeline:
         A GPU belongs to the engine's thread, where live frames go in between two pieces. The cores of a CPU are shared
         out by the operating system, so there the caller's thread works, and live frames wait for nothing.
         """
-        return work() if self.device == "cpu" else self.engine.call(work).result()
+        return work() if self.device == "cpu" else self.engine.run_on_engine_thread(work).result()
 
     def numbers(self) -> dict[str, Any]:
         """How busy the app is: sessions, jobs (all, and those with a picture begun), model calls, rows, and the GPU's

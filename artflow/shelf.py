@@ -142,7 +142,7 @@ class Shelf:
             if tidy:  # packed and compiled modules hold themselves in circles, and their memory is wanted now
                 gc.collect()
             runner = self._runner(loading)
-            self.engine.call(lambda: self._warm_up(runner)).result()
+            self.engine.run_on_engine_thread(lambda: self._warm_up(runner)).result()
             loading.runner.set_result(runner)
         except Exception as error:
             if not isinstance(error, ArtflowError):

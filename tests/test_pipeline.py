@@ -52,7 +52,7 @@ def test_on_a_cpu_the_one_copy_of_the_weights_is_packed(pipeline: Pipeline) -> N
 
 
 def test_work_outside_of_the_engine_goes_to_its_thread_where_the_device_is_a_gpu(pipeline: Pipeline) -> None:
-    engine = pipeline.engine.call(threading.get_ident).result(PATIENCE)
+    engine = pipeline.engine.run_on_engine_thread(threading.get_ident).result(PATIENCE)
     assert pipeline.on_device(threading.get_ident) == threading.get_ident()
     for device in ("cuda", "mps"):
         pipeline.device = device

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from artflow.engine.flight import CfgType
+from artflow.engine.stream_step import CfgType
 from artflow.settings import MaxFps
 
 MAX_SEED = 2**53 - 1  # what JavaScript counts to

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import torch
+from artflow.engine.flight import Row
 
 from artflow.engine.engine import Engine
-from artflow.engine.flight import Row
 from artflow.engine.job import Job
 from artflow.engine.params import LiveParams
 from artflow.engine.runner import Runner
@@ -301,10 +301,10 @@ def test_the_thread_survives_an_error_in_its_own_round(engine: Engine, runner: R
 
 
 def test_errands_run_on_the_engines_thread_and_their_errors_are_the_callers(engine: Engine) -> None:
-    assert engine.call(lambda: threading.current_thread().name).result(PATIENCE) == "engine"
+    assert engine.run_on_engine_thread(lambda: threading.current_thread().name).result(PATIENCE) == "engine"
     with pytest.raises(ZeroDivisionError):
-        engine.call(lambda: 1 / 0).result(PATIENCE)
-    assert engine.call(lambda: "still here").result(PATIENCE) == "still here"
+        engine.run_on_engine_thread(lambda: 1 / 0).result(PATIENCE)
+    assert engine.run_on_engine_thread(lambda: "still here").result(PATIENCE) == "still here"
 
 
 def test_an_idle_engine_does_nothing(engine: Engine, runner: Runner) -> None:
@@ -364,12 +364,12 @@ def test_closing_settles_everything_that_is_open(runner: Runner) -> None:
     engine = Engine()
     person, job = Person(engine, runner, STREAM, steps=4), job_of(runner)
     go_on = threading.Event()
-    engine.call(lambda: go_on.wait(PATIENCE))
+    engine.run_on_engine_thread(lambda: go_on.wait(PATIENCE))
     person.send(*FRAMES[:2])
     engine.add(job)
     closing = threading.Thread(target=engine.close)
     wait_until(lambda: not engine._errands)
-    errand = engine.call(lambda: None)
+    errand = engine.run_on_engine_thread(lambda: None)
     closing.start()
     wait_until(lambda: engine._closing)
     go_on.set()
@@ -379,6 +379,6 @@ def test_closing_settles_everything_that_is_open(runner: Runner) -> None:
     with pytest.raises(ArtflowError, match="shutting down"):
         job.wait(PATIENCE)
     assert person.errors == ["engine_closed"] * 2
-    for late in (lambda: engine.add(job), lambda: engine.call(lambda: None)):
+    for late in (lambda: engine.add(job), lambda: engine.run_on_engine_thread(lambda: None)):
         with pytest.raises(ArtflowError, match="shutting down"):
             late()

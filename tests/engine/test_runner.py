@@ -6,9 +6,10 @@ import pytest
 import torch
 from diffusers import LatentConsistencyModelPipeline
 
-from artflow.engine.flight import Row
-from artflow.engine.runner import Runner, guidance_embedding
+from artflow.engine.request import Row
+from artflow.engine.runner import Runner
 from artflow.images import Size
+from artflow.models.families.unet import guidance_embedding
 from tests.support.live import difference, noisy
 from tests.support.models import tiny_model, tiny_runner
 
@@ -18,11 +19,9 @@ SIZE = Size(64, 64)
 def rows(runner: Runner, count: int) -> list[Row]:
     return [
         Row(
-            torch.randn(runner.latent_shape(SIZE), generator=torch.Generator().manual_seed(i)),
-            100.0 * i,
-            runner.prompts.encode(f"prompt {i}"),
-            SIZE,
-            guidance=1.0 + i,
+            torch.randn(runner.model.latent_shape(SIZE), generator=torch.Generator().manual_seed(i)),
+            torch.tensor(100.0 * i),
+            runner.inputs(runner.conditions.encode(f"prompt {i}"), SIZE, 1.0 + i),
         )
         for i in range(count)
     ]
@@ -41,7 +40,7 @@ def test_rows_of_a_batch_equal_each_by_itself(options: dict) -> None:
 def test_fixed_batches_pad_to_a_bucket_and_a_batch_is_no_larger_than_allowed() -> None:
     sizes: list[int] = []
     model = tiny_model()
-    padded, plain = Runner(model, max_batch=4, fixed_batches=True), Runner(model)
+    padded, plain = Runner(model, max_batch=4, fixed_batches=lambda: True), Runner(model)
     watch = model.unet.register_forward_pre_hook(lambda unet, args: sizes.append(len(args[0])))
     try:
         answers = {count: padded.predict(rows(padded, count)) for count in (1, 3, 4, 7)}
@@ -56,14 +55,14 @@ def test_fixed_batches_pad_to_a_bucket_and_a_batch_is_no_larger_than_allowed() -
     ("most", "buckets"), [(1, [1]), (3, [1, 2, 3]), (16, [1, 2, 4, 8, 16]), (20, [1, 2, 4, 8, 16, 20])]
 )
 def test_buckets_double_up_to_what_is_allowed(most: int, buckets: list[int]) -> None:
-    padded = Runner(tiny_model(), max_batch=most, fixed_batches=True)
+    padded = Runner(tiny_model(), max_batch=most, fixed_batches=lambda: True)
     assert sorted({count + padded._padding(count) for count in range(1, most + 1)}) == buckets
 
 
 def test_the_decoder_meets_the_same_few_batches() -> None:
     sizes: list[int] = []
     model = tiny_model()
-    padded, plain = Runner(model, max_batch=4, fixed_batches=True), Runner(model)
+    padded, plain = Runner(model, max_batch=4, fixed_batches=lambda: True), Runner(model)
     latents = torch.stack([row.latent for row in rows(plain, 7)])
     watch = model.vae.decoder.register_forward_pre_hook(lambda decoder, args: sizes.append(len(args[0])))
     try:
@@ -84,8 +83,8 @@ def test_the_guidance_embedding_is_that_of_diffusers() -> None:
 
 def test_a_model_with_a_guidance_embedding_hears_the_guidance() -> None:
     runner = tiny_runner(time_cond=True)
-    row = rows(runner, 1)[0]
-    low, high = (runner.predict([Row(row.latent, 500.0, row.conditioning, SIZE, g)]) for g in (1.0, 8.0))
+    row, time, text = rows(runner, 1)[0], torch.tensor(500.0), runner.conditions.encode("a fox")
+    low, high = (runner.predict([Row(row.latent, time, runner.inputs(text, SIZE, g))]) for g in (1.0, 8.0))
     assert (low - high).abs().max() > 1e-3
 
 
@@ -94,7 +93,7 @@ def test_the_same_picture_is_the_same_latent(vae: str) -> None:
     """Drawing from the posterior instead would make a still scene flicker."""
     runner = tiny_runner(vae=vae)
     latents = runner.encode([noisy(1), noisy(2), noisy(1)])
-    assert latents.shape == (3, *runner.latent_shape(SIZE))
+    assert latents.shape == (3, *runner.model.latent_shape(SIZE))
     assert latents.dtype == torch.float32
     torch.testing.assert_close(latents[0], latents[2])
     assert (latents[0] - latents[1]).abs().max() > 0.1
