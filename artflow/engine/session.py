@@ -28,13 +28,17 @@ from artflow.images import Picture, Size, check_size
 
 log = logging.getLogger(__name__)
 
+ALONE_AFTER = 0.25  # seconds without a new frame after which those in the air go on by themselves
+
 
 class LiveSession:
     """A person's stream of frames.
 
     ``submit``, ``repeat``, ``update`` and ``close`` may be called from any thread; all else belongs to the engine's
     thread. ``on_result`` is called once for every frame whose fate is decided before ``close``, from the thread that
-    decides it; it must not block.
+    decides it; it must not block. ``on_begun(now, waited, idle)`` is called on the engine's thread for every frame that
+    is begun where the latest wins: the time, the seconds that it or one that it replaced had waited, and the seconds
+    before in which this session had nothing to do; it must not block either.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class LiveSession:
         self.last_served = 0.0
         self.closed = False
         self.wake: Callable[[], None] = lambda: None
+        self.on_begun: Callable[[float, float, float], None] = lambda now, waited, idle: None
         self._on_result = on_result
         self._max_size = max_size
         self._entry = threading.Lock()  # one submitter at a time; held while pictures are resized and compared
@@ -68,6 +73,10 @@ class LiveSession:
         self._paced = float("-inf")  # when the last frame should have begun under max_fps
         self._waiting_since = self._begun = self._ended = 0.0  # of the frame that waits; of the last step
         self._waited = 0.0  # seconds that the last one was kept waiting, though it could begin
+        self._came_in = 0.0  # when the frame that waits was put in
+        self._supplied = 0.0  # end of the last step that a frame entered with, or the last skip
+        self._entering = False  # whether a frame enters with the step that runs
+        self._before = self._after = 0.0  # seconds the last frame took from arrival to `submit`, and after `deliver`
         self._params = self._checked(params)
         self._filter = self._new_filter()
 
@@ -114,13 +123,17 @@ class LiveSession:
             self._filter.depth = self._depth(params)
         self.wake()
 
-    def submit(self, picture: NDArray[np.uint8], number: int | None = None) -> int:
-        """Hand in a frame; returns its number (counted up from 0 where none is given).
+    def submit(
+        self, picture: NDArray[np.uint8], number: int | None = None, received: float | None = None
+    ) -> int:
+        """Hand in a frame that arrived at ``received`` (monotonic seconds; None: now).
+
+        Returns its number (counted up from 0 where none is given).
 
         Raises:
             ArtflowError: ``too_many_waiting``, ``session_closed``, or what the flow's ``look`` raises.
         """
-        received = time.monotonic()
+        received = time.monotonic() if received is None else received
         with self._entry:
             params = self._params
             number = self._next_number if number is None else number
@@ -143,6 +156,7 @@ class LiveSession:
         for old in replaced:
             self._dropped(old)
         if skip:
+            self._supplied = time.monotonic()  # what is in the air is like what is seen: nobody waits for it
             self.numbers.skip()
             self._tell(Result(number, time.monotonic() - received, skipped=True))
         else:
@@ -168,6 +182,14 @@ class LiveSession:
         self.wake()
         return True
 
+    def discard(self, number: int, received: float) -> None:
+        """Count and answer a frame that a newer one replaced before it was handed in."""
+        self._dropped(Frame(number, None, received))
+
+    def delivered(self, seconds: float) -> None:
+        """Note how long a picture took from `deliver` to its person."""
+        self._after = seconds
+
     def close(self) -> None:
         """End the session: what waits and what is in the air is let go."""
         with self._lock:
@@ -185,10 +207,16 @@ class LiveSession:
 
     @property
     def due(self) -> float:
-        """When the frame that waits may begin under ``max_fps``; infinity where none waits (monotonic seconds)."""
+        """When the next step may run (monotonic seconds): when the frame that waits may begin; where none waits, when
+        what a stream has in the air goes on alone; infinity where it has nothing."""
+        if self._inbox:
+            return self._frame_due
+        return self._supplied + ALONE_AFTER if self._flights else float("inf")
+
+    @property
+    def _frame_due(self) -> float:
+        """When a frame may begin under ``max_fps``."""
         fps = self._params.max_fps
-        if not self._inbox:
-            return float("inf")
         return self._paced + 1 / fps if fps > 0 else float("-inf")
 
     def prepare(self, now: float) -> Plan:
@@ -209,16 +237,24 @@ class LiveSession:
         return plan
 
     def take(self, now: float) -> Frame | None:
-        """The frame that enters with this step; None for a later step of one that is in the air."""
+        """The frame that enters with this step; None for a step that those in the air go alone."""
         if self._flights and not self.flow.pipelined:
             return None
-        due = self.due
+        due = self._frame_due
         with self._lock:
-            if not self._inbox:
-                return None
-            frame = self._inbox.popleft()
+            frame = self._inbox.popleft() if self._inbox and now >= due else None
+            since, came_in = self._waiting_since, self._came_in
+        self._entering = frame is not None
+        if frame is None:
+            self._begun, self._waited = now, 0.0
+            return None
+        free = max(self._ended, due)
+        if self.flow.latest_only:
+            self.on_begun(now, now - since, since - free)
             # A camera always has a frame waiting: that its own last step is not over is no wait for others.
-            since = max(self._waiting_since, self._ended) if self.flow.latest_only else frame.received
+            since, self._before = max(since, self._ended), came_in - frame.received
+        else:
+            since = frame.received
         self._begun, self._waited = now, max(now - max(since, due), 0.0)
         fps = self._params.max_fps
         # A frame that comes a little late must not slow the stream down, so up to one interval is made up for.
@@ -248,6 +284,8 @@ class LiveSession:
     def absorb(self, steps: list[Step]) -> None:
         """Take the step's outcome: flights that go on. Finished ones are delivered by `deliver`."""
         self._ended = time.monotonic()
+        if self._entering:
+            self._supplied = self._ended
         self._flights = [s.flight for s in steps if s.finished is None]
         if steps and len(steps[0].flight.plan.schedule) == 1:
             self._stock = steps[0].flight.stock
@@ -256,11 +294,11 @@ class LiveSession:
         """Hand a finished picture to its person, or say that it is not shown."""
         now = self._ended = time.monotonic()
         latency = now - flight.frame.received
-        self.numbers.answered(latency)
+        self.numbers.answered(latency + self._after)
         if self._params.priority == "latency":
             # What each step of a stream costs, once for every step that it takes: that frames come slowly is no load.
             steps = len(flight.plan.schedule) if self.flow.pipelined else 1
-            self._ladder.observe(steps * (self._waited + now - self._begun))
+            self._ladder.observe(self._before + steps * (self._waited + now - self._begun) + self._after)
         if flagged:
             self._tell(Result(flight.frame.number, latency, error=ArtflowError("hidden", HIDDEN)))
         else:
@@ -308,13 +346,14 @@ class LiveSession:
     def _put_in(self, frame: Frame) -> list[Frame]:
         """Let a frame wait; returns those that it replaces."""
         with self._lock:
+            self._came_in = time.monotonic()
             if self.closed:
                 raise ArtflowError("session_closed", "This session has ended; connect again.")
             replaced = list(self._inbox) if self.flow.latest_only else []
             if replaced:
                 self._inbox.clear()
             elif not self._inbox:
-                self._waiting_since = frame.received
+                self._waiting_since = self._came_in
             self._inbox.append(frame)
         return replaced
 
