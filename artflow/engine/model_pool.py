@@ -191,7 +191,7 @@ class ModelPool:
         return Runner(
             model,
             max_batch=wanted.max_batch,
-            fixed_batches=acceleration.fixed_batches,
+            fixed_batches=lambda: acceleration.fixed_batches,
             use_cuda_graph=graphs,
             vocabulary=load_vocabulary(loading.spec.source.folder),
             checker=checker,

@@ -29,9 +29,9 @@ SHAPES_KEPT = 8  # of latents for which what an inpaint UNet is shown beside is 
 class Runner:
     """Computes; decides nothing. All latents are float32, whatever the model's own dtype.
 
-    No call has more than ``max_batch`` rows or pictures. With ``fixed_batches`` it has 1, 2, 4, 8 ... or ``max_batch``
-    of them, padded, so that compiled code meets few shapes, and with ``use_cuda_graph`` the UNet's calls do; without,
-    padding would be work for nothing.
+    No call has more than ``max_batch`` rows or pictures. While ``fixed_batches`` says so it has 1, 2, 4, 8 ... or
+    ``max_batch`` of them, padded, so that compiled code meets few shapes, and with ``use_cuda_graph`` the UNet's calls
+    do; else padding would be work for nothing. It is asked at each call, since a compilation may be given up.
     ``vocabulary`` is that of a model which has one, ``checker`` looks at every picture before it is shown.
     """
 
@@ -40,7 +40,7 @@ class Runner:
         model: Model,
         *,
         max_batch: int = 16,
-        fixed_batches: bool = False,
+        fixed_batches: Callable[[], bool] = lambda: False,
         use_cuda_graph: bool = False,
         vocabulary: Vocabulary | None = None,
         checker: SafetyChecker | None = None,
@@ -52,8 +52,9 @@ class Runner:
         self.prompts = PromptEncoder(model, (lambda text: vocabulary.read(text).text) if vocabulary else str)
         self.schedules = ScheduleMaker(model.scheduler_config, model.live_schedule)
         self.max_batch = max_batch
-        self._buckets = _buckets(max_batch) if fixed_batches or use_cuda_graph else None
-        self._pads_decoder = fixed_batches  # CUDA graphs are made of the UNet alone
+        self._buckets = _buckets(max_batch)
+        self._fixed_batches = fixed_batches
+        self._graphs = use_cuda_graph  # of the UNet alone
         self._all_new: dict[torch.Size, torch.Tensor] = {}
         self._denoise: Callable[..., tuple[torch.Tensor]] = CudaGraphs(model.unet) if use_cuda_graph else model.unet
         self._tiny = isinstance(model.vae, AutoencoderTiny)
@@ -101,7 +102,7 @@ class Runner:
 
     def _decode(self, latents: torch.Tensor) -> list[Picture]:
         vae, count = self.model.vae, len(latents)
-        padding = self._padding(count) if self._pads_decoder else 0
+        padding = self._padding(count) if self._fixed_batches() else 0
         latents = torch.cat([latents, latents[-1:].expand(padding, -1, -1, -1)])
         latents = (latents / vae.config.scaling_factor + self._shift).to(self.model.vae_dtype)
         latents = latents.contiguous(memory_format=torch.channels_last)
@@ -120,7 +121,8 @@ class Runner:
 
     def _predict(self, rows: Sequence[Row]) -> torch.Tensor:
         count = len(rows)
-        rows = [*rows, *[rows[-1]] * self._padding(count)]
+        padding = self._padding(count) if self._graphs or self._fixed_batches() else 0
+        rows = [*rows, *[rows[-1]] * padding]
         model = self.model
         latents = torch.stack([self._shown(row.latent) for row in rows]).to(model.dtype)
         times = upload(torch.tensor([row.timestep for row in rows], dtype=torch.float32), model.device)
@@ -135,7 +137,7 @@ class Runner:
 
     def _padding(self, count: int) -> int:
         """How many a batch is filled up with."""
-        return 0 if self._buckets is None else next(b for b in self._buckets if b >= count) - count
+        return next(bucket for bucket in self._buckets if bucket >= count) - count
 
     def _shown(self, latent: torch.Tensor) -> torch.Tensor:
         """A latent as the UNet takes it: one for inpainting wants a mask too, and the picture without what is under it.

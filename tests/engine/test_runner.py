@@ -9,6 +9,7 @@ from diffusers import LatentConsistencyModelPipeline
 from artflow.engine.flight import Row
 from artflow.engine.runner import Runner, guidance_embedding
 from artflow.images import Size
+from artflow.models.acceleration import Acceleration
 from tests.support.live import difference, noisy
 from tests.support.models import tiny_model, tiny_runner
 
@@ -41,7 +42,7 @@ def test_rows_of_a_batch_equal_each_by_itself(options: dict) -> None:
 def test_fixed_batches_pad_to_a_bucket_and_a_batch_is_no_larger_than_allowed() -> None:
     sizes: list[int] = []
     model = tiny_model()
-    padded, plain = Runner(model, max_batch=4, fixed_batches=True), Runner(model)
+    padded, plain = Runner(model, max_batch=4, fixed_batches=lambda: True), Runner(model)
     watch = model.unet.register_forward_pre_hook(lambda unet, args: sizes.append(len(args[0])))
     try:
         answers = {count: padded.predict(rows(padded, count)) for count in (1, 3, 4, 7)}
@@ -56,14 +57,14 @@ def test_fixed_batches_pad_to_a_bucket_and_a_batch_is_no_larger_than_allowed() -
     ("most", "buckets"), [(1, [1]), (3, [1, 2, 3]), (16, [1, 2, 4, 8, 16]), (20, [1, 2, 4, 8, 16, 20])]
 )
 def test_buckets_double_up_to_what_is_allowed(most: int, buckets: list[int]) -> None:
-    padded = Runner(tiny_model(), max_batch=most, fixed_batches=True)
+    padded = Runner(tiny_model(), max_batch=most, fixed_batches=lambda: True)
     assert sorted({count + padded._padding(count) for count in range(1, most + 1)}) == buckets
 
 
 def test_the_decoder_meets_the_same_few_batches() -> None:
     sizes: list[int] = []
     model = tiny_model()
-    padded, plain = Runner(model, max_batch=4, fixed_batches=True), Runner(model)
+    padded, plain = Runner(model, max_batch=4, fixed_batches=lambda: True), Runner(model)
     latents = torch.stack([row.latent for row in rows(plain, 7)])
     watch = model.vae.decoder.register_forward_pre_hook(lambda decoder, args: sizes.append(len(args[0])))
     try:
@@ -91,6 +92,27 @@ def test_with_cuda_graphs_the_decoder_decodes_what_there_is(monkeypatch) -> None
         for watch in watches:
             watch.remove()
     assert sizes == {"unet": 8, "decoder": 5}
+
+
+def test_padding_ends_with_the_compilation_that_wanted_it() -> None:
+    """A compilation that is given up leaves nothing that batches would have to be padded for."""
+    sizes: list[int] = []
+    model, acceleration = tiny_model(), Acceleration("compile", active="compile")
+    runner = Runner(model, max_batch=8, fixed_batches=lambda: acceleration.fixed_batches)
+    latents = torch.stack([row.latent for row in rows(runner, 5)])
+    watches = [
+        part.register_forward_pre_hook(lambda part, args: sizes.append(len(args[0])))
+        for part in (model.unet, model.vae.decoder)
+    ]
+    try:
+        for _ in range(2):
+            runner.predict(rows(runner, 5))
+            runner.decode(latents)
+            acceleration.give_up("It could not be compiled.")
+    finally:
+        for watch in watches:
+            watch.remove()
+    assert sizes == [8, 8, 5, 5]
 
 
 def test_the_guidance_embedding_is_that_of_diffusers() -> None:
