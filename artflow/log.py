@@ -52,7 +52,10 @@ def set_up(settings: LogSettings) -> None:
         console.setLevel(logging.WARNING)
         settings.folder.mkdir(parents=True, exist_ok=True)
         file = logging.handlers.RotatingFileHandler(
-            settings.folder / "artflow.log", maxBytes=5_000_000, backupCount=3, encoding="utf-8",
+            settings.folder / "artflow.log",
+            maxBytes=5_000_000,
+            backupCount=3,
+            encoding="utf-8",
             errors="backslashreplace",  # half an emoji can be written in JSON, and in no file
         )
         file.setFormatter(JsonLines())

@@ -53,16 +53,18 @@ def compare(name: str, rounds: int) -> None:
     frames = 1 if chosen.name == "sd-turbo" else 10
     for n, indices in INDICES.items():
         engine = Engine()
-        ours = LiveStream(engine, engine.call(chosen.runner).result(), chosen.side, indices)
-        exact = LiveStream(engine, engine.call(lambda: Runner(chosen.plain)).result(), chosen.side, indices)
+        ours = LiveStream(engine, engine.run_on_engine_thread(chosen.runner).result(), chosen.side, indices)
+        exact = LiveStream(
+            engine, engine.run_on_engine_thread(lambda: Runner(chosen.plain)).result(), chosen.side, indices
+        )
         quality = psnr(ours.run(pictures[:n])[0], exact.run(pictures[:n])[0])
         exact.close()
         makers = {"reference": lambda: reference(chosen, indices), "diffusers": lambda: image_to_image(chosen, n)}  # noqa: B023
-        peers = {peer: engine.call(make).result() for peer, make in makers.items()}
+        peers = {peer: engine.run_on_engine_thread(make).result() for peer, make in makers.items()}
         feed = cycle(pictures)
 
         def alone(step: Callable[[Picture], object]) -> Callable[[], object]:
-            return lambda: engine.call(lambda: [step(next(feed)) for _ in range(frames)]).result()  # noqa: B023
+            return lambda: engine.run_on_engine_thread(lambda: [step(next(feed)) for _ in range(frames)]).result()  # noqa: B023
 
         sides: dict[str, Callable[[], object]] = {"ours": lambda: [ours.step(next(feed)) for _ in range(frames)]}  # noqa: B023
         sides |= {peer: alone(step) for peer, step in peers.items()}

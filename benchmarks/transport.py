@@ -23,12 +23,12 @@ from unittest.mock import patch
 import gradio as gr
 import numpy as np
 import torch
+from artflow.engine.flight import Row
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page, sync_playwright
 from websockets.sync.client import connect
 
 from artflow.api.framing import pack, unpack
-from artflow.engine.flight import Row
 from artflow.engine.model_pool import ModelPool, PooledModel
 from artflow.engine.runner import Runner
 from artflow.images import Picture, Size

@@ -26,8 +26,8 @@ def main() -> None:
     chosen = apart(lambda: subject("pocket"))
     feed = cycle([encode_jpeg(picture, 85) for picture in scenes(16, SENT)])
     engine = Engine()
-    stream = LiveStream(engine, engine.call(chosen.runner).result(), chosen.side, (25,))
-    plain = engine.call(lambda: image_to_image(chosen, 1)).result()
+    stream = LiveStream(engine, engine.run_on_engine_thread(chosen.runner).result(), chosen.side, (25,))
+    plain = engine.run_on_engine_thread(lambda: image_to_image(chosen, 1)).result()
 
     def ours() -> None:
         for _ in range(FRAMES):
@@ -39,7 +39,7 @@ def main() -> None:
         for _ in range(FRAMES):
             with Image.open(io.BytesIO(next(feed))) as image:
                 picture = np.asarray(image.convert("RGB").resize((chosen.side, chosen.side)))
-            made = engine.call(lambda: plain(picture)).result()  # noqa: B023
+            made = engine.run_on_engine_thread(lambda: plain(picture)).result()  # noqa: B023
             Image.fromarray((made * 255).round().astype(np.uint8)).save(io.BytesIO(), "JPEG", quality=85)
 
     seconds = in_turns({"ours": ours, "diffusers": theirs}, rounds=ROUNDS)

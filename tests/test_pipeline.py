@@ -59,7 +59,7 @@ def test_on_a_cpu_the_one_copy_of_the_weights_is_packed(pipeline: Pipeline) -> N
 
 
 def test_work_outside_of_the_engine_goes_to_its_thread_where_the_device_is_a_gpu(pipeline: Pipeline) -> None:
-    engine = pipeline.client.engine.call(threading.current_thread).result(PATIENCE)
+    engine = pipeline.client.engine.run_on_engine_thread(threading.current_thread).result(PATIENCE)
     for device in ("cuda", "mps"):
         pipeline.client._device = device
         assert pipeline.on_device(threading.current_thread) is engine
@@ -67,7 +67,7 @@ def test_work_outside_of_the_engine_goes_to_its_thread_where_the_device_is_a_gpu
 
 def test_on_a_cpu_it_has_a_thread_of_its_own_which_ends_with_it(pipeline: Pipeline) -> None:
     thread = pipeline.on_device(threading.current_thread)
-    engine = pipeline.client.engine.call(threading.current_thread).result(PATIENCE)
+    engine = pipeline.client.engine.run_on_engine_thread(threading.current_thread).result(PATIENCE)
     assert thread not in (threading.current_thread(), engine)
     thread.join(PATIENCE)
     assert not thread.is_alive()

@@ -163,7 +163,7 @@ class EngineClient:
         out by the operating system, so there a thread of the work's own computes, and live frames wait for nothing.
         """
         if self._device != "cpu":
-            return self.engine.call(work).result()
+            return self.engine.run_on_engine_thread(work).result()
         from artflow.engine.threads import with_threads
 
         with ThreadPoolExecutor(1, thread_name_prefix="compute") as thread:

@@ -1,33 +1,26 @@
-"""Prompts to embeddings, cached; and blends between two of them."""
+"""What pictures are asked to show, encoded by the model's `prepare` off the live path, and cached; and blends of it."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Lock
 
 import torch
 
-if TYPE_CHECKING:
-    from artflow.models.model import Model
+from artflow.engine.threads import with_threads
+from artflow.models.model import Condition, Model
 
-CACHED_PROMPTS = 128
+CACHED = 256  # conditions
+AT_ONCE = 16  # conditions that are encoded in one call
+
+Tensors = Mapping[str, torch.Tensor]
 
 
-@dataclass(frozen=True)
-class Conditioning:
-    """What the denoiser is told: ``tokens`` of shape (length, width), and SDXL's ``pooled`` of shape (width,)."""
-
-    tokens: torch.Tensor
-    pooled: torch.Tensor | None = None
-
-    def blend(self, other: Conditioning, amount: float) -> Conditioning:
-        """The linear blend; ``amount`` 0 is this one, 1 the other."""
-        pooled = None
-        if self.pooled is not None and other.pooled is not None:
-            pooled = torch.lerp(self.pooled, other.pooled, amount)
-        return Conditioning(torch.lerp(self.tokens, other.tokens, amount), pooled)
+def blend(a: Tensors, b: Tensors, amount: float) -> dict[str, torch.Tensor]:
+    """The linear blend of two prepared conditions of one model; ``amount`` 0 is the first, 1 the second."""
+    return {name: torch.lerp(value, b[name], amount) for name, value in a.items()}
 
 
 def slerp(a: torch.Tensor, b: torch.Tensor, amount: float) -> torch.Tensor:
@@ -39,47 +32,87 @@ def slerp(a: torch.Tensor, b: torch.Tensor, amount: float) -> torch.Tensor:
     return (torch.sin((1 - amount) * angle) * a + torch.sin(amount * angle) * b) / torch.sin(angle)
 
 
-class PromptEncoder:
-    """The text towers of one model, each text encoded once (the ``CACHED_PROMPTS`` most recent are kept).
+class ConditionEncoder:
+    """Prepares conditions in a thread of its own, those that wait together in one call; the most recent are kept.
 
-    ``translate`` puts a prompt into the words that the model was taught.
+    ``translate`` puts a prompt into the words that the model was taught. Safe from any thread.
     """
 
     def __init__(self, model: Model, translate: Callable[[str], str] = str) -> None:
         self._model = model
         self._translate = translate
-        self._cache: OrderedDict[tuple[str, bool], Conditioning] = OrderedDict()
+        self._lock = Lock()
+        self._done: OrderedDict[Condition, Tensors | Exception] = OrderedDict()
+        self._waiting: dict[Condition, set[Callable[[], None]]] = {}
+        self._thread: ThreadPoolExecutor | None = None
 
-    def encode(self, text: str, *, negative: bool = False) -> Conditioning:
-        """The embedding of a prompt, on the model's device in its dtype; cut at the tokenizer's length.
+    def get(self, conditions: Iterable[Condition], wake: Callable[[], None]) -> list[Tensors] | None:
+        """All of these prepared; or None, and ``wake`` is called when there is one more. Never blocks.
 
-        An empty negative prompt of SDXL is zeros, as its pipelines do (``force_zeros_for_empty_prompt``).
+        Raises:
+            Exception: what preparing one of them raised; asking for it again tries again.
         """
-        key = (text, negative)
-        if key not in self._cache:
-            self._cache[key] = self._encode(text, negative)
-            if len(self._cache) > CACHED_PROMPTS:
-                self._cache.popitem(last=False)
-        self._cache.move_to_end(key)
-        return self._cache[key]
+        wanted = list(conditions)
+        with self._lock:
+            if missing := [condition for condition in wanted if condition not in self._done]:
+                new = not self._waiting.keys() >= set(missing)
+                for condition in missing:
+                    self._waiting.setdefault(condition, set()).add(wake)
+                if self._thread is None:
+                    self._thread = ThreadPoolExecutor(1, thread_name_prefix="prompts")
+                if new:
+                    self._thread.submit(self._encode_waiting)
+                return None
+            found = []
+            for condition in wanted:
+                self._done.move_to_end(condition)
+                if isinstance(result := self._done[condition], Exception):
+                    del self._done[condition]
+                    raise result
+                found.append(result)
+            return found
 
-    @torch.inference_mode()
-    def _encode(self, text: str, negative: bool) -> Conditioning:
-        sdxl = self._model.family == "sdxl"
-        tokens, pooled = [], None
-        for tokenizer, encoder in self._towers():
-            length = tokenizer.model_max_length
-            options = {"padding": "max_length", "max_length": length, "truncation": True, "return_tensors": "pt"}
-            ids = tokenizer(self._translate(text), **options).input_ids.to(self._model.device)
-            output = encoder(ids, output_hidden_states=sdxl)
-            tokens.append(output.hidden_states[-2][0] if sdxl else output[0][0])
-            pooled = output[0][0] if sdxl else None  # the last tower's projection
-        joined = torch.cat(tokens, dim=-1).to(self._model.dtype)
-        result = Conditioning(joined, None if pooled is None else pooled.to(self._model.dtype))
-        if sdxl and negative and not text:
-            assert result.pooled is not None
-            return Conditioning(torch.zeros_like(result.tokens), torch.zeros_like(result.pooled))
-        return result
+    def encode(self, prompt: str, *, negative: bool = False) -> Tensors:
+        """One prompt prepared; waits for it. Not for the engine's threads.
 
-    def _towers(self) -> Iterable[tuple]:
-        return zip(self._model.tokenizers, self._model.text_encoders, strict=True)
+        Raises:
+            Exception: what preparing it raised.
+        """
+        ready = Event()
+        while (found := self.get([Condition(prompt, negative)], ready.set)) is None:
+            ready.wait()
+        return found[0]
+
+    def _encode_waiting(self) -> None:
+        with self._lock:
+            batch = list(self._waiting)[:AT_ONCE]
+        if not batch:
+            return
+        try:
+            results: list[Tensors | Exception] = list(self._prepared(batch))
+        except Exception:  # noqa: BLE001 - one of them is wrong: each by itself, so that it is told to who asked for it
+            results = [self._alone(condition) for condition in batch]
+        with self._lock:
+            wakes = set()
+            for condition, result in zip(batch, results, strict=True):
+                self._done[condition] = result
+                wakes |= self._waiting.pop(condition)
+            while len(self._done) > CACHED:
+                self._done.popitem(last=False)
+            if self._waiting and self._thread is not None:
+                self._thread.submit(self._encode_waiting)
+        for wake in wakes:
+            wake()
+
+    def _prepared(self, conditions: list[Condition]) -> list[Tensors]:
+        translated = [condition._replace(prompt=self._translate(condition.prompt)) for condition in conditions]
+        results: list[Tensors] = list(with_threads(1, lambda: self._model.prepare(translated)))
+        if self._model.device.type == "cuda":
+            torch.cuda.current_stream().synchronize()  # the engine reads them on streams of its own
+        return results
+
+    def _alone(self, condition: Condition) -> Tensors | Exception:
+        try:
+            return self._prepared([condition])[0]
+        except Exception as error:  # noqa: BLE001 - `get` raises it where it belongs
+            return error.with_traceback(None)

@@ -1,7 +1,8 @@
-"""The engine: one thread that owns the device and goes round schedule, compute, hand back."""
+"""The engine: threads that own the device and go round schedule, prepare, predict, advance, decode, deliver."""
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -12,94 +13,91 @@ from typing import Any, TypeVar
 
 import torch
 
-from artflow.engine.flight import Flight, Step, advance
-from artflow.engine.job import Job
+from artflow.engine.request import Owner, Request, Status
 from artflow.engine.runner import Runner
-from artflow.engine.scheduler import Work, as_artflow_error, schedule
-from artflow.engine.session import LiveSession
-from artflow.engine.threads import cores
+from artflow.engine.scheduler import Scheduler, as_artflow_error
+from artflow.engine.threads import cores, with_threads
 from artflow.errors import ArtflowError
-from artflow.images import Picture
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 ROUND_FAILED = 0.05  # seconds to wait then, so that an error that stays does not keep a core busy
 LATELY = 0.5  # seconds for which people count as being served live after a step of theirs
 LONGEST_PAUSE = 60.0  # seconds: waits take no more than what a clock can count
+LANE_IDLE = 2.0  # seconds after which the lane of large rows ends; its thread's team of OpenMP threads ends with it
 
 
 class Engine:
     """Runs the steps of all sessions and jobs, those that can together in one call.
 
-    ``add`` and ``call`` may be used from any thread. ``close`` ends the thread; what is unfinished then
-    fails with ``engine_closed``.
+    ``add`` and ``run_on_engine_thread`` may be used from any thread. ``close`` ends the threads; what is unfinished
+    then fails with ``engine_closed``.
+
+    One thread serves live sessions and all rows that are quickly done. Rows that cost more than live sessions can wait
+    for run beside it, in a lane of their own.
     """
 
     def __init__(self, max_rows: int = 16) -> None:
         self.calls = 0  # model calls so far
         self.rows = 0  # rows in them
-        self._max_rows = max_rows
-        self._sessions: list[LiveSession] = []
-        self._jobs: list[Job] = []
-        self._errands: list[tuple[Callable[[], Any], Future]] = []
-        self._served_live = float("-inf")  # when a live step began last
+        self._scheduler = Scheduler(max_rows)
+        self._tasks: list[tuple[Callable[[], Any], Future]] = []
         self._changed = threading.Condition()
-        self._news = self._closing = False
+        self._news = self._large_news = self._closing = False
+        self._large: threading.Thread | None = None
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
         self._thread.start()
 
     # -- any thread ---------------------------------------------------------------------------------------------
 
-    def add(self, owner: LiveSession | Job) -> None:
+    def add(self, owner: Owner) -> None:
         """Serve a session until it is closed, or a job until it is finished."""
         with self._changed:
             if self._closing:
                 raise ArtflowError("engine_closed", "The app is shutting down.")
-            if isinstance(owner, LiveSession):
-                owner.wake = self._wake
-                self._sessions.append(owner)
-            else:
-                self._jobs.append(owner)
+            owner.wake = self._wake
+            self._scheduler.add(owner)
         self._wake()
 
-    def call(self, errand: Callable[[], T]) -> Future[T]:
+    def run_on_engine_thread(self, task: Callable[[], T]) -> Future[T]:
         """Run a function on the thread that owns the device, before the next step."""
         future: Future[T] = Future()
         with self._changed:
             if self._closing:
                 raise ArtflowError("engine_closed", "The app is shutting down.")
-            self._errands.append((errand, future))
+            self._tasks.append((task, future))
         self._wake()
         return future
 
     def cancel(self, job_id: str) -> None:
         """End a job before its next step; nothing happens where there is none of this id any more."""
         with self._changed:
-            for job in self._jobs:
+            for job in self._scheduler.jobs:
                 job.cancelled |= job.id == job_id
         self._wake()
 
     @property
     def sessions(self) -> int:
         """Live sessions being served."""
-        return sum(not session.closed for session in self._sessions)
+        return sum(not session.over for session in self._scheduler.sessions)
 
     @property
     def jobs(self) -> int:
         """Jobs that wait or run."""
-        return sum(not job.finished for job in self._jobs)
+        return sum(not job.over for job in self._scheduler.jobs)
 
     @property
     def active_jobs(self) -> int:
         """Jobs with a picture that has been begun."""
-        return sum(job.in_the_air for job in self._jobs)
+        return sum(job.running for job in self._scheduler.jobs)
 
     @property
     def spare_threads(self) -> int:
         """CPU threads for what computes beside the engine: one while people are served live, else all cores."""
-        return 1 if time.monotonic() - self._served_live < LATELY else cores()
+        return 1 if time.monotonic() - self._scheduler.served_live < LATELY else cores()
 
     @property
     def alive(self) -> bool:
@@ -108,11 +106,10 @@ class Engine:
 
     def uses(self, runner: Runner) -> bool:
         """Whether anything that is being served needs this model."""
-        owners: list[LiveSession | Job] = [*self._sessions, *self._jobs]
-        return any(owner.runner is runner for owner in owners)
+        return any(owner.runner is runner for owner in self._scheduler.owners)
 
     def close(self) -> None:
-        """End the thread after the step it is in."""
+        """End the threads after the steps they are in."""
         with self._changed:
             self._closing = True
         self._wake()
@@ -120,188 +117,232 @@ class Engine:
 
     def _wake(self) -> None:
         with self._changed:
-            self._news = True
-            self._changed.notify()
+            self._news = self._large_news = True
+            self._changed.notify_all()
 
-    # -- the engine's thread --------------------------------------------------------------------------------------
+    # -- the engine's threads -------------------------------------------------------------------------------------
 
     def _loop(self) -> None:
         torch.set_num_threads(1)  # also what threads begin with that compute from now on; `Runner.threads` decides
         while not self._closing:
             try:
-                pause = self._round()
+                pause = self._round(large=False)
+                self._start_lane()
             except Exception:
                 log.exception("a round of the engine failed")
                 pause = ROUND_FAILED
-            self._wait(min(LONGEST_PAUSE, pause))
+            with self._changed:
+                if pause > 0 and not self._news and not self._closing:
+                    self._changed.wait(min(LONGEST_PAUSE, pause))
+        if (lane := self._large) is not None:
+            lane.join()
         error = ArtflowError("engine_closed", "The app is shutting down.")
-        for _, future in self._errands:
+        for _, future in self._tasks:
             if future.set_running_or_notify_cancel():
                 future.set_exception(error)
-        for job in self._jobs:
-            job.end(error)
-        for session in self._sessions:
-            session.end(error)
+        for owner in self._scheduler.owners:
+            owner.end(error)
 
-    def _round(self) -> float:
+    def _start_lane(self) -> None:
+        """Start the lane of large rows where there are any and it is not running."""
+        with self._changed:
+            if self._large is None and not self._closing and self._scheduler.large_waits:
+                threads = self.spare_threads
+                loop = functools.partial(with_threads, threads, functools.partial(self._large_loop, threads))
+                self._large = threading.Thread(target=loop, name="engine, large rows", daemon=True)
+                self._large.start()
+
+    def _large_loop(self, threads: int) -> None:
+        worked = time.monotonic()
+        while True:
+            try:
+                if self._round(large=True) == 0:
+                    worked = time.monotonic()
+            except Exception:
+                log.exception("a round of the engine failed")
+            with self._changed:
+                # It also ends where it should compute in more or fewer threads, and another one begins.
+                if self._closing or time.monotonic() - worked > LANE_IDLE or self.spare_threads != threads:
+                    self._large, self._news = None, True
+                    self._changed.notify_all()
+                    return
+                if not self._large_news:
+                    self._changed.wait(ROUND_FAILED)
+
+    def _round(self, *, large: bool) -> float:
         """All that can be done now; returns the seconds until there may be more.
 
         A function of its own, so that nothing of a session that has closed lives on in a thread that waits.
         """
+        tasks: list[tuple[Callable[[], Any], Future]] = []
         with self._changed:
-            self._news = False
-            errands, self._errands = self._errands, []
-        for errand, future in errands:
-            _settle(errand, future)
-        sessions, jobs = self._served()  # who came during the errands can join in
-        for job in jobs:
-            if job.cancelled:
-                job.end()
-        now = time.monotonic()
-        works = schedule(sessions, jobs, now, self._max_rows)
-        sessions, jobs = self._served()  # a job that was refused ends there
-        if any(isinstance(work.owner, LiveSession) for work in works):
-            self._served_live = now
-        if not works:
-            return min((s.due - now for s in sessions), default=float("inf"))
+            if large:
+                self._large_news = False
+            else:
+                self._news = False
+                tasks, self._tasks = self._tasks, []
+        for task, future in tasks:
+            _settle(task, future)
+        with self._changed, torch.inference_mode():
+            now = time.monotonic()
+            self._scheduler.remove_finished()
+            batch = self._scheduler.schedule(now, large=large)
+            self._scheduler.remove_finished()  # a job that was cancelled or refused ends there
+            if not batch:
+                return self._scheduler.due(now) - now
         try:
-            self._step(works)
+            self._step(batch)
         except Exception as error:  # noqa: BLE001 - the owners are told, and the next round is another
-            for work in works:
-                _fail(work, error)
+            for request in batch:
+                request.owner.fail([request], as_artflow_error(error, request.owner))
+        finally:
+            for request in batch:
+                request.owner.in_call = False
+            if large:
+                self._wake()
         return 0.0
 
-    def _served(self) -> tuple[list[LiveSession], list[Job]]:
-        """Who is served, without those that have ended, which are let go."""
-        with self._changed:
-            self._sessions = [s for s in self._sessions if not s.closed]
-            self._jobs = [j for j in self._jobs if not j.finished]
-            return list(self._sessions), list(self._jobs)
-
-    def _wait(self, pause: float) -> None:
-        with self._changed:
-            if pause > 0 and not self._news and not self._closing:
-                self._changed.wait(pause)
-
     @torch.inference_mode()
-    def _step(self, works: list[Work]) -> None:
-        """One model call: frames in, a step for every flight, finished pictures out."""
-        runner = works[0].owner.runner
-        works, latents = self._isolated(_entering, works)
-        for work, entering in zip(works, latents, strict=True):
-            with _failing(work):
-                _take_rows(work, entering)
-        works, answers = self._isolated(self._predicted, [work for work in works if work.rows])
+    def _step(self, batch: list[Request]) -> None:
+        """One call: new pictures in, a step for every request, finished pictures out."""
+        batch = self._prepare(batch)
+        outputs = self._isolated(self._predict, batch, lambda request: request)
+        advanced = self._advance(outputs)
+        decoded = self._isolated(_decode, self._stepped(advanced), lambda item: item[0])
+        for (request, _), (picture, flagged) in decoded:
+            with _failing(request):
+                request.owner.deliver(request, picture, flagged)
 
-        finished: list[tuple[Work, Flight | None, torch.Tensor]] = []
-        answered, steps = self._isolated(_advanced, list(zip(works, answers, strict=True)), owner=lambda item: item[0])
-        for (work, answer), mine in zip(answered, steps, strict=True):
-            with _failing(work):
-                if isinstance(work.owner, Job):
-                    latent = work.owner.absorb(answer)
-                    finished += [(work, None, latent)] if latent is not None else []
-                else:
-                    work.owner.absorb(mine)
-                    finished += [(work, s.flight, s.finished) for s in reversed(mine) if s.finished is not None]
+    def _prepare(self, batch: list[Request]) -> list[Request]:
+        """Begin new requests: their pictures are encoded in one call, and their states made together."""
+        now = time.monotonic()
+        new: list[tuple[Request, list[Any]]] = []
+        for request in batch:
+            if request.state is None:
+                with _failing(request):
+                    pictures = request.owner.enter(request, now)
+                    request.status = Status.CANCELLED if pictures is None else Status.PREPARING
+                    if pictures is not None:
+                        new.append((request, pictures))
+        encoded = [(item[0], latents) for item, latents in self._isolated(_encode, new, lambda item: item[0])]
+        for kind in {type(request.owner) for request, _ in encoded}:
+            self._isolated(
+                lambda items: kind.begin([r for r, _ in items], [latents for _, latents in items]) or items,  # noqa: B023
+                [item for item in encoded if type(item[0].owner) is kind],
+                lambda item: item[0],
+            )
+        begun = [request for request in batch if request.state is not None and request.status is not Status.FAILED]
+        for request in begun:
+            request.status = Status.RUNNING
+        return begun
 
-        def decoded(items: Sequence[tuple[Work, Flight | None, torch.Tensor]]) -> list[tuple[Picture, bool]]:
-            pictures = runner.decode(torch.stack([latent for _, _, latent in items]))
-            return list(zip(pictures, runner.flagged(pictures), strict=True))
-
-        finished, pictures = self._isolated(decoded, finished, owner=lambda item: item[0])
-        for (work, flight, _), (picture, flagged) in zip(finished, pictures, strict=True):
-            if isinstance(work.owner, Job):
-                with _failing(work):
-                    work.owner.deliver(picture, flagged)
-            elif not work.owner.closed and flight is not None:
-                work.owner.deliver(flight, picture, flagged)
-
-    def _predicted(self, works: Sequence[Work]) -> list[torch.Tensor]:
-        """The model's answers to each work's rows."""
-        rows = [row for work in works for row in work.rows]
-        answer = works[0].owner.runner.predict(rows)
+    def _predict(self, requests: Sequence[Request]) -> list[torch.Tensor]:
+        """The network's outputs for each request's rows."""
+        rows = [request.state.rows() for request in requests if request.state is not None]
+        runner = requests[0].runner
+        begun = time.perf_counter()
+        output = runner.predict([row for those in rows for row in those])
+        runner.cost.observe(requests[0].plan.compat, len(output), time.perf_counter() - begun)
         self.calls += 1
-        self.rows += len(rows)
-        return list(answer.split([len(work.rows) for work in works]))
+        self.rows += len(output)
+        return list(output.split([len(those) for those in rows]))
+
+    def _advance(self, outputs: list[tuple[Request, torch.Tensor]]) -> list[Request]:
+        """Take the step; returns the requests that have."""
+        advanced: list[Request] = []
+        outputs = [(request, output) for request, output in outputs if request.status is not Status.FAILED]
+        for kind in {type(request.state) for request, _ in outputs if request.state is not None}:
+            items = [item for item in outputs if type(item[0].state) is kind]
+
+            for group in [items] if kind.batched else [[item] for item in items]:
+                advanced += [request for (request, _), _ in self._isolated(_take_step, group, lambda item: item[0])]
+        for request in advanced:
+            request.step += 1
+        order = {id(request): place for place, (request, _) in enumerate(outputs)}
+        return sorted(advanced, key=lambda request: order[id(request)])
+
+    def _stepped(self, requests: list[Request]) -> list[tuple[Request, torch.Tensor]]:
+        """Tell the owners of their steps; returns what is to be decoded."""
+        wanted: list[tuple[Request, torch.Tensor]] = []
+        mine: dict[int, list[Request]] = {}
+        for request in requests:
+            if request.status is not Status.FAILED:
+                mine.setdefault(id(request.owner), []).append(request)
+        for group in mine.values():
+            with _failing(*group):
+                wanted += group[0].owner.stepped(group)
+        for request, _ in wanted:
+            request.status = Status.DECODING
+        return wanted
 
     def _isolated(
         self,
-        compute: Callable[[Sequence[Any]], Sequence[Any]],
-        items: list[Any],
-        owner: Callable[[Any], Work] = lambda work: work,
-    ) -> tuple[list[Any], list[Any]]:
-        """``compute`` on all items at once; if that raises, on each alone, so that an error stays with its owner.
-
-        Returns the items that went through and their outcomes.
-        """
+        compute: Callable[[Sequence[Item]], Sequence[T]],
+        items: list[Item],
+        request_of: Callable[[Item], Request],
+    ) -> list[tuple[Item, T]]:
+        """Each item with its outcome: ``compute`` of all at once; if that raises, of each half, down to single ones,
+        so that an error stays with its owner, and what was too large for the memory is tried smaller."""
         if not items:
-            return [], []
+            return []
         try:
-            return items, list(compute(items))
+            return list(zip(items, compute(items), strict=True))
         except Exception as error:  # noqa: BLE001 - whatever a model raises ends one owner's frames, not the engine
-            if len(items) > 1:
-                parts = [self._isolated(compute, [item], owner) for item in items]
-                return [i for part, _ in parts for i in part], [o for _, part in parts for o in part]
-            _fail(owner(items[0]), error)
-            return [], []
+            runner = request_of(items[0]).runner
+            full = runner.out_of_memory(error, request_of(items[0]).plan.compat, len(items))
+            if len(items) == 1:
+                told = full or as_artflow_error(error, request_of(items[0]).owner)
+        # Behind the handler: the error's traceback held what the failed call had computed.
+        if len(items) == 1:
+            with _logged():
+                request_of(items[0]).owner.fail([request_of(items[0])], told)
+            return []
+        if full:
+            runner.free_memory()
+        half = len(items) // 2
+        return [pair for part in (items[:half], items[half:]) for pair in self._isolated(compute, part, request_of)]
 
 
-def _entering(works: Sequence[Work]) -> list[torch.Tensor]:
-    """The clean latents of each work's pictures, (pictures, channels, height, width), one call for all of them.
-
-    A frame brings one picture, or two where its UNet is shown a hole (`Frame.pictures`); other works bring none.
-    """
-    pictures: list[list[Picture]] = [
-        work.frame.pictures(work.owner.plan.size) if isinstance(work.owner, LiveSession) and work.frame else []
-        for work in works
-    ]
-    shown = [picture for those in pictures for picture in those]
-    latents = works[0].owner.runner.encode(shown) if shown else torch.empty(0)
-    return list(latents.split([len(those) for those in pictures]))
+def _encode(items: Sequence[tuple[Request, list[Any]]]) -> list[torch.Tensor]:
+    """The clean latents of each request's pictures, (pictures, channels, height, width), one call for all of them."""
+    pictures = [picture for _, those in items for picture in those]
+    latents = items[0][0].runner.encode(pictures) if pictures else torch.empty(0)
+    return list(latents.split([len(those) for _, those in items]))
 
 
-def _take_rows(work: Work, entering: torch.Tensor) -> None:
-    """Begin the flight of the frame that enters, and ask for the rows of all that are in the air."""
-    if isinstance(work.owner, Job):
-        begun = work.owner.flight()
-        work.rows = begun.rows() if begun else []
-        return
-    if work.frame is not None:
-        work.flights.insert(0, work.owner.enter(work.frame, entering))
-        work.frame = None
-    work.rows = [row for flight in work.flights for row in flight.rows()]
+def _take_step(items: Sequence[tuple[Request, torch.Tensor]]) -> Sequence[Any]:
+    states = [request.state for request, _ in items if request.state is not None]
+    states[0].advance(states, [output for _, output in items])
+    return items
 
 
-def _advanced(answered: Sequence[tuple[Work, torch.Tensor]]) -> list[list[Step]]:
-    """The next states of each work's live flights: one arithmetic for all of them."""
-    flights = [flight for work, _ in answered for flight in work.flights]
-    pieces: list[torch.Tensor] = []
-    for work, answer in answered:
-        pieces += answer.split([2 if flight.needs_negative else 1 for flight in work.flights]) if work.flights else []
-    steps = iter(advance(flights, pieces) if flights else [])
-    return [[next(steps) for _ in work.flights] for work, _ in answered]
-
-
-def _fail(work: Work, error: Exception) -> None:
-    told = as_artflow_error(error, work.owner)
-    if isinstance(work.owner, Job):
-        work.owner.end(told)
-    else:
-        work.owner.fail(work.frames, told)
+def _decode(items: Sequence[tuple[Request, torch.Tensor]]) -> list[tuple[Any, bool]]:
+    runner = items[0][0].runner
+    pictures = runner.decode(torch.stack([latent for _, latent in items]))
+    return list(zip(pictures, runner.flagged(pictures), strict=True))
 
 
 @contextmanager
-def _failing(work: Work) -> Iterator[None]:
-    """What goes wrong inside is the work's alone."""
+def _failing(*requests: Request) -> Iterator[None]:
+    """What goes wrong inside is the owner's of these requests alone."""
     try:
         yield
     except Exception as error:  # noqa: BLE001 - a sampler or a listener may raise anything
-        _fail(work, error)
+        with _logged():
+            requests[0].owner.fail(requests, as_artflow_error(error, requests[0].owner))
 
 
-def _settle(errand: Callable[[], Any], future: Future) -> None:
+@contextmanager
+def _logged() -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        log.exception("an owner could not be told of an error")
+
+
+def _settle(task: Callable[[], Any], future: Future) -> None:
     if future.set_running_or_notify_cancel():
         try:
-            future.set_result(errand())
+            future.set_result(task())
         except Exception as error:  # noqa: BLE001 - it is the caller's: the future raises it there
             future.set_exception(error)

@@ -1,26 +1,32 @@
-"""A job in the engine: its pictures are made one after the other, row by row beside live sessions."""
+"""A job in the engine: asked once, answered once. All its pictures are offered at once, so that they fill batches."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections import deque
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 from artflow.engine.job_request import GeneratedImage, ImageFinished, JobEnded, JobProgress, JobRequest, OnEvent
+from artflow.engine.request import Request, Status
 from artflow.engine.runner import Runner
-from artflow.engine.sampling import SamplerFlight, begin
+from artflow.engine.sampling import SamplingPlan, SamplingState
 from artflow.errors import ArtflowError
 from artflow.images import Picture
+from artflow.models.model import Condition
 
 log = logging.getLogger(__name__)
 
 PREVIEW_EVERY = 0.4  # seconds between step previews: a preview is a decode
 
+ImageRequest = Request[SamplingPlan, SamplingState]
+
 
 class Job:
-    """One request on its way. Created anywhere; all else belongs to the engine's thread, which also calls ``on_event``.
+    """One request on its way. Created anywhere; all else belongs to the engine's threads, which call ``on_event``.
 
     ``on_event`` must not block. It hears of each step and each finished picture, and `JobEnded` once, at last.
     """
@@ -28,70 +34,110 @@ class Job:
     def __init__(self, request: JobRequest, runner: Runner, on_event: OnEvent) -> None:
         self.id = request.id
         self.runner = runner
-        self.finished = False  # nothing more will happen
-        self.cancelled = False  # set by any thread; the engine ends the job before its next step
-        self.skipped_calls = 0  # model calls that went by without this job's row
+        self.over = False
+        self.cancelled = False  # set by any thread; the job ends before its next step
+        self.skipped_calls = 0  # model calls that went by without a row of this job
+        self.last_served = 0.0
+        self.in_call = False
+        self.wake: Callable[[], None] = lambda: None
         self._specs = request.specs
+        self._waiting = deque(enumerate(request.specs))  # pictures whose prompts are not prepared yet
+        self._offered: dict[int, ImageRequest] = {}  # prepared and not begun, by index
+        self._requests: list[ImageRequest] = []  # in flight
+        self._finished = 0  # pictures
         self._on_event = on_event
-        self._made = 0
-        self._flight: SamplerFlight | None = None
         self._last_preview = self.waiting_since = time.monotonic()  # its last picture's end, or its own beginning
 
     @property
-    def in_the_air(self) -> bool:
+    def running(self) -> bool:
         """Whether a picture has been begun and is not finished."""
-        return self._flight is not None and self._flight.step > 0
+        return any(request.step > 0 for request in self._requests)
 
-    def flight(self) -> SamplerFlight | None:
-        """The picture in the air, begun where there is none; None once the job is over."""
-        if self.finished:
+    def next(self, now: float) -> list[ImageRequest]:
+        """See `Owner`: pictures in flight first, then those whose prompts are prepared."""
+        if self.cancelled:
+            self.end()
+        if self.over:
+            return []
+        while self._waiting and len(self._offered) < self.runner.max_batch:
+            index, spec = self._waiting[0]
+            wanted = [Condition(spec.prompt), Condition(spec.negative_prompt, negative=True)]
+            if (prepared := self.runner.conditions.get(wanted, self.wake)) is None:
+                break
+            self._waiting.popleft()
+            plan = SamplingPlan.of(spec, self.runner, *prepared)
+            self._offered[index] = ImageRequest(self, index, self.runner, plan)
+        return [*self._requests, *self._offered.values()]
+
+    def enter(self, request: ImageRequest, now: float) -> list[Picture] | None:
+        """See `Owner`: the source and the masked image, as far as the spec has them."""
+        if self._offered.pop(request.number, None) is None:
             return None
-        if self._flight is None:
-            self._flight = begin(self._specs[self._made], self.runner)
-        return self._flight
+        self._requests.append(request)
+        spec = request.plan.spec
+        masked = spec.masked_image if self.runner.model.inpaints and spec.mask is not None else None
+        return [picture for picture in (spec.source, masked) if picture is not None]
 
-    def absorb(self, answer: torch.Tensor) -> torch.Tensor | None:
-        """Take the model's answer; returns a latent to decode: the finished one, or a preview when one is due."""
-        flight = self._flight
-        assert flight is not None
-        flight.advance(answer)
-        if flight.done:
-            return flight.latent[0]
-        now = time.monotonic()
-        if flight.preview is not None and now - self._last_preview > PREVIEW_EVERY:
+    @staticmethod
+    def begin(requests: Sequence[ImageRequest], latents: Sequence[torch.Tensor]) -> None:
+        """See `Owner`."""
+        for request, sources in zip(requests, latents, strict=True):
+            request.state = SamplingState(request.plan, request.runner, sources)
+
+    def stepped(self, requests: Sequence[ImageRequest]) -> list[tuple[ImageRequest, torch.Tensor]]:
+        """See `Owner`: finished pictures, or a preview when one is due."""
+        if self.over:
+            return []
+        if wanted := [(r, r.state.latent[0]) for r in requests if r.state is not None and r.state.done]:
+            return wanted
+        first, now = requests[0], time.monotonic()
+        assert first.state is not None
+        if first.state.preview is not None and now - self._last_preview > PREVIEW_EVERY:
             self._last_preview = now
-            return flight.preview[0]
-        self._report(None)
-        return None
+            return [(first, first.state.preview[0])]
+        self._report(first, None)
+        return []
 
-    def deliver(self, picture: Picture, flagged: bool = False) -> None:
-        """Take the decoded latent that `absorb` asked for; nobody sees it where it is flagged."""
-        flight = self._flight
-        assert flight is not None
-        self._report(None if flagged else picture)
-        if flight.done:
-            recipe = self._specs[self._made].recipe
-            if flagged:
-                picture, recipe = np.zeros_like(picture), recipe | {"hidden": True}
-            self._on_event(ImageFinished(self._made, GeneratedImage(picture, recipe)))
-            self._made += 1
-            self._flight = None
-            self.waiting_since = time.monotonic()
-            if self._made == len(self._specs):
-                self.end()
+    def deliver(self, request: ImageRequest, picture: Picture, flagged: bool) -> None:
+        """See `Owner`: a finished picture or a preview."""
+        assert request.state is not None
+        if self.over:
+            return
+        self._report(request, None if flagged else picture)
+        if not request.state.done:
+            return
+        recipe = request.plan.spec.recipe
+        if flagged:
+            picture, recipe = np.zeros_like(picture), recipe | {"hidden": True}
+        self._on_event(ImageFinished(request.number, GeneratedImage(picture, recipe)))
+        request.status = Status.FINISHED
+        self._requests.remove(request)
+        self._finished += 1
+        self.waiting_since = time.monotonic()
+        if self._finished == len(self._specs):
+            self.end()
+
+    def fail(self, requests: Sequence[ImageRequest], error: ArtflowError) -> None:
+        """See `Owner`: a job without one of its pictures is of no use, so all of it ends."""
+        self.end(error)
+
+    def refuse(self, error: ArtflowError) -> None:
+        """See `Owner`."""
+        self.end(error)
 
     def end(self, error: ArtflowError | None = None) -> None:
         """End the job, perhaps before all is made; does nothing where it has ended."""
-        if self.finished:
+        if self.over:
             return
-        self.finished = True
-        self._flight = None
+        self.over = True
+        self._requests, self._offered = [], {}
+        self._waiting.clear()
         try:
             self._on_event(JobEnded(error))
         except Exception:
             log.exception("a job's listener failed", extra={"job": self.id})
 
-    def _report(self, preview: Picture | None) -> None:
-        assert self._flight is not None
-        flight, total = self._flight, len(self._specs)
-        self._on_event(JobProgress(self._made, total, flight.step, flight.steps, preview))
+    def _report(self, request: ImageRequest, preview: Picture | None) -> None:
+        assert request.state is not None
+        state, total = request.state, len(self._specs)
+        self._on_event(JobProgress(self._finished, total, state.step, state.steps, preview))

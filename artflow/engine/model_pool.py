@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from artflow import garbage
 from artflow.errors import ArtflowError
-from artflow.images import Size
 from artflow.models.catalog import ModelSpec
 from artflow.models.dtypes import pick_dtype
 from artflow.models.info import ModelHandle
@@ -40,9 +39,7 @@ class PooledModel(ModelHandle):
 class ModelPool:
     """At most ``max_loaded`` models for an engine. ``own`` is the app's own, the last to go."""
 
-    def __init__(
-        self, settings: ModelSettings, safety: SafetySettings, device: str, engine: Engine, own: str
-    ) -> None:
+    def __init__(self, settings: ModelSettings, safety: SafetySettings, device: str, engine: Engine, own: str) -> None:
         self._engine = engine
         self._settings = settings
         self._safety = safety
@@ -155,7 +152,7 @@ class ModelPool:
             if tidy:  # packed and compiled modules hold themselves in circles, and their memory is wanted now
                 garbage.collect_frozen()
             runner = with_threads(1, lambda: self.make_runner(loading))
-            self._engine.call(lambda: self._warm_up(runner)).result()
+            with_threads(1, lambda: runner.warm_up(self._settings.warmup))
             garbage.freeze()
             loading.runner = runner
             loading.info.set_result(runner.model.info)
@@ -213,17 +210,3 @@ class ModelPool:
                     on_progress=loading.say,
                 )
             return self._checker
-
-    def _warm_up(self, runner: Runner) -> None:
-        """Make pictures of nothing, so that the first person does not wait for the device to get ready."""
-        import numpy as np
-
-        from artflow.engine.flight import Row
-
-        spec = runner.model.spec
-        size = Size(spec.width, spec.height)
-        blank = np.full((size.height, size.width, 3), 127, np.uint8)
-        for _ in range(self._settings.warmup):
-            latents = runner.encode([blank])
-            runner.predict([Row(latents[0], 499.0, runner.prompts.encode(""), size)])
-            runner.decode(latents)

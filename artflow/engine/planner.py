@@ -2,82 +2,100 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from artflow.engine.conditioning import Conditioning, slerp
-from artflow.engine.flight import Plan
-from artflow.engine.load import SMALLEST_SIDE, STAGES, Stage
+from artflow.engine.conditioning import Tensors, blend, slerp
 from artflow.engine.params import FLOW_FIELDS, LiveParams
+from artflow.engine.quality import SMALLEST_SIDE, STAGES, Stage
 from artflow.engine.runner import Runner
+from artflow.engine.stream_step import StreamPlan
 from artflow.images import Size
+from artflow.models.model import Condition
 
 
 class Planner:
     """Makes a session's plan anew only where settings or stage have changed, or a crossfade goes on."""
 
     def __init__(self, runner: Runner, mode: str) -> None:
-        self.plan: Plan | None = None
+        self.plan: StreamPlan | None = None
         self.recipe: dict[str, Any] = {}
         self.stage = STAGES[0].name()  # what the plan gives up under load
         self._runner = runner
         self._mode = mode
         self._planned_for: tuple[LiveParams, Stage, Size] | None = None
-        self._target: Conditioning | None = None
+        self._target: Tensors = {}  # what is asked for, prepared
         self._wording: tuple[str, str, float] | None = None  # what the target was made of
-        self._fading: tuple[Conditioning, float] | None = None  # what a prompt change fades from, and since when
+        self._shown: Tensors = {}  # what the last plan was made with: the target, or on the way there
+        self._fading: tuple[Tensors, float] | None = None  # what a prompt change fades from, and since when
 
     @property
     def fading(self) -> bool:
         """Whether a crossfade goes on: equal frames then still give different pictures."""
         return self._fading is not None
 
-    def prepare(self, params: LiveParams, stage: Stage, size: Size, now: float) -> Plan:
-        """The plan for a frame of this size that begins ``now`` (monotonic seconds); ``recipe`` is its recipe."""
-        if self.plan is None or self._planned_for != (params, stage, size):
-            self._replan(params, stage, size, now)
-        assert self.plan is not None and self._target is not None
+    def prepare(
+        self, params: LiveParams, stage: Stage, size: Size, now: float, wake: Callable[[], None]
+    ) -> StreamPlan | None:
+        """The plan for a frame of this size that begins ``now`` (monotonic seconds); ``recipe`` is its recipe.
+
+        None while prompts are being encoded; ``wake`` is called when they are.
+        """
+        if (self.plan is None or self._planned_for != (params, stage, size)) and not self._replan(
+            params, stage, size, now, wake
+        ):
+            return None
+        assert self.plan is not None
         if self._fading is not None:
             start, since = self._fading
             amount = min((now - since) / params.transition, 1.0) if params.transition > 0 else 1.0
             if amount == 1:
                 self._fading = None
-            positive = self._target if amount == 1 else start.blend(self._target, amount)
-            self.plan = replace(self.plan, positive=positive)
+            self._shown = self._target if amount == 1 else blend(start, self._target, amount)
+            inputs = self._runner.inputs(self._shown, self.plan.size, params.guidance_scale)
+            self.plan = replace(self.plan, positive=[inputs] * len(self.plan.schedule))
             self.recipe = {name: fact for name, fact in self.recipe.items() if name != "crossfade"}
             if amount < 1:
                 self.recipe["crossfade"] = round(amount, 3)
         return self.plan
 
-    def _replan(self, params: LiveParams, stage: Stage, wanted: Size, now: float) -> None:
+    def _replan(self, params: LiveParams, stage: Stage, wanted: Size, now: float, wake: Callable[[], None]) -> bool:
         runner = self._runner
+        blended = bool(params.prompt_b) and params.blend > 0
+        conditions = [Condition(params.prompt), Condition(params.negative_prompt, negative=True)]
+        conditions += [Condition(params.prompt_b)] if blended else []
+        if (prepared := runner.conditions.get(conditions, wake)) is None:
+            return False
         steps = max(1, round(params.steps * stage.steps))
         indices = params.t_index_list and params.t_index_list[:: round(1 / stage.steps)]
         schedule = runner.schedules.make(steps, params.strength, indices)
         size = self._staged(wanted, stage)
         fewer = len(indices) < len(params.t_index_list) if indices and params.t_index_list else steps < params.steps
         self.stage = stage.name(fewer=fewer, smaller=size != wanted)
-        target = runner.prompts.encode(params.prompt)
-        if params.prompt_b and params.blend > 0:
-            target = target.blend(runner.prompts.encode(params.prompt_b), params.blend)
+        target = blend(prepared[0], prepared[2], params.blend) if blended else prepared[0]
         wording = (params.prompt, params.prompt_b, params.blend)
         if wording != self._wording:
-            self._fading = (self.plan.positive, now) if self.plan is not None and params.transition > 0 else None
-        self.plan = Plan(
+            self._fading = (self._shown, now) if self.plan is not None and params.transition > 0 else None
+        positive = runner.inputs(target, size, params.guidance_scale)
+        negative = runner.inputs(prepared[1], size, params.guidance_scale)
+        self.plan = StreamPlan(
             schedule=schedule,
-            noise=self._noise(params, len(schedule), runner.latent_shape(size)),
-            positive=target,
-            negative=runner.prompts.encode(params.negative_prompt, negative=True),
+            noise=self._noise(params, len(schedule), runner.model.latent_shape(size)),
+            positive=[positive] * len(schedule),
+            negative=[negative] * len(schedule),
             size=size,
             prediction_type=runner.model.prediction_type,
-            cfg_type="none" if runner.model.time_cond_width is not None else params.cfg_type,
+            cfg_type="none" if runner.model.embeds_guidance else params.cfg_type,
             guidance=params.guidance_scale,
             delta=params.delta,
         )
         self._planned_for, self._target, self._wording = (params, stage, wanted), target, wording
+        self._shown = target
         self.recipe = {"mode": self._mode} | _recipe(params, self.plan, runner, self.stage)
+        return True
 
     def _staged(self, size: Size, stage: Stage) -> Size:
         spec = self._runner.model.spec
@@ -97,7 +115,7 @@ class Planner:
         return noise.to(self._runner.model.device)
 
 
-def _recipe(params: LiveParams, plan: Plan, runner: Runner, stage: str) -> dict[str, Any]:
+def _recipe(params: LiveParams, plan: StreamPlan, runner: Runner, stage: str) -> dict[str, Any]:
     """What makes the picture again from the same frame; of a crossfade's middle, and of guidance over single steps
     (which goes on from the frames before), something like it."""
     made_of = params.model_dump(exclude=set(FLOW_FIELDS), exclude_none=True)

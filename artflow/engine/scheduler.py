@@ -1,143 +1,161 @@
-"""Picks what shares the next model call. Runs none; only what is new to an owner (its prompts) is made ready for it.
+"""Picks what shares the next call, and computes nothing.
 
-Rows can share a call when they are of one model, one latent shape and one prompt length. Live work goes before jobs,
-who waited longest goes first, and the row of a job whose turn it is is left out of one call at most.
+Requests can share a call when they are of one model and their rows have the same shapes. Live sessions go before jobs,
+who waited longest goes first, and a job whose turn it is is left out of one call at most. What a call may cost is
+bounded; rows that cost more than that all by themselves are large, and are picked for a lane of their own.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from itertools import chain
-from typing import TypeVar
 
-import torch
-
-from artflow.engine.conditioning import Conditioning
-from artflow.engine.flight import Flight, Row
-from artflow.engine.frame import Frame
 from artflow.engine.job import Job
-from artflow.engine.runner import Runner
+from artflow.engine.request import Owner, Request
 from artflow.engine.session import LiveSession
 from artflow.errors import ArtflowError
 
 log = logging.getLogger(__name__)
 
-Key = tuple[Runner, tuple[int, ...], tuple[int, ...]]
-Owner = TypeVar("Owner", LiveSession, Job)
+LIVE_SECONDS = 0.15  # what a call may cost while there are live sessions, and the least that makes a row a large one
+JOB_SECONDS = 1.0  # while there are none: a job is cancelled between two calls
+
+Offer = tuple[Owner, list[Request]]
 
 
-@dataclass
-class Work:
-    """One owner's share of a model call.
+class Scheduler:
+    """Holds all who have requests. Not safe from several threads at once."""
 
-    For a session: the flights in the air (newest first) and the frame that enters; for a job: just the job.
-    """
+    def __init__(self, max_rows: int) -> None:
+        self.max_rows = max_rows
+        self.sessions: list[LiveSession] = []
+        self.jobs: list[Job] = []
+        self.large_waits = False
+        """Whether rows wait that are too costly to share the device with live ones."""
+        self.served_live = float("-inf")
+        """When a live step was scheduled last that is not a large one (monotonic seconds)."""
 
-    owner: LiveSession | Job
-    frame: Frame | None = None
-    flights: list[Flight] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
+    def add(self, owner: Owner) -> None:
+        """Serve a live session or a job until it is over."""
+        if isinstance(owner, LiveSession):
+            self.sessions.append(owner)
+        elif isinstance(owner, Job):
+            self.jobs.append(owner)
 
     @property
-    def frames(self) -> list[Frame]:
-        """Every frame that an error here would cost."""
-        return ([self.frame] if self.frame else []) + [flight.frame for flight in self.flights]
+    def owners(self) -> list[Owner]:
+        """All who are served."""
+        return [*self.jobs, *self.sessions]
 
+    def remove_finished(self) -> None:
+        """Let go of those that are over, and of what they have in flight."""
+        for owner in self.owners:
+            if owner.over:
+                owner.end(ArtflowError("session_closed", "This session has ended."))
+        self.sessions = [session for session in self.sessions if not session.over]
+        self.jobs = [job for job in self.jobs if not job.over]
 
-def schedule(sessions: Iterable[LiveSession], jobs: Iterable[Job], now: float, max_rows: int) -> list[Work]:
-    """The work of the next call, all of one key; empty when nothing is ready. ``now`` is monotonic seconds.
+    def due(self, now: float) -> float:
+        """When the next session has something to do that no event announces (monotonic seconds).
 
-    A session or job whose settings cannot be prepared is told so and left out.
-    """
-    turn = _turn(jobs, now, max(max_rows // 2, 1))
-    late = [asked for asked in turn if asked[0].skipped_calls]
-    live = sorted((s for s in sessions if not s.closed and s.ready(now)), key=lambda s: s.last_served)
-    others = [asked for asked in turn if not asked[0].skipped_calls]
-    wishes: Iterable[tuple[LiveSession | Job, Key, int]] = chain(late, _asked(live, now), others)
+        Who is due and was not picked waits for an event: its prompts, the other lane.
+        """
+        times = (session.due for session in self.sessions if not session.in_call)
+        return min((due for due in times if due > now), default=float("inf"))
 
-    picked: list[Work] = []
-    key: Key | None = None
-    rows = 0
-    for owner, wanted, count in wishes:
-        if key not in (None, wanted) or (picked and rows + count > max_rows):
-            continue
-        work = Work(owner)
-        if isinstance(owner, LiveSession):
-            work.frame = owner.take(now)
-            if work.frame is None and not owner.flights:
+    def schedule(self, now: float, *, large: bool) -> list[Request]:
+        """The requests of the next call, with their owners marked; empty when nothing is ready.
+
+        ``now`` is monotonic seconds. ``large`` picks among the rows that are too costly to share the device with live
+        ones, else among all others. An owner whose settings cannot be prepared is told so and left out.
+        """
+        self.large_waits = False
+        live = list(self._offers(sorted(self.sessions, key=lambda session: session.last_served), now, large))
+        room = max(self.max_rows // 2, 1) if live else self.max_rows
+        turn = self._turn(now, room, large)
+        late = [offer for offer in turn if isinstance(offer[0], Job) and offer[0].skipped_calls]
+        others = [offer for offer in turn if offer not in late]
+
+        picked: list[Request] = []
+        for owner, requests in chain(late, live, others):
+            if not picked or self._fits(picked, requests):
+                picked += requests
+                owner.in_call = True
+                owner.last_served = now
+                if isinstance(owner, LiveSession) and not large:
+                    self.served_live = now
+        for job, _ in turn:
+            if isinstance(job, Job):
+                job.skipped_calls = 0 if job.in_call or not picked else job.skipped_calls + 1
+        return picked
+
+    def _turn(self, now: float, room: int, large: bool) -> list[Offer]:
+        """The jobs whose turn it is, with what each may bring: all can share one call, and have ``room`` rows in all.
+
+        The others wait in line. A job keeps its turn for the pictures it has begun; then those go first that have
+        waited longer. That leaves every second call to live sessions, however many jobs there are.
+        """
+        line = sorted(self.jobs, key=lambda job: (not job.running, job.waiting_since))
+        turn: list[Offer] = []
+        picked: list[Request] = []
+        offers = list(self._offers(line, now, large))
+        crowded = any(not _alike(offers[0][1][0], requests[0]) for _, requests in offers)
+        for place, (job, requests) in enumerate(offers):
+            if picked and not _alike(picked[0], requests[0]):
+                break
+            # Who waits for another kind of call gets it when the pictures that have been begun are done.
+            if crowded and any(request.step > 0 for request in requests):
+                requests = [request for request in requests if request.state is not None]
+            share = (room - sum(request.row_count for request in picked)) / (len(offers) - place)
+            mine: list[Request] = []
+            for request in requests:
+                if not _alike(request, (picked or requests)[0]):
+                    continue
+                rows = sum(other.row_count for other in mine) + request.row_count
+                if mine and request.state is None and rows > share:
+                    break
+                if (picked or mine) and not self._fits([*picked, *mine], [request], room):
+                    break
+                mine.append(request)
+            if mine:
+                turn.append((job, mine))
+                picked += mine
+        return turn
+
+    def _fits(self, picked: list[Request], more: list[Request], room: int | None = None) -> bool:
+        """Whether these can share a call with those that are picked already."""
+        if not _alike(picked[0], more[0]):
+            return False
+        first = picked[0]
+        rows = sum(request.row_count for request in (*picked, *more))
+        seconds = LIVE_SECONDS if self.sessions else JOB_SECONDS
+        most = min(room or self.max_rows, first.runner.max_rows(first.plan.compat))
+        return rows <= most and first.runner.cost.seconds(first.plan.compat, rows) <= seconds
+
+    def _offers(self, owners: Iterable[Owner], now: float, large: bool) -> Iterator[Offer]:
+        """What each owner has ready; one that raises is told so and left out."""
+        for owner in owners:
+            if owner.in_call or owner.over:
                 continue
-            work.flights = list(owner.flights)
-            owner.last_served = now
-        picked.append(work)
-        key, rows = wanted, rows + count
-
-    served = {id(work.owner) for work in picked}
-    for job, _, _ in turn:
-        job.skipped_calls = 0 if id(job) in served or not picked else job.skipped_calls + 1
-    return picked
-
-
-def _turn(jobs: Iterable[Job], now: float, max_rows: int) -> list[tuple[Job, Key, int]]:
-    """The jobs whose turn it is: all of one key and together few enough rows that one call can bring them all.
-
-    The others wait in line: a job keeps its turn for one picture, and nobody overtakes who waits longer. That is
-    what leaves every second call to live work, however many jobs there are.
-    """
-    line = sorted((job for job in jobs if not job.finished), key=lambda job: (not job.in_the_air, job.waiting_since))
-    turn: list[tuple[Job, Key, int]] = []
-    rows = 0
-    for job, key, count in _asked(line, now):
-        if turn and (key != turn[0][1] or rows + count > max_rows):
-            break
-        turn.append((job, key, count))
-        rows += count
-    return turn
+            try:
+                requests = owner.next(now)
+                wanted = [request for request in requests if (request.row_cost > LIVE_SECONDS) == large]
+            except Exception as error:  # noqa: BLE001 - it ends this owner's frame or job, and nothing else
+                owner.refuse(as_artflow_error(error, owner))
+                continue
+            self.large_waits |= not large and len(wanted) < len(requests)
+            if wanted:
+                yield owner, wanted
 
 
-def _asked(owners: Iterable[Owner], now: float) -> Iterator[tuple[Owner, Key, int]]:
-    """Each owner with its key and its number of rows; who cannot be prepared is told so and left out."""
-    for owner in owners:
-        try:
-            key, count = _ask(owner, now)
-        except Exception as error:  # noqa: BLE001 - it ends this owner's frame or job, and nothing else
-            _refuse(owner, now, as_artflow_error(error, owner))
-            continue
-        if key is not None:
-            yield owner, key, count
+def _alike(a: Request, b: Request) -> bool:
+    return a.runner is b.runner and a.plan.compat == b.plan.compat
 
 
-def _ask(owner: LiveSession | Job, now: float) -> tuple[Key | None, int]:
-    """What the owner's next step can share a call with (None: it has none), and how many rows it brings."""
-    if isinstance(owner, Job):
-        flight = owner.flight()
-        if flight is None:
-            return None, 0
-        rows = flight.rows()
-        return _key(owner.runner, rows[0].latent.shape, rows[0].conditioning), len(rows)
-    plan = owner.prepare(now)
-    enters = owner.policy.pipelined or not owner.flights
-    in_air = 2 if plan.guided and plan.cfg_type == "full" else 1
-    count = in_air * len(owner.flights) + (enters and (2 if plan.guided and plan.cfg_type != "self" else 1))
-    return _key(owner.runner, plan.noise.shape[1:], plan.positive), count
-
-
-def _key(runner: Runner, latent: torch.Size, conditioning: Conditioning) -> Key:
-    return runner, tuple(latent), tuple(conditioning.tokens.shape)
-
-
-def as_artflow_error(error: Exception, owner: LiveSession | Job) -> ArtflowError:
+def as_artflow_error(error: Exception, owner: Owner) -> ArtflowError:
     """What a person is told of an error inside a step; the log has the rest."""
     if isinstance(error, ArtflowError):
-        return error
-    log.error("a step failed", exc_info=error, extra={"job" if isinstance(owner, Job) else "session": owner.id})
+        return error.with_traceback(None)  # whose frames hold what was computed
+    log.error("a step failed", exc_info=error, extra={"owner": owner.id})
     return ArtflowError("engine_error", f"This picture could not be made: {type(error).__name__}: {error}")
-
-
-def _refuse(owner: LiveSession | Job, now: float, error: ArtflowError) -> None:
-    if isinstance(owner, Job):
-        owner.end(error)
-    else:
-        frame = owner.take(now)
-        owner.fail([*([frame] if frame else []), *(flight.frame for flight in owner.flights)], error)

@@ -7,26 +7,38 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from artflow.engine.flight import Flight, Known, Plan, Step
 from artflow.engine.frame import Frame
-from artflow.engine.load import LoadLadder
 from artflow.engine.numbers import Numbers
 from artflow.engine.params import MAX_STEPS, LiveParams, random_seed
 from artflow.engine.planner import Planner
+from artflow.engine.quality import LoadLadder
+from artflow.engine.request import Request, Status
 from artflow.engine.runner import Runner
 from artflow.engine.similarity import SimilarityFilter
 from artflow.engine.stream_policy import Result, StreamPolicy
+from artflow.engine.stream_step import InpaintConditioning, StreamPlan, StreamState
 from artflow.errors import HIDDEN, ArtflowError
 from artflow.images import Picture, Size, check_size
 
 log = logging.getLogger(__name__)
+
+PUSHED_AFTER = 0.25  # seconds after which frames of a pipelined stream go on though no other pushes them
+
+
+@dataclass(eq=False)
+class LiveRequest(Request[StreamPlan, StreamState]):
+    """A live picture on its way, and what it is told of in the end. The frame is taken when the request begins."""
+
+    frame: Frame | None = None
+    recipe: dict[str, Any] | None = None
 
 
 class LiveSession:
@@ -51,6 +63,7 @@ class LiveSession:
         self.policy = policy
         self.numbers = Numbers()
         self.last_served = 0.0
+        self.in_call = False
         self.closed = False
         self.wake: Callable[[], None] = lambda: None
         self._on_result = on_result
@@ -60,7 +73,7 @@ class LiveSession:
         self._inbox: deque[Frame] = deque()
         self._last_picture: NDArray[np.uint8] | None = None
         self._next_number = 0
-        self._flights: list[Flight] = []
+        self._requests: list[LiveRequest] = []  # in flight, newest first
         self._ladder = LoadLadder()
         self._planner = Planner(runner, policy.mode)
         self._emptied = False  # what was in the air was let go, so the filter's last picture was never shown
@@ -175,108 +188,135 @@ class LiveSession:
             self._inbox.clear()
         self.wake()
 
-    # -- the engine's thread --------------------------------------------------------------------------------------
+    # -- the engine's threads --------------------------------------------------------------------------------------
 
-    def ready(self, now: float) -> bool:
-        """Whether there is a step to run."""
-        if self._flights and not self.policy.pipelined:
-            return True
-        return now >= self.due
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come from it."""
+        return self.closed
 
     @property
     def due(self) -> float:
-        """When the frame that waits may begin under ``max_fps``; infinity where none waits (monotonic seconds)."""
+        """When there is something to do next (monotonic seconds); infinity where only a new frame brings it.
+
+        A frame that waits may begin when ``max_fps`` says so. What nobody pushes out of a pipelined stream goes on
+        alone after `PUSHED_AFTER`.
+        """
         fps = self._params.max_fps
-        if not self._inbox:
+        if self._inbox:
+            return self._paced + 1 / fps if fps > 0 else float("-inf")
+        if not self._requests:
             return float("inf")
-        return self._paced + 1 / fps if fps > 0 else float("-inf")
+        return self._ended + PUSHED_AFTER if self.policy.pipelined else float("-inf")
 
-    def prepare(self, now: float) -> Plan:
-        """The plan that the next step is run with, made anew where settings, stage or a crossfade changed it."""
-        if self._flights and not self.policy.pipelined:
-            return self._flights[0].plan
-        params = self._params
-        if params.priority == "quality":
-            self._ladder.reset()
-        before = self._planner.plan
-        plan = self._planner.prepare(params, self._ladder.stage, self._wanted_size(params), now)
-        if before is None or plan.noise.shape != before.noise.shape:
-            # Flights of another length or size would overtake each other or not fit one call; let them go.
-            for flight in self._flights:
-                self._dropped(flight.frame)
-            self._emptied |= bool(self._flights)
-            self._flights = []
-        return plan
+    def next(self, now: float) -> list[Request]:
+        """See `Owner`. All of them go into the same call: those in flight, newest first, behind the one that enters."""
+        if self._requests and not self.policy.pipelined:
+            return list(self._requests)
+        if now < self.due or (plan := self._prepare(now)) is None:
+            return []
+        return [*([LiveRequest(self, -1, self.runner, plan)] if self._inbox else []), *self._requests]
 
-    def take(self, now: float) -> Frame | None:
-        """The frame that enters with this step; None for a later step of one that is in the air."""
-        if self._flights and not self.policy.pipelined:
-            return None
+    def enter(self, request: Request, now: float) -> list[Picture] | None:
+        """Take the frame that has waited longest into the request."""
+        assert isinstance(request, LiveRequest)
         due = self.due
         with self._lock:
             if not self._inbox:
                 return None
-            frame = self._inbox.popleft()
-            # A camera always has a frame waiting: that its own last step is not over is no wait for others.
+            frame = request.frame = self._inbox.popleft()
+            # A camera always has a frame waiting: time before the session's own last step ended is no load of others.
             since = max(self._waiting_since, self._ended) if self.policy.latest_only else frame.received
         self._begun, self._waited = now, max(now - max(since, due), 0.0)
         fps = self._params.max_fps
         # A frame that comes a little late must not slow the stream down, so up to one interval is made up for.
         self._paced = max(self._paced + 1 / fps, now - 1 / fps) if fps > 0 else now
-        return frame
+        request.number, request.recipe = frame.number, self._planner.recipe
+        return frame.pictures(request.plan.size)
 
-    @property
-    def plan(self) -> Plan:
-        """The plan of the last `prepare`."""
-        assert self._planner.plan is not None
-        return self._planner.plan
+    @staticmethod
+    def begin(requests: Sequence[Request], latents: Sequence[torch.Tensor]) -> None:
+        """See `Owner`: those of all sessions at once, as one arithmetic."""
+        plans, inpaints = [], []
+        for request, those in zip(requests, latents, strict=True):
+            assert isinstance(request, LiveRequest) and request.frame is not None
+            plans.append(request.plan)
+            inpaints.append(_inpaint(request.runner, request.frame, those, request.plan.size))
+        sources = [those[0] if len(those) else None for those in latents]
+        for request, state in zip(requests, StreamState.start(plans, sources, inpaints), strict=True):
+            request.state = state
+            if not state.inputs:
+                state.inputs = request.runner.nothing_kept(request.plan.size)
 
-    def enter(self, frame: Frame, latents: torch.Tensor) -> Flight:
-        """The flight of a frame; ``latents`` are those of its pictures (`Frame.pictures`)."""
-        source, *masked = latents if len(latents) else [None]
-        known = None
-        if frame.region is not None and source is not None:
-            mask = self.runner.latent_mask(frame.region.mask, self.plan.size)
-            known = Known(source, mask, *masked)
-        return Flight.start(self.plan, source, self._planner.recipe, frame, known)
-
-    @property
-    def flights(self) -> list[Flight]:
-        """What is in the air, newest first."""
-        return self._flights
-
-    def absorb(self, steps: list[Step]) -> None:
-        """Take the step's outcome: flights that go on. Finished ones are delivered by `deliver`."""
+    def stepped(self, requests: Sequence[Request]) -> list[tuple[Request, torch.Tensor]]:
+        """See `Owner`. The oldest picture comes first."""
         self._ended = time.monotonic()
-        self._flights = [s.flight for s in steps if s.finished is None]
+        mine = [(r, r.state) for r in requests if isinstance(r, LiveRequest) and r.state is not None]
+        self._requests = [] if self.closed else [request for request, state in mine if state.finished is None]
+        return [(request, state.finished) for request, state in reversed(mine) if state.finished is not None]
 
-    def deliver(self, flight: Flight, picture: Picture, flagged: bool = False) -> None:
+    def deliver(self, request: Request, picture: Picture, flagged: bool) -> None:
         """Hand a finished picture to its person, or say that it is not shown."""
-        now = self._ended = time.monotonic()
-        latency = now - flight.frame.received
+        assert isinstance(request, LiveRequest) and request.frame is not None
+        if self.closed:
+            return
+        frame, now = request.frame, time.monotonic()
+        latency = now - frame.received
+        self._ended = now
         self.numbers.answered(latency)
         if self._params.priority == "latency":
             # What each step of a stream costs, once for every step that it takes: that frames come slowly is no load.
-            steps = len(flight.plan.schedule) if self.policy.pipelined else 1
+            steps = request.step if self.policy.pipelined else 1
             self._ladder.observe(steps * (self._waited + now - self._begun))
         if flagged:
-            self._tell(Result(flight.frame.number, latency, error=ArtflowError("hidden", HIDDEN)))
+            self._tell(Result(frame.number, latency, error=ArtflowError("hidden", HIDDEN)))
         else:
-            self._tell(Result(flight.frame.number, latency, picture, flight.recipe, region=flight.frame.region))
+            self._tell(Result(frame.number, latency, picture, request.recipe, region=frame.region))
 
-    def fail(self, frames: list[Frame], error: ArtflowError) -> None:
-        """Give up these frames and what is in the air; the session goes on with the next frame."""
-        self._flights, self._emptied = [], True
+    def fail(self, requests: Sequence[Request], error: ArtflowError) -> None:
+        """Give up these frames and all that are in flight; the session goes on with the next frame."""
+        lost = {id(r): r for r in (*requests, *self._requests) if isinstance(r, LiveRequest)}
+        self._requests, self._emptied = [], True
         now = time.monotonic()
-        for frame in frames:
-            self._tell(Result(frame.number, now - frame.received, error=error))
+        for request in lost.values():
+            if request.status is Status.FAILED:
+                continue
+            request.status = Status.FAILED
+            if request.frame is None:
+                self.refuse(error)
+            else:
+                self._tell(Result(request.frame.number, now - request.frame.received, error=error))
+
+    def refuse(self, error: ArtflowError) -> None:
+        """Give up the frame that waits as well as those in flight."""
+        with self._lock:
+            frame = self._inbox.popleft() if self._inbox else None
+        self.fail([], error)
+        if frame is not None:
+            self._tell(Result(frame.number, time.monotonic() - frame.received, error=error))
 
     def end(self, error: ArtflowError) -> None:
-        """Fail everything that waits or is in the air: nobody will serve it any more."""
-        with self._lock:
-            waiting = list(self._inbox)
-            self._inbox.clear()
-        self.fail([*(flight.frame for flight in reversed(self._flights)), *waiting], error)
+        """Fail everything that waits or is in flight: nobody will serve it any more."""
+        self.fail([], error)
+        while self._inbox:
+            self.refuse(error)
+
+    def _prepare(self, now: float) -> StreamPlan | None:
+        """The plan for the next step, made anew where settings, stage or a crossfade changed it; None while prompts are
+        being encoded."""
+        params = self._params
+        if params.priority == "quality":
+            self._ladder.reset()
+        before = self._planner.plan
+        plan = self._planner.prepare(params, self._ladder.stage, self._wanted_size(params), now, self.wake)
+        if plan is not None and (before is None or plan.noise.shape != before.noise.shape):
+            # Pictures of another number of steps or size would overtake each other or not fit one call: let them go.
+            for request in self._requests:
+                assert request.frame is not None
+                self._dropped(request.frame)
+            self._emptied |= bool(self._requests)
+            self._requests = []
+        return plan
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
@@ -321,10 +361,19 @@ class LiveSession:
         self._tell(Result(frame.number, time.monotonic() - frame.received, dropped=True))
 
     def _tell(self, result: Result) -> None:
+        if self.closed:
+            return
         try:
             self._on_result(result)
         except Exception:
             log.exception("a result could not be handed over", extra={"session": self.id})
+
+
+def _inpaint(runner: Runner, frame: Frame, latents: torch.Tensor, size: Size) -> InpaintConditioning | None:
+    """What stays of a frame with a region; ``latents`` are those of its pictures."""
+    if frame.region is None or not len(latents):
+        return None
+    return InpaintConditioning(latents[0], runner.latent_mask(frame.region.mask, size), *latents[1:])
 
 
 def _filter_settings(params: LiveParams) -> tuple[bool, float, int]:

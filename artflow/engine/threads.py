@@ -9,6 +9,7 @@ runs now.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -33,16 +34,23 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+_fixed = threading.local()  # ``count``: what `with_threads` has set for this thread
+
+
 def with_threads(count: int, work: Callable[[], T]) -> T:
-    """The result of ``work``, computed by torch in ``count`` threads; for a thread that ends afterwards.
+    """The result of ``work``, computed by torch in ``count`` threads, those of a `ThreadPolicy` included.
+
+    For a thread that ends afterwards.
 
     A thread that has computed in several keeps them, its OpenMP team, until it ends. While a process has more of such
     threads than cores, all teams wait in a slower way: the engine's calls then take up to twice as long.
     """
     torch.set_num_threads(count)
+    _fixed.count = count
     try:
         return work()
     finally:
+        del _fixed.count
         torch.set_num_threads(1)  # also what threads begin with that compute from now on
 
 
@@ -135,6 +143,9 @@ class ThreadPolicy:
     @contextmanager
     def call(self, network: str, pixels: int) -> Iterator[None]:
         """Compute the body with the threads that suit it. ``pixels``: of all the pictures in the batch."""
+        if hasattr(_fixed, "count"):
+            yield
+            return
         kind = self.kind(network, pixels)
         torch.set_num_threads(kind.choose())
         begin = time.perf_counter()

@@ -91,17 +91,18 @@ def _xformers(model: Model, result: Acceleration) -> None:
         result.give_up(f"xformers needs a CUDA GPU and the model is on {model.device.type}, so the plain path runs.")
         return
     try:
-        model.unet.enable_xformers_memory_efficient_attention()
+        for part in model.networks:
+            part.enable_xformers_memory_efficient_attention()
     except Exception as error:  # noqa: BLE001 - a build for another torch or GPU fails in its own ways
         result.give_up(f"xformers could not be used, so the plain path runs: {_first_line(error)}")
         return
     result.active = "xformers"
-    result._undo.append(model.unet.disable_xformers_memory_efficient_attention)
+    result._undo += [part.disable_xformers_memory_efficient_attention for part in model.networks]
 
 
 def _compile(model: Model, result: Acceleration) -> None:
     result.active = "compile"
-    for module in (model.unet, model.vae.decoder):
+    for module in model.compilable:
         _guard(module, result)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import AutoencoderTiny
@@ -13,6 +12,7 @@ from diffusers import AutoencoderTiny
 from artflow.errors import ArtflowError
 from artflow.models import hub
 from artflow.models.catalog import ModelSpec
+from artflow.models.families import family_of
 from artflow.models.folder import read_folder, read_vae
 from artflow.models.model import Model
 from artflow.models.parts import Parts
@@ -101,11 +101,8 @@ def _check(spec: ModelSpec, parts: Parts) -> None:
     """Refuse a model that the engine cannot run, before it is moved to the device."""
     unet, vae = parts.unet.config, parts.vae
     assert vae is not None
-    if unet.addition_embed_type == "text_time" and len(parts.text_encoders) != 2:
-        raise refused(spec.id, "it has one text encoder and SDXL needs two (a refiner cannot make pictures on its own)")
-    # "text": the UNet pools the prompt's tokens itself and needs no further input.
-    if unet.addition_embed_type not in (None, "text", "text_time") or unet.class_embed_type is not None:
-        raise refused(spec.id, "its UNet takes conditions that neither Stable Diffusion 1, 2 nor SDXL has")
+    kind = family_of(parts)
+    kind.check(spec, parts)
     if len(parts.tokenizers) != len(parts.text_encoders):
         raise refused(
             spec.id, f"it has {len(parts.text_encoders)} text encoders and {len(parts.tokenizers)} tokenizers"
@@ -118,23 +115,15 @@ def _check(spec: ModelSpec, parts: Parts) -> None:
     prediction = parts.scheduler_config.get("prediction_type") or "epsilon"
     if prediction not in ("epsilon", "v_prediction", "sample"):
         raise refused(spec.id, f"its prediction_type is {prediction}; allowed are epsilon, v_prediction, sample")
-    family = _family(parts)
-    if spec.family not in ("auto", family):
-        raise refused(spec.id, f"the catalogue says it is of the {spec.family} family, and it is {family}")
-
-
-def _family(parts: Parts) -> Any:
-    return "sdxl" if parts.unet.config.addition_embed_type == "text_time" else "sd"
+    if spec.family not in ("auto", kind.family):
+        raise refused(spec.id, f"the catalogue says it is of the {spec.family} family, and it is {kind.family}")
 
 
 def _place(spec: ModelSpec, parts: Parts, device: torch.device, dtype: torch.dtype) -> Model:
     """Move all parts to the device, without gradients, convolutions in channels-last."""
-    family, vae = _family(parts), parts.vae
+    kind, vae = family_of(parts), parts.vae
     assert vae is not None
-    # SDXL's own VAE overflows in float16 and gives black pictures; its config says so with force_upcast. SD 1 and 2
-    # say the same only because it is the class's default, and are fine. bfloat16 has the range of float32.
-    upcast = family == "sdxl" and dtype == torch.float16 and vae.config.get("force_upcast")
-    vae.to(torch.float32 if upcast else dtype)
+    vae.to(kind.vae_dtype_for(vae, dtype))
     for part in (parts.unet, vae):
         part.to(device, memory_format=torch.channels_last)
     for encoder in parts.text_encoders:
@@ -143,9 +132,8 @@ def _place(spec: ModelSpec, parts: Parts, device: torch.device, dtype: torch.dty
         part.requires_grad_(False).eval()
     for tokenizer, encoder in zip(parts.tokenizers, parts.text_encoders, strict=True):
         tokenizer.model_max_length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
-    return Model(
+    return kind(
         spec=spec,
-        family=family,
         unet=parts.unet,
         vae=vae,
         tokenizers=parts.tokenizers,

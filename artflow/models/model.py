@@ -1,32 +1,47 @@
-"""A loaded model: its parts, and the properties that the engine computes with."""
+"""What a loaded model is to the engine: rows in, predictions out, and the facts that plans are made with."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from artflow.models.info import ModelInfo
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 
+    from artflow.images import Size
     from artflow.models.catalog import ModelSpec
+
+    Tensors = Mapping[str, torch.Tensor]
+
+
+class Condition(NamedTuple):
+    """What a picture is asked to show, as a value that can be cached and compared.
+
+    ``more`` holds whatever else a family understands (a style, an image prompt), as pairs of a name and a hashable.
+    """
+
+    prompt: str
+    negative: bool = False
+    more: tuple[tuple[str, Hashable], ...] = ()
 
 
 @dataclass(eq=False)
-class Model:
-    """One copy of a model's weights, shared by all sessions. It holds no state of a session."""
+class Model(ABC):
+    """One copy of a model's weights, shared by all sessions; each family is a subclass. Nothing in here belongs to a
+    person.
+
+    A latent is float32 of shape (channels, height, width) outside of the model, whatever it computes in. All tensors
+    that methods take and return are batches on ``device``.
+    """
+
+    family: ClassVar[str]
 
     spec: ModelSpec
-    family: Literal["sd", "sdxl"]
-    unet: UNet2DConditionModel
-    vae: AutoencoderTiny | AutoencoderKL
-    tokenizers: list[Any]
-    """``CLIPTokenizer``: one for sd, two for sdxl."""
-    text_encoders: list[Any]
-    """``CLIPTextModel``; for sdxl a ``CLIPTextModelWithProjection`` as well."""
     scheduler_config: dict[str, Any]
     """The diffusers scheduler config: betas, ``trained_betas``, ``prediction_type``, ``timestep_spacing`` ..."""
     device: torch.device
@@ -52,7 +67,7 @@ class Model:
 
     @property
     def prediction_type(self) -> str:
-        """What the UNet's output means: ``epsilon``, ``v_prediction`` or ``sample``."""
+        """What a prediction means: ``epsilon``, ``v_prediction`` or ``sample``."""
         return self.scheduler_config.get("prediction_type") or "epsilon"
 
     @property
@@ -64,44 +79,73 @@ class Model:
         """
         if self.spec.live_schedule != "auto":
             return self.spec.live_schedule
-        if "LCM" in self.scheduler_config.get("_class_name", "") or self.time_cond_width is not None:
+        if "LCM" in self.scheduler_config.get("_class_name", "") or self.embeds_guidance:
             return "lcm"
         return "turbo" if self.scheduler_config.get("timestep_spacing") == "trailing" else "lcm"
 
     @property
-    def latent_channels(self) -> int:
-        """Channels of a latent. An inpaint UNet has more input channels (see `inpaints`) and this many outputs."""
-        return self.unet.config.out_channels
+    def embeds_guidance(self) -> bool:
+        """Whether it is told the guidance scale (LCM-distilled models), so that no unconditional row is needed."""
+        return False
 
     @property
     def inpaints(self) -> bool:
-        """Whether the UNet takes a mask and the masked picture as further channels (9-channel inpaint models)."""
-        return self.unet.config.in_channels == 2 * self.latent_channels + 1
+        """Whether it is shown a mask and the picture without what is under it, as 9-channel UNets are."""
+        return False
+
+    def pictures_at_once(self, pixels: int) -> int:
+        """How many pictures of so many pixels are encoded or decoded in one call, for the sake of memory."""
+        return max(1, 64 * 512**2 // pixels)
+
+    def use_float32_decoder(self) -> bool:
+        """Decode in float32 from now on, where that is not done already; returns whether that changed anything."""
+        return False
+
+    def latent_shape(self, size: Size) -> tuple[int, int, int]:
+        """(channels, height, width) of the latent of a picture of this size in pixels."""
+        return self.latent_channels, size.height // self.vae_scale, size.width // self.vae_scale
 
     @property
+    @abstractmethod
+    def networks(self) -> Sequence[Any]:
+        """The diffusers modules that are run for every picture; their weights may be packed."""
+
+    @property
+    @abstractmethod
+    def compilable(self) -> Sequence[Any]:
+        """The modules whose ``forward`` is worth compiling."""
+
+    @property
+    @abstractmethod
+    def latent_channels(self) -> int:
+        """Channels of a latent."""
+
+    @property
+    @abstractmethod
     def vae_scale(self) -> int:
-        """Pixels per latent along one side: 8 for every Stable Diffusion."""
-        if hasattr(self.vae.config, "num_encoder_blocks"):  # AutoencoderTiny halves the side between its blocks
-            return 2 ** (len(self.vae.config.num_encoder_blocks) - 1)
-        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+        """Pixels a latent, along one side: 8 for every Stable Diffusion."""
 
     @property
-    def vae_dtype(self) -> torch.dtype:
-        """What the VAE computes in; float32 where it would overflow in float16 (SDXL's own VAE)."""
-        return next(self.vae.parameters()).dtype
-
-    @property
-    def time_cond_width(self) -> int | None:
-        """Width of the guidance embedding that LCM-distilled UNets take as ``timestep_cond``; else None."""
-        return self.unet.config.time_cond_proj_dim
-
-    @property
-    def max_tokens(self) -> int:
-        """Tokens of one prompt, start and end included: 77 for every CLIP, fewer for the embedded model."""
-        return min(t.model_max_length for t in self.tokenizers)
-
-    @property
+    @abstractmethod
     def memory_bytes(self) -> int:
         """Bytes of all weights and buffers."""
-        parts = [self.unet, self.vae, *self.text_encoders]
-        return sum(t.nbytes for p in parts for t in (*p.parameters(), *p.buffers()))
+
+    @abstractmethod
+    def prepare(self, conditions: Sequence[Condition]) -> list[dict[str, torch.Tensor]]:
+        """Encode what pictures are asked to show, as named tensors without a batch dimension: one call for all."""
+
+    @abstractmethod
+    def inputs(self, prepared: Tensors, size: Size, guidance: float) -> dict[str, torch.Tensor]:
+        """All named tensors of a row: the prepared ones, and those that follow from its size and guidance scale."""
+
+    @abstractmethod
+    def predict(self, latents: torch.Tensor, timesteps: torch.Tensor, inputs: Tensors) -> torch.Tensor:
+        """The network's raw outputs, float32: latents (n, channels, height, width), timesteps (n,), inputs (n, ...)."""
+
+    @abstractmethod
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pictures, uint8 of shape (n, height, width, 3), to latents, float32."""
+
+    @abstractmethod
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents, float32, to pictures in floating point: (n, 3, height, width), -1 to 1, and beyond it at times."""

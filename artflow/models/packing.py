@@ -29,7 +29,7 @@ def pack(model: Model) -> None:
     """
     if model.device.type != "cpu" or not _has_kernels(model.dtype):
         return
-    for part in (model.unet, model.vae):
+    for part in model.networks:
         for layer in list(part.modules()):
             if isinstance(layer, Attention) and type(layer.processor) is AttnProcessor2_0:
                 _fuse(layer)

@@ -214,6 +214,7 @@ def test_pages_from_elsewhere_may_not_use_an_app_on_this_machine() -> None:
                 assert person.answer(jpeg(1, 2, 3))[1]
         served.wait_until_free()
 
+
 PROXIED = {"x-forwarded-for": "1.2.3.4"}
 
 

@@ -59,7 +59,7 @@ def test_a_job_tells_each_step_each_picture_and_its_end(client: EngineClient, mo
     events: queue.SimpleQueue[JobEvent] = queue.SimpleQueue()
     client.submit(job(model, "two", batch_count=2), events.put)
     found = heard(events)
-    assert sum(isinstance(event, JobProgress) for event in found) == 4
+    assert sum(isinstance(event, JobProgress) for event in found) == 1 + 2  # a step of both, and the end of each
     images = {event.index: event.image for event in found if isinstance(event, ImageFinished)}
     assert {i: image.recipe["seed"] for i, image in images.items()} == {0: 1, 1: 2}
     assert found[-1] == JobEnded()
@@ -113,7 +113,7 @@ def test_a_job_gives_the_picture_that_its_spec_says_whatever_the_id(client: Engi
 
 
 def test_work_outside_of_the_engine_goes_to_its_thread_where_the_device_is_a_gpu(client: EngineClient) -> None:
-    engine = client.engine.call(threading.get_ident).result(PATIENCE)
+    engine = client.engine.run_on_engine_thread(threading.get_ident).result(PATIENCE)
     assert client.on_device(threading.get_ident) not in (engine, threading.get_ident())
     for device in ("cuda", "mps"):
         client._device = device

@@ -13,12 +13,13 @@ import pytest
 import torch
 
 from artflow.engine.engine import Engine
-from artflow.engine.flight import Row
 from artflow.engine.params import LiveParams
+from artflow.engine.request import Row
 from artflow.engine.runner import Runner
 from artflow.engine.session import LiveSession
 from artflow.errors import ArtflowError
 from artflow.images import Picture
+from artflow.models.model import Condition
 from tests.support.jobs import text_job
 from tests.support.live import (
     DRAWING,
@@ -49,6 +50,9 @@ def test_rows_of_different_people_share_a_call(engine: Engine, runner: Runner) -
         Person(engine, runner, DRAWING, prompt="d", seed=4, steps=1, cfg_type="initialize", guidance_scale=1.5),
     ]
     job = text_job(runner, steps=1, guidance_scale=3.0)
+    for prompt in ("", *"abcd"):  # else their rows come when their prompts are encoded
+        runner.conditions.encode(prompt)
+    runner.conditions.encode("", negative=True)
     with held(engine):
         for person in people:
             person.send(FRAMES[0])
@@ -108,7 +112,8 @@ class Fussy(Runner):
         return super().encode(pictures)
 
     def predict(self, rows: Sequence[Row]) -> torch.Tensor:
-        poisoned = [row.conditioning is self.prompts.encode("poison") for row in rows]
+        poison = self.conditions.encode("poison")["text"]
+        poisoned = [row.inputs["text"].equal(poison) for row in rows]
         if self.fails_in == "predict" and any(poisoned):
             raise RuntimeError("out of memory")
         return super().predict(rows) * torch.tensor([1e9 if bad else 1.0 for bad in poisoned]).view(-1, 1, 1, 1)
@@ -173,21 +178,21 @@ def test_a_job_that_is_cancelled_is_let_go_at_once(engine: Engine, runner: Runne
     wait_until(lambda: not engine.uses(runner) and not engine.active_jobs)
 
 
-def test_settings_that_cannot_be_prepared_cost_every_frame_in_the_air(
+def test_settings_that_cannot_be_prepared_cost_every_frame_in_flight(
     engine: Engine, runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each of them holds a place, so each of them is answered."""
     person = Person(engine, runner, STREAM, steps=4)
     person.send(*FRAMES[:3])
     settle(engine)
-    encode = runner.prompts.encode
+    prepare = runner.model.prepare
 
-    def fussy(prompt: str, **options: Any) -> Any:
-        if prompt == "too much":
+    def fussy(conditions: Sequence[Condition]) -> Any:
+        if any(condition.prompt == "too much" for condition in conditions):
             raise RuntimeError("out of memory")
-        return encode(prompt, **options)
+        return prepare(conditions)
 
-    monkeypatch.setattr(runner.prompts, "encode", fussy)
+    monkeypatch.setattr(runner.model, "prepare", fussy)
     person.change(prompt="too much")
     person.send(FRAMES[3])
     assert sorted(result.frame for result in person.wait_for(4)) == [0, 1, 2, 3]
@@ -224,10 +229,10 @@ def test_an_error_in_a_job_is_raised_to_who_asked(engine: Engine, runner: Runner
 
 def test_settings_that_cannot_be_prepared_cost_a_frame_and_nothing_else(engine: Engine, runner: Runner) -> None:
     class Mute(Runner):
-        def latent_shape(self, size):
+        def inputs(self, prepared, size, guidance=1.0):
             if size.width == 96:
                 raise RuntimeError("no such size")
-            return super().latent_shape(size)
+            return super().inputs(prepared, size, guidance)
 
     mute = Mute(runner.model)
     good, bad = Person(engine, mute, STREAM, steps=1), Person(engine, mute, STREAM, steps=1, width=96)
@@ -275,10 +280,11 @@ def test_the_thread_survives_an_error_in_its_own_round(engine: Engine, runner: R
     class Rotten(LiveSession):
         rotten = True
 
-        def ready(self, now: float) -> bool:
+        @property
+        def due(self) -> float:
             if self.rotten:
                 raise RuntimeError("a bug")
-            return super().ready(now)
+            return super().due
 
     session = Rotten(runner, LiveParams(width=64, height=64), DRAWING, lambda result: None)
     engine.add(session)
@@ -288,14 +294,14 @@ def test_the_thread_survives_an_error_in_its_own_round(engine: Engine, runner: R
     assert person.answer(FRAMES[0]).picture is not None
 
 
-# -- errands, end -------------------------------------------------------------------------------------------------
+# -- tasks, end ---------------------------------------------------------------------------------------------------
 
 
-def test_errands_run_on_the_engines_thread_and_their_errors_are_the_callers(engine: Engine) -> None:
-    assert engine.call(lambda: threading.current_thread().name).result(PATIENCE) == "engine"
+def test_tasks_run_on_the_engines_thread_and_their_errors_are_the_callers(engine: Engine) -> None:
+    assert engine.run_on_engine_thread(lambda: threading.current_thread().name).result(PATIENCE) == "engine"
     with pytest.raises(ZeroDivisionError):
-        engine.call(lambda: 1 / 0).result(PATIENCE)
-    assert engine.call(lambda: "still here").result(PATIENCE) == "still here"
+        engine.run_on_engine_thread(lambda: 1 / 0).result(PATIENCE)
+    assert engine.run_on_engine_thread(lambda: "still here").result(PATIENCE) == "still here"
 
 
 def test_an_idle_engine_does_nothing(engine: Engine, runner: Runner) -> None:
@@ -355,21 +361,21 @@ def test_closing_settles_everything_that_is_open(runner: Runner) -> None:
     engine = Engine()
     person, job = Person(engine, runner, STREAM, steps=4), text_job(runner)
     go_on = threading.Event()
-    engine.call(lambda: go_on.wait(PATIENCE))
+    engine.run_on_engine_thread(lambda: go_on.wait(PATIENCE))
     person.send(*FRAMES[:2])
     engine.add(job)
     closing = threading.Thread(target=engine.close)
-    wait_until(lambda: not engine._errands)
-    errand = engine.call(lambda: None)
+    wait_until(lambda: not engine._tasks)
+    task = engine.run_on_engine_thread(lambda: None)
     closing.start()
     wait_until(lambda: engine._closing)
     go_on.set()
     closing.join(PATIENCE)
     with pytest.raises(ArtflowError, match="shutting down"):
-        errand.result(PATIENCE)
+        task.result(PATIENCE)
     with pytest.raises(ArtflowError, match="shutting down"):
         job.wait()
     assert person.errors == ["engine_closed"] * 2
-    for late in (lambda: engine.add(job), lambda: engine.call(lambda: None)):
+    for late in (lambda: engine.add(job), lambda: engine.run_on_engine_thread(lambda: None)):
         with pytest.raises(ArtflowError, match="shutting down"):
             late()

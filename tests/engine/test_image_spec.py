@@ -15,9 +15,8 @@ from artflow.engine import sampling
 from artflow.engine.engine import Engine
 from artflow.engine.image_spec import SAMPLERS, ImageSpec, NoiseRegion
 from artflow.engine.runner import Runner
-from artflow.engine.sampling import begin
 from artflow.images import Picture, Size
-from tests.support.jobs import Asked
+from tests.support.jobs import Asked, sampling_state
 from tests.support.live import SIDE, difference, noisy
 from tests.support.models import tiny_runner
 
@@ -69,19 +68,21 @@ def test_every_sampler_that_may_be_named_is_there() -> None:
 
 
 def test_without_a_source_it_begins_from_the_seeds_noise(runner: Runner) -> None:
-    state = begin(fox(), runner)
+    state = sampling_state(runner, fox())
     noise = torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(7))
     torch.testing.assert_close(state.latent, noise)
     assert state.steps == 2
 
 
 def test_all_steps_are_run_at_any_strength(runner: Runner) -> None:
-    assert [begin(fox(source=noisy(1), strength=s), runner).steps for s in (0.2, 0.5, 1.0)] == [2, 2, 2]
+    assert [sampling_state(runner, fox(source=noisy(1), strength=s)).steps for s in (0.2, 0.5, 1.0)] == [2, 2, 2]
 
 
 def test_neighbouring_tiles_have_the_same_noise_where_they_overlap(runner: Runner) -> None:
     """Cut out of one field: the right half of the first tile is the left half of the second."""
-    first, second = (begin(fox(noise_region=NoiseRegion(8, 12, 0, column)), runner).latent for column in (0, 4))
+    first, second = (
+        sampling_state(runner, fox(noise_region=NoiseRegion(8, 12, 0, column))).latent for column in (0, 4)
+    )
     assert torch.equal(first[..., 4:], second[..., :4])
     assert not torch.equal(first, second)
 

@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from artflow.engine.engine import Engine
-from artflow.engine.flight import Flight, Known, advance
 from artflow.engine.frame import Frame, InpaintRegion
-from artflow.engine.load import LoadLadder
 from artflow.engine.params import LiveParams
+from artflow.engine.quality import LoadLadder
 from artflow.engine.runner import Runner
 from artflow.engine.stream_policy import StreamPolicy
+from artflow.engine.stream_step import InpaintConditioning, StreamState
 from artflow.images import Picture, Size
 from artflow.models.info import ModelInfo
-from tests.engine.test_flight import CFG_TYPES, FRAME, SHAPE, make_plan, random
+from tests.engine.test_stream_step import CFG_TYPES, SHAPE, begun, make_plan, random, step
 from tests.support.live import DRAWING, SIDE, STREAM, Person, difference, held, noisy, plain
 from tests.support.models import tiny_runner
 
@@ -51,61 +51,56 @@ def mask_of_a_latent() -> torch.Tensor:
 
 
 def test_each_step_equals_the_blend_worked_out_by_hand() -> None:
-    """Noise the source, step, put the source back outside of the hole, noise it for the next step."""
+    """Noise the source, step, put the source back outside of the region, noise it for the next step."""
     plan, source, mask = make_plan(steps=3), random(*SHAPE, seed=5), mask_of_a_latent()
-    flight = Flight.start(plan, source, {}, FRAME, Known(source, mask))
+    state = begun(plan, source, InpaintConditioning(source, mask))
     s = plan.schedule
     noisy_one = s.alpha[0] * source + s.sigma[0] * plan.noise[0]
     for i in range(3):
-        torch.testing.assert_close(flight.latent, noisy_one)
-        answer = random(*SHAPE, seed=20 + i)
-        (step,) = advance([flight], [answer[None]])
-        clean = (noisy_one - s.sigma[i] * answer) / s.alpha[i]
+        torch.testing.assert_close(state.latent, noisy_one)
+        output = random(*SHAPE, seed=20 + i)
+        step(state, output[None])
+        clean = (noisy_one - s.sigma[i] * output) / s.alpha[i]
         denoised = s.c_out[i] * clean + s.c_skip[i] * noisy_one
         denoised = mask * denoised + (1 - mask) * source
         if i < 2:
             noisy_one = s.alpha[i + 1] * denoised + s.sigma[i + 1] * plan.noise[i + 1]
-        flight = step.flight
-    torch.testing.assert_close(step.finished, denoised)
+    torch.testing.assert_close(state.finished, denoised)
 
 
 @pytest.mark.parametrize("cfg_type", CFG_TYPES)
-def test_outside_the_hole_every_step_is_the_noised_source_and_the_last_the_source(cfg_type: str) -> None:
+def test_outside_the_region_every_step_is_the_noised_source_and_the_last_the_source(cfg_type: str) -> None:
     plan = make_plan(steps=3, cfg_type=cfg_type, guidance=2.0, delta=0.8)
     source, mask = random(*SHAPE, seed=5), mask_of_a_latent()
-    flight = Flight.start(plan, source, {}, FRAME, Known(source, mask))
+    state, s = begun(plan, source, InpaintConditioning(source, mask)), plan.schedule
     for i in range(3):
-        answer = torch.stack([random(*SHAPE, seed=30 + i + j) for j in range(len(flight.rows()))])
-        (step,) = advance([flight], [answer])
-        flight, s = step.flight, plan.schedule
+        step(state, torch.stack([random(*SHAPE, seed=30 + i + j) for j in range(len(state.rows()))]))
         if i < 2:
             known = s.alpha[i + 1] * source + s.sigma[i + 1] * plan.noise[i + 1]
-            torch.testing.assert_close(flight.latent[:, mask == 0], known[:, mask == 0])
-    assert torch.equal(step.finished[:, mask == 0], source[:, mask == 0])
-    assert (step.finished - source)[:, mask == 1].abs().min() > 0
+            torch.testing.assert_close(state.latent[:, mask == 0], known[:, mask == 0])
+    assert torch.equal(state.finished[:, mask == 0], source[:, mask == 0])
+    assert (state.finished - source)[:, mask == 1].abs().min() > 0
 
 
-def test_a_hole_of_everything_is_a_picture_without_one() -> None:
+def test_a_region_of_everything_is_a_picture_without_one() -> None:
     plan, source = make_plan(cfg_type="self", guidance=1.5), random(*SHAPE)
-    all_of_it = Flight.start(plan, source, {}, FRAME, Known(source, torch.ones(SHAPE[1:])))
-    none = Flight.start(plan, source, {}, FRAME)
+    all_of_it = begun(plan, source, InpaintConditioning(source, torch.ones(SHAPE[1:])))
+    none = begun(plan, source)
     for _ in range(3):
-        answer = random(1, *SHAPE, seed=8)
-        one, other = advance([all_of_it, none], [answer, answer])
-        torch.testing.assert_close(one.flight.latent, other.flight.latent)
-        all_of_it, none = one.flight, other.flight
+        output = random(1, *SHAPE, seed=8)
+        StreamState.advance([all_of_it, none], [output, output])
+        torch.testing.assert_close(all_of_it.latent, none.latent)
 
 
 def test_an_inpaint_unet_is_shown_the_mask_and_the_rest_and_left_alone() -> None:
     plan, source, mask = make_plan(), random(*SHAPE), mask_of_a_latent()
-    known = Known(source, mask, masked=random(*SHAPE, seed=3))
-    flight = Flight.start(plan, source, {}, FRAME, known)
-    (row,) = flight.rows()
-    assert torch.equal(row.latent, torch.cat([flight.latent, mask[None], known.masked]))
-    plain_flight = Flight.start(plan, source, {}, FRAME)
-    answer = random(1, *SHAPE, seed=8)
-    one, other = advance([flight, plain_flight], [answer, answer])
-    assert torch.equal(one.flight.latent, other.flight.latent)
+    inpaint = InpaintConditioning(source, mask, masked_image=random(*SHAPE, seed=3))
+    state, plain_state = begun(plan, source, inpaint), begun(plan, source)
+    (row,) = state.rows()
+    assert torch.equal(row.inputs["inpaint"], torch.cat([mask[None], inpaint.masked_image]))
+    output = random(1, *SHAPE, seed=8)
+    StreamState.advance([state, plain_state], [output, output])
+    assert torch.equal(state.latent, plain_state.latent)
 
 
 @pytest.mark.parametrize("size", [Size(64, 64), Size(512, 64), Size(40, 40), Size(8, 8)])
@@ -229,19 +224,18 @@ def wishes(seed: int) -> tuple[StreamPolicy, dict[str, Any], list[np.ndarray]]:
 
 def test_people_with_holes_and_without_share_calls_and_nothing_else(engine: Engine, runner: Runner) -> None:
     people = {seed: Person(engine, runner, wishes(seed)[0], **wishes(seed)[1]) for seed in range(9)}
-    counts = {seed: 4 - (wishes(seed)[0].pipelined and people[seed].session.params.steps - 1) for seed in people}
     with held(engine):
         for seed, person in people.items():
             person.send(*wishes(seed)[2])
     for seed, person in people.items():
-        person.wait_for(counts[seed])
+        person.wait_for(len(wishes(seed)[2]))
     assert engine.rows > 3 * engine.calls
     for seed, person in people.items():
         policy, params, frames = wishes(seed)
         own = Engine()
         alone = Person(own, runner, policy, **params)
         alone.send(*frames)
-        alone.wait_for(counts[seed])
+        alone.wait_for(len(frames))
         own.close()
         assert not person.errors
         for ours, theirs in zip(person.pictures, alone.pictures, strict=True):

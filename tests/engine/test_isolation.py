@@ -56,15 +56,9 @@ def alone(runner: Runner, seed: int, sent: int) -> list[Picture]:
     engine = Engine()
     person = Person(engine, runner, policy, **params)
     person.send(*frames[:sent])
-    person.wait_for(expected(person, sent))
+    person.wait_for(sent)
     engine.close()
     return person.pictures
-
-
-def expected(person: Person, sent: int) -> int:
-    """How many pictures a person gets for so many frames: a pipelined one keeps the last n - 1."""
-    steps = person.session.params.steps if person.session.policy.pipelined else 1
-    return max(sent - steps + 1, 0)
 
 
 class Watchful(Runner):
@@ -74,7 +68,7 @@ class Watchful(Runner):
     latest = 0
 
     def predict(self, rows):
-        self.latest = max([self.latest, *(job.skipped_calls for job in self.jobs if not job.finished)])
+        self.latest = max([self.latest, *(job.skipped_calls for job in self.jobs if not job.over)])
         return super().predict(rows)
 
 
@@ -123,7 +117,7 @@ def test_everybody_gets_what_they_would_get_alone(runner: Runner, order: int) ->
             present[who].send(frames[sent[who]])
             sent[who] += 1
     for who, person in present.items():
-        person.wait_for(expected(person, sent[who]))
+        person.wait_for(sent[who])
     made = [job.wait() for job in jobs]
     engine.close()
 
@@ -154,7 +148,7 @@ def test_sockets_of_many_threads_do_not_mix_frames_up(engine: Engine, runner: Ru
     for thread in threads:
         thread.start()
     for seed, person in people.items():
-        person.wait_for(expected(person, FRAMES))
+        person.wait_for(FRAMES)
         for ours, theirs in zip(person.pictures, alone(runner, seed, FRAMES), strict=True):
             assert difference(ours, theirs) <= TOLERANCE
 

@@ -6,10 +6,11 @@ import pytest
 import torch
 from diffusers import LatentConsistencyModelPipeline
 
-from artflow.engine.flight import Row
-from artflow.engine.runner import Runner, guidance_embedding
+from artflow.engine.request import Row
+from artflow.engine.runner import Runner
 from artflow.images import Size
 from artflow.models.acceleration import Acceleration
+from artflow.models.families.unet import guidance_embedding
 from tests.support.live import difference, noisy
 from tests.support.models import tiny_model, tiny_runner
 
@@ -19,11 +20,9 @@ SIZE = Size(64, 64)
 def rows(runner: Runner, count: int) -> list[Row]:
     return [
         Row(
-            torch.randn(runner.latent_shape(SIZE), generator=torch.Generator().manual_seed(i)),
-            100.0 * i,
-            runner.prompts.encode(f"prompt {i}"),
-            SIZE,
-            guidance=1.0 + i,
+            torch.randn(runner.model.latent_shape(SIZE), generator=torch.Generator().manual_seed(i)),
+            torch.tensor(100.0 * i),
+            runner.inputs(runner.conditions.encode(f"prompt {i}"), SIZE, 1.0 + i),
         )
         for i in range(count)
     ]
@@ -76,6 +75,38 @@ def test_the_decoder_meets_the_same_few_batches() -> None:
         assert difference(ours, theirs) <= 1
 
 
+def test_the_guidance_embedding_is_that_of_diffusers() -> None:
+    scales = torch.tensor([0.0, 0.5, 7.0])
+    theirs = LatentConsistencyModelPipeline.get_guidance_scale_embedding(None, scales, 32)
+    torch.testing.assert_close(guidance_embedding(scales, 32), theirs, atol=1e-5, rtol=1e-5)
+    assert guidance_embedding(scales, 33).shape == (3, 33)
+
+
+def test_a_model_with_a_guidance_embedding_hears_the_guidance() -> None:
+    runner = tiny_runner(time_cond=True)
+    row, time, text = rows(runner, 1)[0], torch.tensor(500.0), runner.conditions.encode("a fox")
+    low, high = (runner.predict([Row(row.latent, time, runner.inputs(text, SIZE, g))]) for g in (1.0, 8.0))
+    assert (low - high).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("vae", ["tiny", "kl"])
+def test_the_same_picture_is_the_same_latent(vae: str) -> None:
+    """Drawing from the posterior instead would make a still scene flicker."""
+    runner = tiny_runner(vae=vae)
+    latents = runner.encode([noisy(1), noisy(2), noisy(1)])
+    assert latents.shape == (3, *runner.model.latent_shape(SIZE))
+    assert latents.dtype == torch.float32
+    torch.testing.assert_close(latents[0], latents[2])
+    assert (latents[0] - latents[1]).abs().max() > 0.1
+
+
+def test_pictures_come_out_as_bytes() -> None:
+    runner = tiny_runner()
+    pictures = runner.decode(torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(0)) * 3)
+    assert [(p.shape, str(p.dtype)) for p in pictures] == [((64, 96, 3), "uint8")] * 2
+    assert difference(pictures[0], pictures[1]) > 10
+
+
 def test_with_cuda_graphs_the_decoder_decodes_what_there_is(monkeypatch) -> None:
     """Graphs are recorded of the UNet alone, so only its batches are padded."""
     monkeypatch.setattr("artflow.engine.runner.CudaGraphs", lambda unet: unet)
@@ -113,35 +144,3 @@ def test_padding_ends_with_the_compilation_that_wanted_it() -> None:
         for watch in watches:
             watch.remove()
     assert sizes == [8, 8, 5, 5]
-
-
-def test_the_guidance_embedding_is_that_of_diffusers() -> None:
-    scales = torch.tensor([0.0, 0.5, 7.0])
-    theirs = LatentConsistencyModelPipeline.get_guidance_scale_embedding(None, scales, 32)
-    torch.testing.assert_close(guidance_embedding(scales, 32), theirs, atol=1e-5, rtol=1e-5)
-    assert guidance_embedding(scales, 33).shape == (3, 33)
-
-
-def test_a_model_with_a_guidance_embedding_hears_the_guidance() -> None:
-    runner = tiny_runner(time_cond=True)
-    row = rows(runner, 1)[0]
-    low, high = (runner.predict([Row(row.latent, 500.0, row.conditioning, SIZE, g)]) for g in (1.0, 8.0))
-    assert (low - high).abs().max() > 1e-3
-
-
-@pytest.mark.parametrize("vae", ["tiny", "kl"])
-def test_the_same_picture_is_the_same_latent(vae: str) -> None:
-    """Drawing from the posterior instead would make a still scene flicker."""
-    runner = tiny_runner(vae=vae)
-    latents = runner.encode([noisy(1), noisy(2), noisy(1)])
-    assert latents.shape == (3, *runner.latent_shape(SIZE))
-    assert latents.dtype == torch.float32
-    torch.testing.assert_close(latents[0], latents[2])
-    assert (latents[0] - latents[1]).abs().max() > 0.1
-
-
-def test_pictures_come_out_as_bytes() -> None:
-    runner = tiny_runner()
-    pictures = runner.decode(torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(0)) * 3)
-    assert [(p.shape, str(p.dtype)) for p in pictures] == [((64, 96, 3), "uint8")] * 2
-    assert difference(pictures[0], pictures[1]) > 10

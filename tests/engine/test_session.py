@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from artflow.engine.engine import Engine
-from artflow.engine.load import STAGES, LoadLadder
+from artflow.engine.quality import STAGES, LoadLadder
 from artflow.engine.runner import Runner
 from artflow.engine.stream_policy import StreamPolicy
 from artflow.errors import ArtflowError

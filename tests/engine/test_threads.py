@@ -138,7 +138,7 @@ def test_the_runner_measures_its_networks_by_the_pixels_of_a_call(runner: Runner
     runner.decode(latents)
     for network in ("encode", "decode"):
         assert 2 * 128 * 128 in runner.threads.choices[network]
-    assert runner.latent_shape(Size(128, 128)) == tuple(latents.shape[1:])
+    assert runner.model.latent_shape(Size(128, 128)) == tuple(latents.shape[1:])
 
 
 def test_work_beside_has_its_threads_and_leaves_one_to_who_comes_next() -> None:

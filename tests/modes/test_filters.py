@@ -101,7 +101,6 @@ def test_colour() -> None:
     assert warm[0] > warm[2] + 20 and cold[2] > cold[0] + 20
 
 
-
 @pytest.mark.parametrize("shape", [(300, 420), (7, 512), (512, 7)])
 @pytest.mark.parametrize("radius", [4, 20, 60])
 def test_a_wide_blur_is_the_gaussian_one_on_a_smaller_copy_too(shape: tuple[int, int], radius: float) -> None:

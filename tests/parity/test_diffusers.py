@@ -15,10 +15,12 @@ from diffusers import (
     StableDiffusionXLPipeline,
 )
 
+from artflow.engine.image_spec import ImageSpec
 from artflow.engine.runner import Runner
-from artflow.engine.sampling import SAMPLERS, SamplerFlight, make_sampler
+from artflow.engine.sampling import SAMPLERS, make_sampler
 from artflow.errors import ArtflowError
 from artflow.images import Size
+from tests.support.jobs import all_steps, sampling_state
 from tests.support.models import tiny_folder, tiny_runner
 
 SIZE = Size(64, 64)
@@ -36,25 +38,21 @@ def pipe(kind: type[DiffusionPipeline], **options: Any) -> DiffusionPipeline:
     return loaded
 
 
-def flown(runner: Runner, sampler: str, *, guidance: float, steps: int = STEPS, **more: Any) -> torch.Tensor:
-    """The finished latent of our own flight."""
-    flight = SamplerFlight(
-        make_sampler(sampler, runner.model.scheduler_config),
-        steps=steps,
-        shape=runner.latent_shape(SIZE),
-        seed=SEED,
-        positive=runner.prompts.encode(PROMPT),
-        negative=runner.prompts.encode(more.pop("negative", NEGATIVE), negative=True),
-        guidance=guidance,
-        embedded_guidance=runner.model.time_cond_width is not None,
-        size=SIZE,
-        device=runner.model.device,
-        **more,
-    )
-    with torch.inference_mode():
-        while not flight.done:
-            flight.advance(runner.predict(flight.rows()))
-    return flight.latent
+def sampled(
+    runner: Runner,
+    sampler: str,
+    *,
+    guidance: float,
+    steps: int = STEPS,
+    negative: str = NEGATIVE,
+    source: torch.Tensor | None = None,
+    strength: float = 1.0,
+) -> torch.Tensor:
+    """The finished latent of our own steps."""
+    if source is not None:  # diffusers is asked for more steps than it runs, we for those that are run
+        steps = max(int(steps * strength), 1)
+    spec = ImageSpec({}, SIZE, SEED, PROMPT, negative, steps, guidance, sampler, strength)
+    return all_steps(runner, sampling_state(runner, spec, *([] if source is None else [source])))
 
 
 def asked(reference: DiffusionPipeline, sampler: str, runner: Runner, **more: Any) -> torch.Tensor:
@@ -77,7 +75,7 @@ def test_text_to_picture(sampler: str, guidance: float) -> None:
         pipe(StableDiffusionPipeline), sampler, runner, num_inference_steps=STEPS, guidance_scale=guidance,
         negative_prompt=NEGATIVE, width=64, height=64,
     )  # fmt: skip
-    close(flown(runner, sampler, guidance=guidance), theirs)
+    close(sampled(runner, sampler, guidance=guidance), theirs)
 
 
 @pytest.mark.parametrize("kind", ["v_prediction", "sample"])
@@ -87,7 +85,7 @@ def test_text_to_picture_of_other_prediction_types(kind: str) -> None:
         pipe(StableDiffusionPipeline, prediction_type=kind), "Euler", runner, num_inference_steps=STEPS,
         guidance_scale=3.0, negative_prompt=NEGATIVE, width=64, height=64,
     )  # fmt: skip
-    close(flown(runner, "Euler", guidance=3.0), theirs)
+    close(sampled(runner, "Euler", guidance=3.0), theirs)
 
 
 @pytest.mark.parametrize("strength", [0.2, 0.7])
@@ -99,7 +97,7 @@ def test_picture_to_picture(sampler: str, strength: float) -> None:
         pipe(StableDiffusionImg2ImgPipeline), sampler, runner, image=source, strength=strength,
         num_inference_steps=STEPS, guidance_scale=3.0, negative_prompt=NEGATIVE,
     )  # fmt: skip
-    close(flown(runner, sampler, guidance=3.0, source=source[0], strength=strength), theirs)
+    close(sampled(runner, sampler, guidance=3.0, source=source[0], strength=strength), theirs)
 
 
 @pytest.mark.parametrize("negative", ["", NEGATIVE])
@@ -110,7 +108,7 @@ def test_sdxl(negative: str) -> None:
         pipe(StableDiffusionXLPipeline, family="sdxl"), "Euler", runner, num_inference_steps=STEPS,
         guidance_scale=3.0, negative_prompt=negative or None, width=64, height=64,
     )  # fmt: skip
-    close(flown(runner, "Euler", guidance=3.0, negative=negative), theirs)
+    close(sampled(runner, "Euler", guidance=3.0, negative=negative), theirs)
 
 
 def test_a_model_with_a_guidance_embedding() -> None:
@@ -120,7 +118,7 @@ def test_a_model_with_a_guidance_embedding() -> None:
         pipe(LatentConsistencyModelPipeline, time_cond=True), "LCM", runner, num_inference_steps=4,
         guidance_scale=8.0, width=64, height=64,
     )  # fmt: skip
-    close(flown(runner, "LCM", guidance=8.0, steps=4), theirs)
+    close(sampled(runner, "LCM", guidance=8.0, steps=4), theirs)
 
 
 @pytest.mark.parametrize("vae", ["tiny", "kl"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import lru_cache
 from itertools import product
 
@@ -80,11 +81,11 @@ def our_latents(count: int, indices: tuple[int, ...], cfg_type: str, delta: floa
 def engine_idle(engine: Engine, session: LiveSession) -> None:
     """Wait until the engine has taken every frame and finished the step."""
     while session.waiting:
-        engine.call(lambda: None).result()
-    engine.call(lambda: None).result()
+        time.sleep(0.002)
+    engine.run_on_engine_thread(lambda: None).result()
 
 
-# Single steps of "self" guidance differ on purpose: see `tests/engine/test_flight.py`.
+# Single steps of "self" guidance differ on purpose: see `tests/engine/test_stream_step.py`.
 CASES = [case for case in product(INDICES, GUIDANCE) if case != (1, "self")]
 
 

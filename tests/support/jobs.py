@@ -7,10 +7,13 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+
 from artflow.engine.image_spec import ImageSpec
 from artflow.engine.job import Job
 from artflow.engine.job_request import GeneratedImage, ImageFinished, JobEnded, JobEvent, JobProgress, JobRequest
 from artflow.engine.runner import Runner
+from artflow.engine.sampling import SamplingPlan, SamplingState
 from artflow.modes.text import TextParams, image_specs
 from tests.support.live import PATIENCE
 
@@ -22,7 +25,7 @@ class Asked(Job):
         self, runner: Runner, specs: Sequence[ImageSpec], on_progress: Callable[[JobProgress], Any] | None = None
     ) -> None:
         self.seen: list[JobProgress] = []
-        self.made: list[GeneratedImage] = []
+        self._images: dict[int, GeneratedImage] = {}
         self._on_progress = on_progress
         self._ended = threading.Event()
         self._error: Exception | None = None
@@ -35,11 +38,16 @@ class Asked(Job):
                 if self._on_progress is not None:
                     self._on_progress(event)
             case ImageFinished():
-                assert event.index == len(self.made)
-                self.made.append(event.image)
+                assert event.index not in self._images
+                self._images[event.index] = event.image
             case JobEnded():
                 self._error = event.error
                 self._ended.set()
+
+    @property
+    def made(self) -> list[GeneratedImage]:
+        """The pictures that are finished, in the order in which they were asked for."""
+        return [self._images[index] for index in sorted(self._images)]
 
     def wait(self) -> list[GeneratedImage]:
         """The finished pictures once it has ended; raises what went wrong."""
@@ -53,3 +61,21 @@ def text_job(runner: Runner, on_progress: Callable[[JobProgress], Any] | None = 
     """A text job of small pictures, four steps each."""
     wanted = {"width": 64, "height": 64, "steps": 4, "seed": 1, "guidance_scale": 1.0} | params
     return Asked(runner, image_specs(TextParams(**wanted), runner.model.info, 1024), on_progress)
+
+
+def sampling_state(runner: Runner, spec: ImageSpec, *sources: torch.Tensor) -> SamplingState:
+    """A picture before its first step, outside of the engine; ``sources`` are latents, those of the spec by default."""
+    if not sources and spec.source is not None:
+        sources = (runner.encode([spec.source])[0],)
+    positive = runner.conditions.encode(spec.prompt)
+    negative = runner.conditions.encode(spec.negative_prompt, negative=True)
+    plan = SamplingPlan.of(spec, runner, positive, negative)
+    return SamplingState(plan, runner, torch.stack(sources) if sources else torch.empty(0))
+
+
+@torch.inference_mode()
+def all_steps(runner: Runner, state: SamplingState) -> torch.Tensor:
+    """The finished latent, of shape (1, channels, height, width)."""
+    while not state.done:
+        SamplingState.advance([state], [runner.predict(state.rows())])
+    return state.latent

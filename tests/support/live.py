@@ -110,7 +110,7 @@ class Person:
 def held(engine: Engine) -> Iterator[None]:
     """Keep the engine's thread busy, so that what is handed in meanwhile waits."""
     reached, go_on = threading.Event(), threading.Event()
-    engine.call(lambda: (reached.set(), go_on.wait(PATIENCE)))
+    engine.run_on_engine_thread(lambda: (reached.set(), go_on.wait(PATIENCE)))
     assert reached.wait(PATIENCE)
     try:
         yield
@@ -119,6 +119,8 @@ def held(engine: Engine) -> Iterator[None]:
 
 
 def settle(engine: Engine) -> None:
-    """Return when the engine has finished the round that it is in, and has begun another."""
+    """Return when the engine has done all that it can do without new frames."""
     for _ in range(2):
-        engine.call(lambda: None).result(PATIENCE)
+        for runner in {session.runner for session in engine._scheduler.sessions}:
+            runner.conditions.encode(f"at {time.monotonic()}")  # behind all prompts that wait
+        engine.run_on_engine_thread(lambda: None).result(PATIENCE)

@@ -30,10 +30,32 @@ GROUP = "Painting"
 LONGEST = 1536  # pixels a side of the network's input; a larger picture is painted at this size and enlarged
 LEAST = 32  # pixels a side, the network's own limit
 STYLES = (
-    "soft light", "bold outlines", "pale ink", "abstract strokes", "crimson canvas", "expressionist", "night stones",
-    "blue and gold", "coloured pencil", "two-colour print", "umber", "etching", "morning haze", "green mosaic",
-    "ice blue", "stained glass", "cobalt strokes", "woven bands", "old fresco", "starry blue", "deep red",
-    "pastel cubes", "heavy outlines", "dusk", "blueprint", "autumn strokes",
+    "soft light",
+    "bold outlines",
+    "pale ink",
+    "abstract strokes",
+    "crimson canvas",
+    "expressionist",
+    "night stones",
+    "blue and gold",
+    "coloured pencil",
+    "two-colour print",
+    "umber",
+    "etching",
+    "morning haze",
+    "green mosaic",
+    "ice blue",
+    "stained glass",
+    "cobalt strokes",
+    "woven bands",
+    "old fresco",
+    "starry blue",
+    "deep red",
+    "pastel cubes",
+    "heavy outlines",
+    "dusk",
+    "blueprint",
+    "autumn strokes",
 )  # fmt: skip - in the network's order, named by how they look
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import EulerDiscreteScheduler, LCMScheduler
 
-from artflow.engine.schedule import ScheduleMaker, betas, boundary_scalings, lcm_timesteps, trailing_timesteps
+from artflow.engine.noise_schedule import ScheduleMaker, betas, boundary_scalings, lcm_timesteps, trailing_timesteps
 from artflow.errors import ArtflowError
 
 STABLE_DIFFUSION = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from artflow.engine.load import STAGES, LoadLadder
+from artflow.engine.quality import STAGES, LoadLadder
 
 NAMES = [stage.name() for stage in STAGES]
 WINDOW, TARGET, PATIENCE = 8, 0.4, 3

@@ -1,0 +1,189 @@
+"""What Stable Diffusion models have in common: text towers, a UNet and an autoencoder, as diffusers has them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers import AutoencoderTiny
+
+from artflow.models.model import Condition, Model
+from artflow.models.parts import Parts
+from artflow.models.weights import refused
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    from artflow.images import Size
+    from artflow.models.catalog import ModelSpec
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+@dataclass(eq=False)
+class UNetModel(Model):
+    """A latent diffusion model of diffusers' classes.
+
+    Rows have the inputs ``text`` (tokens, width); ``guidance`` (width,) where the guidance scale is embedded; and
+    ``inpaint`` (1 + channels, height, width) where the UNet is shown a mask and a masked picture.
+    """
+
+    unet: UNet2DConditionModel
+    vae: AutoencoderTiny | AutoencoderKL
+    tokenizers: list[Any]
+    """``CLIPTokenizer``: one for sd, two for sdxl."""
+    text_encoders: list[Any]
+    """``CLIPTextModel``; for sdxl a ``CLIPTextModelWithProjection`` as well."""
+
+    # -- loading ----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def recognises(cls, parts: Parts) -> bool:
+        """Whether these parts are a model of this family."""
+        raise NotImplementedError
+
+    @classmethod
+    def check(cls, spec: ModelSpec, parts: Parts) -> None:
+        """Refuse what this family cannot run.
+
+        Raises:
+            ArtflowError: ``model_load_failed``, with the reason.
+        """
+        # "text": the UNet pools the prompt's own tokens, so it needs nothing more from us.
+        known = (None, "text", "text_time")
+        if parts.unet.config.addition_embed_type not in known or parts.unet.config.class_embed_type is not None:
+            raise refused(spec.id, "its UNet takes conditions that neither Stable Diffusion 1, 2 nor SDXL has")
+
+    @classmethod
+    def vae_dtype_for(cls, vae: Any, dtype: torch.dtype) -> torch.dtype:
+        """What the autoencoder is to compute in where the rest computes in ``dtype``."""
+        return dtype
+
+    # -- facts ------------------------------------------------------------------------------------------------------
+
+    @property
+    def networks(self) -> Sequence[Any]:
+        return self.unet, self.vae
+
+    @property
+    def compilable(self) -> Sequence[Any]:
+        return self.unet, self.vae.decoder
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of a latent. An inpaint UNet takes more (see `inpaints`) and gives these."""
+        return self.unet.config.out_channels
+
+    @property
+    def inpaints(self) -> bool:
+        return self.unet.config.in_channels == 2 * self.latent_channels + 1
+
+    @property
+    def vae_scale(self) -> int:
+        if hasattr(self.vae.config, "num_encoder_blocks"):  # AutoencoderTiny halves the side between its blocks
+            return 2 ** (len(self.vae.config.num_encoder_blocks) - 1)
+        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def vae_dtype(self) -> torch.dtype:
+        """What the VAE computes in; float32 where it would overflow in float16 (SDXL's own VAE)."""
+        return next(self.vae.parameters()).dtype
+
+    @property
+    def time_cond_width(self) -> int | None:
+        """Width of the guidance embedding that LCM-distilled UNets take as ``timestep_cond``; else None."""
+        return self.unet.config.time_cond_proj_dim
+
+    @property
+    def embeds_guidance(self) -> bool:
+        return self.time_cond_width is not None
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of one prompt, start and end included: 77 for every CLIP, fewer for the embedded model."""
+        return min(t.model_max_length for t in self.tokenizers)
+
+    @property
+    def memory_bytes(self) -> int:
+        parts = [self.unet, self.vae, *self.text_encoders]
+        return sum(t.nbytes for p in parts for t in (*p.parameters(), *p.buffers()))
+
+    def pictures_at_once(self, pixels: int) -> int:
+        """AutoencoderKL's widest layer takes 256 channels at full size: 1 GB for a picture of 1024 x 1024, float32."""
+        return max(1, (64 if isinstance(self.vae, AutoencoderTiny) else 4) * 512**2 // pixels)
+
+    def use_float32_decoder(self) -> bool:
+        if self.vae_dtype != torch.float16:
+            return False
+        self.vae.to(torch.float32)
+        return True
+
+    # -- computing --------------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def prepare(self, conditions: Sequence[Condition]) -> list[dict[str, torch.Tensor]]:
+        """The prompts' embeddings, cut at the tokenizer's length."""
+        texts = [condition.prompt for condition in conditions]
+        (output,) = self.encode_texts(texts)
+        return [{"text": tokens} for tokens in output[0].to(self.dtype)]
+
+    def encode_texts(self, texts: Sequence[str], *, hidden: bool = False) -> list[Any]:
+        """What each text tower gives for these texts; ``hidden`` asks for its hidden states, too."""
+        outputs = []
+        for tokenizer, encoder in zip(self.tokenizers, self.text_encoders, strict=True):
+            length = tokenizer.model_max_length
+            options = {"padding": "max_length", "max_length": length, "truncation": True, "return_tensors": "pt"}
+            ids = tokenizer(list(texts), **options).input_ids.to(self.device)
+            outputs.append(encoder(ids, output_hidden_states=hidden))
+        return outputs
+
+    def inputs(self, prepared: Tensors, size: Size, guidance: float) -> dict[str, torch.Tensor]:
+        """The text, and an embedded guidance scale."""
+        if self.time_cond_width is None:
+            return dict(prepared)
+        embedding = guidance_embedding(torch.tensor([guidance - 1]), self.time_cond_width)[0]
+        return {**prepared, "guidance": embedding.to(self.device, self.dtype)}
+
+    def predict(self, latents: torch.Tensor, timesteps: torch.Tensor, inputs: Tensors) -> torch.Tensor:
+        if self.inpaints:
+            latents = torch.cat([latents, inputs["inpaint"]], dim=1)
+        return self.unet(
+            latents.to(self.dtype).contiguous(memory_format=torch.channels_last),
+            timesteps,
+            encoder_hidden_states=inputs["text"],
+            timestep_cond=inputs.get("guidance"),
+            added_cond_kwargs=self.added_conditions(inputs),
+            return_dict=False,
+        )[0].float()
+
+    def added_conditions(self, inputs: Tensors) -> dict[str, torch.Tensor] | None:
+        """diffusers' ``added_cond_kwargs`` for these rows."""
+        return None
+
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        """AutoencoderKL gives the mean of its posterior, so that the same frame is the same latent."""
+        vae = self.vae
+        pixels = pixels.permute(0, 3, 1, 2).to(self.vae_dtype).div_(127.5).sub_(1)
+        tiny = isinstance(vae, AutoencoderTiny)
+        latents = vae.encode(pixels).latents if tiny else vae.encode(pixels).latent_dist.mode()
+        return (latents.float() - self._shift) * vae.config.scaling_factor
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        latents = (latents / self.vae.config.scaling_factor + self._shift).to(self.vae_dtype)
+        return self.vae.decode(latents.contiguous(memory_format=torch.channels_last), return_dict=False)[0].float()
+
+    @property
+    def _shift(self) -> float:
+        return getattr(self.vae.config, "shift_factor", None) or 0.0
+
+
+def guidance_embedding(scales: torch.Tensor, width: int) -> torch.Tensor:
+    """The sinusoidal embedding of guidance scale minus one: (batch,) to (batch, width) (2310.04378, section 4.3)."""
+    half = width // 2
+    frequencies = torch.exp(torch.arange(half, dtype=torch.float32) * -(math.log(10_000.0) / (half - 1)))
+    angles = scales[:, None] * 1000 * frequencies[None]
+    embedding = torch.cat([angles.sin(), angles.cos()], dim=1)
+    return torch.nn.functional.pad(embedding, (0, width - 2 * half))
