@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from artflow.engine.stream_policy import OnBegun, Result, ignore_begun
 from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture, Size, check_size
 from artflow.interrogator import Answer, Interrogator
@@ -24,7 +25,6 @@ from artflow.settings import Settings, load_settings
 if TYPE_CHECKING:
     from artflow.engine.client import EngineClient, LiveStream
     from artflow.engine.job_request import GeneratedImage
-    from artflow.engine.stream_policy import Result
     from artflow.modes.job_runner import JobRunner
     from artflow.modes.masks import Mask
     from artflow.modes.text import JobParams
@@ -105,7 +105,12 @@ class Pipeline:
     # -- pictures ---------------------------------------------------------------------------------------------------
 
     def open(
-        self, mode: str, model: ModelInfo, changes: Mapping[str, Any], on_result: Callable[[Result], None]
+        self,
+        mode: str,
+        model: ModelInfo,
+        changes: Mapping[str, Any],
+        on_result: Callable[[Result], None],
+        on_begun: OnBegun = ignore_begun,
     ) -> LiveStream:
         """A live session on a loaded model; it is served until its ``close``.
 
@@ -119,7 +124,7 @@ class Pipeline:
             )
         params = self.parameters.changed(self.parameters.live(mode), changes)
         policy = self.parameters.modes[mode].policy
-        session = self.client.open(model, params, policy, on_result, max_size=limits.max_size)
+        session = self.client.open(model, params, policy, on_result, on_begun, max_size=limits.max_size)
         log.info("a live session", extra={"session": session.id, "mode": mode, "model": model.id})
         return session
 

@@ -1,179 +1,240 @@
-"""The web side of one live session: places for frames in flight, and the latest picture."""
+"""The live session of one connection, seen from the web: places for frames, and the latest picture."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from starlette.requests import HTTPConnection
-
+from artflow.api.messages import Message
+from artflow.api.requests import Requests
 from artflow.errors import ArtflowError
-from artflow.images import encode_jpeg
 
 if TYPE_CHECKING:
     from artflow.engine.client import LiveStream
     from artflow.engine.stream_policy import Result
-    from artflow.pipeline import Pipeline
 
-USER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+DECODE_EVERY = 1 / 40  # seconds between two pictures of a session that the engine does not wait for
+UNASKED_EVERY = 0.01  # seconds between two messages that nobody asked for: they are read no faster
+FLOOD, FLOOD_SECONDS = 50, 3.0  # messages of no use in a row, within so many seconds; who waits to be asked sends fewer
 
 
 @dataclass(frozen=True)
-class Note:
-    """A text message to send; ``frees``: it is an answer, and releases the place of its message."""
+class Outgoing:
+    """What goes to a client, None for an answer without words, and what is to be done when it has gone out."""
 
-    message: dict[str, Any] | None
-    frees: bool = False
+    data: dict[str, Any] | bytes | None
+    then: Callable[[], None] | None = None
 
 
 class Channel:
-    """One user's stream in one mode. Used on the event loop only; the engine calls `arrived` from its thread."""
+    """One person's stream in one mode. Lives on the event loop; the engine reaches it through `arrived` and `begun`.
 
-    def __init__(self, owner: str | None, places: int, results: bool) -> None:
+    A message holds one of ``most`` places from before it is read until its answer has gone out, so a client that does
+    not read cannot pile anything up.
+    """
+
+    requests: Requests  # from `start` to `close`
+
+    def __init__(self, owner: str | None, results: bool) -> None:
         self.owner = owner
-        self.results = results  # whether pictures are sent on the socket itself
+        self.results = results  # whether the socket itself gets the pictures
         self.latest: Result | None = None
         self.closed = False
         self.session: LiveStream | None = None
-        self.under_way = 0  # frames received and not answered
-        self.asked = 0  # messages that were requested and not received
-        self.outbox: asyncio.Queue[Result | Note] = asyncio.Queue()
-        self._places = asyncio.Semaphore(places)
-        self.encoding = asyncio.Lock()  # at most one thread of the shared pool per channel
+        self.outbox: asyncio.Queue[Outgoing] = asyncio.Queue()
+        self.fates: asyncio.Queue[tuple[Result, float]] = asyncio.Queue()  # and when each came (monotonic seconds)
+        self.places = asyncio.Semaphore(0)
+        self.encoding = asyncio.Lock()  # whoever watches: one thread of those that all share
+        self._messages: deque[Message] = deque()
+        self._change = asyncio.Event()  # a message or a turn to decode may have come
+        self._decoded = self._unasked = -math.inf
+        self._mistakes: deque[float] = deque(maxlen=FLOOD)  # when they came, those in a row
+        self._next_number = 0
+        self._watchers = int(results)
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
 
-    async def occupy(self) -> None:
-        """Take a place for a message; waits while all are taken, which is back-pressure on the sender.
+    def start(self, session: LiveStream, most: int) -> None:
+        """Serve a session: ``most`` messages may be on their way at once."""
+        self.session = session
+        self.requests = Requests(session, most, self._ask)
+        self.requests.watchers = self._watchers
+        for _ in range(most):
+            self.places.release()
 
-        It is held until the answer has been sent, so a client that does not read cannot make queues grow.
+    # -- what comes in ----------------------------------------------------------------------------------------------
+
+    def take_in(self, message: Message) -> None:
+        """Let a message wait for its turn; where the latest wins, its picture replaces one that waits undecoded."""
+        assert self.session is not None
+        if message.picture:
+            chosen = message.chosen_number
+            message.number = self._next_number if chosen is None else chosen
+            self._next_number = message.number + 1
+            self.requests.under_way += 1
+            self.requests.coming += 1
+            if self.session.policy.latest_only:
+                self._replace_waiting()
+        self._messages.append(message)
+        self._change.set()
+
+    async def message_due(self) -> None:
+        """Return when the oldest message that waits may be worked on.
+
+        A picture that the engine does not wait for is decoded a while after the last one: by then it may be replaced.
         """
-        await self._places.acquire()
+        while (pause := self._pause()) > 0:
+            self._change.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if pause == math.inf else pause):
+                    await self._change.wait()
 
-    def free(self, places: int = 1) -> None:
-        """Give a message's place back, or grant some more."""
-        for _ in range(places):
-            self._places.release()
+    def next_message(self) -> Message:
+        """The oldest message that waits."""
+        message = self._messages.popleft()
+        if message.picture:
+            self._decoded = time.monotonic()
+        return message
 
-    def say(self, message: dict[str, Any]) -> None:
-        """Send a text message soon."""
-        self.outbox.put_nowait(Note(message))
+    def handed_in(self, message: Message, repeats: bool) -> None:
+        """The session has a message; ``repeats``: it answers the last frame once more."""
+        self._mistakes.clear()
+        if message.picture:
+            self.requests.coming -= 1
+            self.requests.ready(message.request)
+            self.requests.refill()
+        elif repeats:
+            self.requests.under_way += 1
+        elif not message.replaced:
+            if message.stands_for_frame:
+                self.requests.failed()
+            self.answered(frame=False)
 
-    def ask(self) -> None:
-        """Ask for a message soon."""
-        self.asked += 1
-        self.say({"status": "send_frame"})
+    def refuse(self, error: ArtflowError, message: Message | None = None) -> bool:
+        """Answer a message that is of no use; whether this is a flood of them, which ends the connection."""
+        number = {"frame": message.chosen_number} if message and message.chosen_number is not None else {}
+        frame = message is not None and bool(message.picture)
+        if message is not None and message.replaced:  # which has answered its frame already
+            self.send(error.as_json() | number)
+        else:
+            self.send(error.as_json() | number, partial(self.answered, frame=frame))
+        self.requests.coming -= frame
+        if message is None or message.stands_for_frame:
+            self.requests.failed()
+        now = time.monotonic()
+        self._mistakes.append(now)
+        return len(self._mistakes) == FLOOD and now - self._mistakes[0] < FLOOD_SECONDS
 
-    def answer(self, message: dict[str, Any] | None) -> None:
-        """Release a message's place, after sending ``message`` if there is one."""
-        self.outbox.put_nowait(Note(message, frees=True))
+    async def hold_back(self) -> None:
+        """Return when the next message may be read after one that nobody asked for."""
+        now = time.monotonic()
+        self._unasked = max(self._unasked + UNASKED_EVERY, now)
+        await asyncio.sleep(self._unasked - now)
+
+    # -- what goes out ----------------------------------------------------------------------------------------------
+
+    def send(self, data: dict[str, Any] | bytes | None, then: Callable[[], None] | None = None) -> None:
+        """Send a message soon; ``then`` is called when it has gone out."""
+        self.outbox.put_nowait(Outgoing(data, then))
+
+    def answered(self, *, frame: bool = True, picture: bool = False) -> None:
+        """An answer has gone out: a message's place is free again."""
+        self.places.release()
+        self.requests.under_way -= frame
+        self.requests.unsent -= picture
+        self.requests.refill()
 
     def arrived(self, result: Result) -> None:
-        """Deliver the result of a frame. Thread-safe."""
-        with contextlib.suppress(RuntimeError):  # the event loop has ended
-            self._loop.call_soon_threadsafe(self._note, result)
+        """A frame's fate, from any thread."""
+        self._soon(self._note, result)
+
+    def begun(self, now: float, waited: float, idle: float) -> None:
+        """A frame has been begun; from any thread (see `LiveStream.on_begun`)."""
+        self._soon(self._note_begun, now, waited, idle)
 
     def close(self) -> None:
-        """End the session and all streams of it."""
+        """End the session and let everyone who watches go."""
         self.closed = True
         if self.session is not None:
+            self.requests.stop()
             self.session.close()
-            self.session = None  # breaks the reference cycle through `arrived`
+            # All of these know each other: without this they would wait for the garbage collector.
+            self.session = None
+            self.outbox = asyncio.Queue()
+            del self.requests
         self._ring()
 
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Somebody gets the pictures meanwhile."""
+        self._watch(1)
+        try:
+            yield
+        finally:
+            self._watch(-1)
+
     async def picture_after(self, previous: Result | None) -> Result | None:
-        """Wait for a picture other than ``previous``; None when the stream has ended."""
+        """The latest picture once there is another than ``previous``; None when the stream has ended."""
         while not self.closed and (self.latest is None or self.latest is previous):
             await self._news.wait()
         return None if self.closed else self.latest
 
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _ask(self) -> None:
+        self.send({"status": "send_frame"}, self.requests.sent)
+
+    def _replace_waiting(self) -> None:
+        assert self.session is not None
+        for older in self._messages:
+            if older.picture and older.number is not None:
+                older.picture, older.replaced = b"", True
+                self.requests.coming -= 1
+                self.session.discard(older.number, older.received)
+
+    def _pause(self) -> float:
+        """Seconds until the oldest message may be worked on."""
+        assert self.session is not None
+        if not self._messages:
+            return math.inf
+        if not self._messages[0].picture or not self.session.policy.latest_only:
+            return 0.0
+        wanted = not self.session.waiting and not self.requests.still
+        return 0.0 if wanted else self._decoded + DECODE_EVERY - time.monotonic()
+
+    def _soon(self, note: Callable[..., None], *facts: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
+            self._loop.call_soon_threadsafe(note, *facts)
+
+    def _note_begun(self, now: float, waited: float, idle: float) -> None:
+        if not self.closed:
+            self.requests.begun(now, waited, idle)
+            self._change.set()
+
     def _note(self, result: Result) -> None:
         if self.closed:
             return
-        self.outbox.put_nowait(result)
+        self.fates.put_nowait((result, time.monotonic()))
+        self.requests.unsent += self.results and result.picture is not None
+        self.requests.answered(result)
         if result.picture is not None:
             self.latest = result
             self._ring()
 
+    def _watch(self, people: int) -> None:
+        self._watchers += people
+        if self.session is not None:
+            self.requests.watchers = self._watchers
+            self.requests.refill()
+
     def _ring(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
-
-
-class Api:
-    """The state shared by all routes: the pipeline, the open channels, and a thread pool for JPEGs."""
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline = pipeline
-        self._channels: dict[tuple[str, str], Channel] = {}
-        self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="jpeg")
-
-    def claim(self, mode: str, user_id: str, channel: Channel) -> None:
-        """Register a channel under its user's id.
-
-        Raises:
-            ArtflowError: ``bad_user_id``, or ``user_id_taken`` where another socket has it.
-        """
-        if not USER_ID.fullmatch(user_id):
-            raise ArtflowError("bad_user_id", "A user id has 1 to 64 letters, digits, - and _.")
-        if (mode, user_id) in self._channels:
-            raise ArtflowError("user_id_taken", f"Another socket uses the id {user_id!r}; choose another one.")
-        self._channels[mode, user_id] = channel
-
-    def release(self, mode: str, user_id: str) -> None:
-        """Forget a channel."""
-        del self._channels[mode, user_id]
-
-    def find(self, mode: str, user_id: str, owner: str | None) -> Channel:
-        """The open channel of an id, if it belongs to ``owner``.
-
-        Raises:
-            ArtflowError: ``no_session``, whether it does not exist or belongs to somebody else.
-        """
-        channel = self._channels.get((mode, user_id))
-        if channel is None or channel.owner != owner:
-            raise ArtflowError("no_session", f"There is no {mode} session {user_id!r}; open its socket first.")
-        return channel
-
-    def is_open(self, mode: str, user_id: str) -> bool:
-        """Whether an id has an open channel, of any owner."""
-        return (mode, user_id) in self._channels
-
-    def count(self, mode: str | None = None) -> int:
-        """Open channels of a mode, or of all."""
-        return sum(mode in (None, key[0]) for key in self._channels)
-
-    async def in_thread(self, work: Callable[..., Any], *args: Any) -> Any:
-        """Run a function in the thread pool."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
-
-    async def jpeg(self, channel: Channel, result: Result, quality: int) -> bytes:
-        """A result's whole picture as JPEG, with the filters of its recipe applied.
-
-        Raises:
-            ArtflowError: where the filters cannot be applied to it.
-        """
-        async with channel.encoding:
-            return await self.in_thread(_as_jpeg, result, quality, self.pipeline.settings.server.max_size)
-
-    def close(self) -> None:
-        """End every channel and the threads."""
-        for channel in self._channels.values():
-            channel.close()
-        self._pool.shutdown(wait=False)
-
-
-def _as_jpeg(result: Result, quality: int, longest: int) -> bytes:
-    from artflow.modes.filters.live import filtered
-
-    return encode_jpeg(filtered(result.whole(), (result.recipe or {}).get("filters"), longest), quality)
-
-
-def api_of(connection: HTTPConnection) -> Api:
-    """The shared state, as the app's lifespan put it there."""
-    return connection.app.state.artflow

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from artflow.api.channel import Api, api_of
 from artflow.api.security import require_sign_in
+from artflow.api.state import Api, api_of
 from artflow.modes.schema import info_schema, input_schema
 
 router = APIRouter(dependencies=[Depends(require_sign_in)])

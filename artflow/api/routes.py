@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from artflow.api import docs, info, live, stream
-from artflow.api.channel import Api
+from artflow.api.state import Api
 from artflow.errors import ArtflowError
 from artflow.pipeline import Pipeline
 

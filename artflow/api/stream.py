@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from artflow.api.channel import Api, Channel, api_of
+from artflow.api.channel import Channel
 from artflow.api.security import owner_of, require_sign_in
+from artflow.api.state import Api, api_of
 from artflow.errors import ArtflowError
 from artflow.settings import SLOWEST
 
@@ -49,11 +51,24 @@ async def inpaint(request: Request, user_id: str, quality: Quality = 95, max_fps
 async def _response(request: Request, mode: str, user_id: str, quality: int, max_fps: float) -> StreamingResponse:
     api = api_of(request)
     channel = api.find(mode, user_id, await owner_of(request))
-    return StreamingResponse(
+    return _Watched(
+        channel,
         _parts(api, channel, quality, 1 / max_fps),
         media_type="multipart/x-mixed-replace; boundary=frame",
         headers={"Cache-Control": "no-store"},
     )
+
+
+class _Watched(StreamingResponse):
+    """A stream of a channel, which hears of it as long as somebody reads."""
+
+    def __init__(self, channel: Channel, content: AsyncIterator[bytes], **options: Any) -> None:
+        super().__init__(content, **options)
+        self._channel = channel
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._channel.watched():
+            await super().__call__(scope, receive, send)
 
 
 async def _parts(api: Api, channel: Channel, quality: int, interval: float) -> AsyncIterator[bytes]:
@@ -67,8 +82,8 @@ async def _parts(api: Api, channel: Channel, quality: int, interval: float) -> A
         try:
             jpeg = await api.jpeg(channel, result, quality)
         except ArtflowError as error:
-            if not channel.results:  # else it was sent with the answer
-                channel.say(error.as_json() | {"frame": result.frame})
+            if not channel.results:  # else it is told with the answer
+                channel.send(error.as_json() | {"frame": result.frame})
             continue
         part = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(jpeg), jpeg)
         yield part + part  # Chrome shows a part only when the next one begins

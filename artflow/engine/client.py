@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from artflow.engine.job_request import JobRequest, OnEvent
 from artflow.engine.params import LiveParams
-from artflow.engine.stream_policy import Result, StreamPolicy
+from artflow.engine.stream_policy import OnBegun, Result, StreamPolicy, ignore_begun
 from artflow.models.catalog import ModelSpec
 from artflow.models.info import ModelHandle, ModelInfo
 from artflow.settings import ModelSettings, SafetySettings
@@ -60,8 +60,17 @@ class LiveStream(Protocol):
     def update(self, params: LiveParams) -> None:
         """Use these settings from the next frame on; raises `ArtflowError` if they are not possible."""
 
-    def submit(self, picture: NDArray[np.uint8], number: int | None = None) -> int:
-        """Hand in a frame; returns its number. Raises `ArtflowError` for one that cannot be worked with."""
+    def submit(self, picture: NDArray[np.uint8], number: int | None = None, received: float | None = None) -> int:
+        """Hand in a frame that arrived at ``received`` (monotonic seconds; None: now); returns its number.
+
+        Raises `ArtflowError` for one that cannot be worked with.
+        """
+
+    def discard(self, number: int, received: float) -> None:
+        """Count and answer a frame that a newer one replaced before it was handed in."""
+
+    def delivered(self, seconds: float) -> None:
+        """Note how long a picture took from the engine to its person."""
 
     def repeat(self) -> bool:
         """Answer the last frame once more, because the settings have changed; False where nothing has to be done."""
@@ -125,20 +134,21 @@ class EngineClient:
         params: LiveParams,
         policy: StreamPolicy,
         on_result: Callable[[Result], None],
+        on_begun: OnBegun = ignore_begun,
         *,
         max_size: int,
     ) -> LiveStream:
         """A live session on a loaded model; it is served until its ``close``.
 
-        ``on_result`` hears once of every frame whose fate is decided before that, from another thread; it must not
-        block.
+        ``on_result`` hears once of every frame whose fate is decided before that, from another thread; ``on_begun``
+        hears of each frame that is begun. They must not block.
 
         Raises:
             ArtflowError: ``bad_size``, ``bad_parameter``, ``model_not_loaded``, ``engine_closed``.
         """
         from artflow.engine.session import LiveSession
 
-        session = LiveSession(self.pool.runner(model.id), params, policy, on_result, max_size=max_size)
+        session = LiveSession(self.pool.runner(model.id), params, policy, on_result, on_begun, max_size=max_size)
         self.engine.add(session)
         return session
 

@@ -45,7 +45,7 @@ class LoadLadder:
         return STAGES[self._level]
 
     def observe(self, latency: float) -> None:
-        """Note the seconds that a frame took, its wait for the device included."""
+        """Note the seconds that a frame took from arrival to delivery, without its waits for frames after it."""
         self._latencies.append(latency)
         if len(self._latencies) < (self._latencies.maxlen or 0):
             return

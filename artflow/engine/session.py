@@ -23,7 +23,7 @@ from artflow.engine.quality import LoadLadder
 from artflow.engine.request import Request, Status
 from artflow.engine.runner import Runner
 from artflow.engine.similarity import SimilarityFilter
-from artflow.engine.stream_policy import Result, StreamPolicy
+from artflow.engine.stream_policy import OnBegun, Result, StreamPolicy, ignore_begun
 from artflow.engine.stream_step import InpaintConditioning, StreamPlan, StreamState
 from artflow.errors import HIDDEN, ArtflowError
 from artflow.images import Picture, Size, check_size
@@ -46,7 +46,7 @@ class LiveSession:
 
     ``submit``, ``repeat``, ``update`` and ``close`` may be called from any thread; all else belongs to the engine's
     thread. ``on_result`` is called once for every frame whose fate is decided before ``close``, from the thread that
-    decides it; it must not block.
+    decides it, ``on_begun`` for every frame that is begun where the latest wins. They must not block.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class LiveSession:
         params: LiveParams,
         policy: StreamPolicy,
         on_result: Callable[[Result], None],
+        on_begun: OnBegun = ignore_begun,
         *,
         max_size: int = 1024,
     ) -> None:
@@ -66,7 +67,7 @@ class LiveSession:
         self.in_call = False
         self.closed = False
         self.wake: Callable[[], None] = lambda: None
-        self._on_result = on_result
+        self._on_result, self._on_begun = on_result, on_begun
         self._max_size = max_size
         self._entry = threading.Lock()  # one submitter at a time; held while pictures are resized and compared
         self._lock = threading.Lock()  # the inbox; held for moments only, because the engine waits for it
@@ -80,6 +81,9 @@ class LiveSession:
         self._paced = float("-inf")  # when the last frame should have begun under max_fps
         self._waiting_since = self._begun = self._ended = 0.0  # of the frame that waits; of the last step
         self._waited = 0.0  # seconds that the last one was kept waiting, though it could begin
+        self._came_in = 0.0  # when the frame that waits was put in
+        self._supplied = 0.0  # end of the last step that a frame entered with, or the last skip
+        self._before = self._after = 0.0  # seconds the last frame took from arrival to `submit`, and after `deliver`
         self._params = self._checked(params)
         self._filter = self._new_filter()
 
@@ -126,13 +130,15 @@ class LiveSession:
             self._filter.depth = self._depth(params)
         self.wake()
 
-    def submit(self, picture: NDArray[np.uint8], number: int | None = None) -> int:
-        """Hand in a frame; returns its number (counted up from 0 where none is given).
+    def submit(self, picture: NDArray[np.uint8], number: int | None = None, received: float | None = None) -> int:
+        """Hand in a frame that arrived at ``received`` (monotonic seconds; None: now).
+
+        Returns its number (counted up from 0 where none is given).
 
         Raises:
             ArtflowError: ``too_many_waiting``, ``session_closed``, or what the policy's ``preprocess`` raises.
         """
-        received = time.monotonic()
+        received = time.monotonic() if received is None else received
         with self._entry:
             params = self._params
             number = self._next_number if number is None else number
@@ -156,6 +162,7 @@ class LiveSession:
         for old in replaced:
             self._dropped(old)
         if skip:
+            self._supplied = time.monotonic()  # what is in flight is like what is seen: nobody waits for it
             self.numbers.skip()
             self._tell(Result(number, time.monotonic() - received, skipped=True))
         else:
@@ -181,6 +188,14 @@ class LiveSession:
         self.wake()
         return True
 
+    def discard(self, number: int, received: float) -> None:
+        """Count and answer a frame that a newer one replaced before it was handed in."""
+        self._dropped(Frame(number, None, received))
+
+    def delivered(self, seconds: float) -> None:
+        """Note how long a picture took from `deliver` to its person."""
+        self._after = seconds
+
     def close(self) -> None:
         """End the session: what waits and what is in the air is let go."""
         with self._lock:
@@ -202,12 +217,17 @@ class LiveSession:
         A frame that waits may begin when ``max_fps`` says so. What nobody pushes out of a pipelined stream goes on
         alone after `PUSHED_AFTER`.
         """
-        fps = self._params.max_fps
         if self._inbox:
-            return self._paced + 1 / fps if fps > 0 else float("-inf")
+            return self._frame_due
         if not self._requests:
             return float("inf")
-        return self._ended + PUSHED_AFTER if self.policy.pipelined else float("-inf")
+        return self._supplied + PUSHED_AFTER if self.policy.pipelined else float("-inf")
+
+    @property
+    def _frame_due(self) -> float:
+        """When a frame may begin under ``max_fps``."""
+        fps = self._params.max_fps
+        return self._paced + 1 / fps if fps > 0 else float("-inf")
 
     def next(self, now: float) -> list[Request]:
         """See `Owner`. All of them go into the same call: those in flight, newest first, behind the one that enters."""
@@ -220,13 +240,18 @@ class LiveSession:
     def enter(self, request: Request, now: float) -> list[Picture] | None:
         """Take the frame that has waited longest into the request."""
         assert isinstance(request, LiveRequest)
-        due = self.due
+        due = self._frame_due
         with self._lock:
             if not self._inbox:
                 return None
             frame = request.frame = self._inbox.popleft()
+            since, came_in = self._waiting_since, self._came_in
+        if self.policy.latest_only:
+            self._on_begun(now, now - since, since - max(self._ended, due))
             # A camera always has a frame waiting: time before the session's own last step ended is no load of others.
-            since = max(self._waiting_since, self._ended) if self.policy.latest_only else frame.received
+            since, self._before = max(since, self._ended), came_in - frame.received
+        else:
+            since = frame.received
         self._begun, self._waited = now, max(now - max(since, due), 0.0)
         fps = self._params.max_fps
         # A frame that comes a little late must not slow the stream down, so up to one interval is made up for.
@@ -251,6 +276,8 @@ class LiveSession:
     def stepped(self, requests: Sequence[Request]) -> list[tuple[Request, torch.Tensor]]:
         """See `Owner`. The oldest picture comes first."""
         self._ended = time.monotonic()
+        if any(request.step == 1 for request in requests):
+            self._supplied = self._ended
         mine = [(r, r.state) for r in requests if isinstance(r, LiveRequest) and r.state is not None]
         self._requests = [] if self.closed else [request for request, state in mine if state.finished is None]
         return [(request, state.finished) for request, state in reversed(mine) if state.finished is not None]
@@ -263,11 +290,11 @@ class LiveSession:
         frame, now = request.frame, time.monotonic()
         latency = now - frame.received
         self._ended = now
-        self.numbers.answered(latency)
+        self.numbers.answered(latency + self._after)
         if self._params.priority == "latency":
             # What each step of a stream costs, once for every step that it takes: that frames come slowly is no load.
             steps = request.step if self.policy.pipelined else 1
-            self._ladder.observe(steps * (self._waited + now - self._begun))
+            self._ladder.observe(self._before + steps * (self._waited + now - self._begun) + self._after)
         if flagged:
             self._tell(Result(frame.number, latency, error=ArtflowError("hidden", HIDDEN)))
         else:
@@ -346,13 +373,14 @@ class LiveSession:
     def _put_in(self, frame: Frame) -> list[Frame]:
         """Let a frame wait; returns those that it replaces."""
         with self._lock:
+            self._came_in = time.monotonic()
             if self.closed:
                 raise ArtflowError("session_closed", "This session has ended; connect again.")
             replaced = list(self._inbox) if self.policy.latest_only else []
             if replaced:
                 self._inbox.clear()
             elif not self._inbox:
-                self._waiting_since = frame.received
+                self._waiting_since = self._came_in
             self._inbox.append(frame)
         return replaced
 

@@ -46,6 +46,15 @@ def centred(picture: NDArray[np.uint8], params: LiveParams, model: ModelInfo) ->
     return fit(picture, Size(params.width, params.height)), None
 
 
+OnBegun = Callable[[float, float, float], None]
+"""Hears when a frame of a latest-only session is begun: the time (monotonic seconds), the seconds that it or one that
+it replaced had waited, and the seconds before in which the session had nothing to do."""
+
+
+def ignore_begun(now: float, waited: float, idle: float) -> None:
+    """For who does not want to know."""
+
+
 @dataclass(frozen=True)
 class StreamPolicy:
     """How a mode treats the frames of its sessions.

@@ -85,12 +85,13 @@ class Served:
 
 
 @contextmanager
-def serve(catalog: Catalog | None = None, **environ: str) -> Iterator[Served]:
+def serve(catalog: Catalog | None = None, kind: type[Pipeline] = Pipeline, **environ: str) -> Iterator[Served]:
     """Our routes on uvicorn, without the page."""
-    pipeline = Pipeline(tiny_settings(**environ), catalog or tiny_catalog())
+    pipeline = kind(tiny_settings(**environ), catalog or tiny_catalog())
     app = FastAPI(**app_kwargs(pipeline))
     app.cookie_id, app.tokens = "test", {}  # what Gradio's app class has
     listening = socket.create_server(("127.0.0.1", 0))
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as asyncio does for sockets that it makes
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=2))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
@@ -145,6 +146,7 @@ class Person:
         **options: Any,
     ) -> None:
         self.user_id = options.pop("user_id", uuid4().hex)
+        self.requests = 0  # times that it was asked for a frame
         path = path or f"/api/{mode}/ws/{self.user_id}" + ("?results=1" if results else "")
         url = f"ws://127.0.0.1:{served.port}{served.path}{prefix}{path.format(id=self.user_id)}"
         self.socket: ClientConnection = connect(url, max_size=None, open_timeout=PATIENCE, **options)
@@ -163,6 +165,7 @@ class Person:
             if isinstance(message, bytes):
                 return unpacked(message)
             value = json.loads(message)
+            self.requests += value["status"] == "send_frame"
             if value["status"] not in ("loading", "stats"):
                 return value, b""
 
@@ -182,11 +185,10 @@ class Person:
         return came
 
     def greeted(self) -> Person:
-        """Take the greeting: connected, and send_frame for each place."""
+        """Take the greeting: connected, and the first request for a frame."""
         connected = self.receive()[0]
         assert connected["status"] == "connected", connected
-        for _ in range(connected["max_in_flight"]):
-            assert self.receive()[0] == {"status": "send_frame"}
+        assert self.receive()[0] == {"status": "send_frame"}
         return self
 
     def send(self, picture: bytes = b"", **params: Any) -> None:
@@ -194,9 +196,8 @@ class Person:
         self.socket.send(packed({"status": "next_frame"} | params, picture))
 
     def answer(self, picture: bytes = b"", **params: Any) -> tuple[dict[str, Any], bytes]:
-        """Send a message, and take its answer and the place that comes back with it."""
+        """Send a message, and take what comes next that is no request: its answer."""
         self.send(picture, **params)
-        answer = self.receive()
-        if answer[0] != {"status": "send_frame"}:
-            assert self.receive()[0] == {"status": "send_frame"}
+        while (answer := self.receive())[0] == {"status": "send_frame"}:
+            pass
         return answer

@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 
 from artflow.api.security import foreign_page
 from tests.api.client import PAGE, PATIENCE, Served, jpeg, opened, packed, serve
+from tests.api.test_stream import Watcher
 from tests.support.live import difference, held
 
 RED, GREEN, BLUE = jpeg(200, 20, 20), jpeg(20, 200, 20), jpeg(20, 20, 200)
@@ -17,39 +18,43 @@ RED, GREEN, BLUE = jpeg(200, 20, 20), jpeg(20, 200, 20), jpeg(20, 20, 200)
 
 @pytest.mark.parametrize("mode", ["realtime", "canvas"])
 @pytest.mark.parametrize("prefix", ["", PAGE])
-def test_the_greeting_says_connected_and_send_frame_for_each_place(server: Served, mode: str, prefix: str) -> None:
+def test_the_greeting_says_connected_and_asks_for_frames(server: Served, mode: str, prefix: str) -> None:
+    """For as many strokes as may be under way at once; of a camera for the one that can be used now."""
     with server.person(mode, prefix=prefix) as person:
         connected, _ = person.receive()
         places = connected["max_in_flight"]
         assert connected == {"status": "connected", "max_in_flight": places, "width": 64, "height": 64}
-        assert [person.receive()[0] for _ in range(places)] == [{"status": "send_frame"}] * places
         assert places == {"canvas": 4, "realtime": 4 + 7}[mode]  # a stream of 8 steps keeps 7 frames inside
+        asked = {"canvas": 4, "realtime": 1}[mode]
+        assert [person.receive()[0] for _ in range(asked)] == [{"status": "send_frame"}] * asked
+        person.send(steps="many")  # whose answer is the next thing that comes
+        assert person.receive()[0]["status"] == "error"
 
 
 @pytest.mark.parametrize("steps", [2, 4, 8])
 def test_a_stream_of_many_steps_gets_the_frames_it_takes(server: Served, steps: int) -> None:
-    """Frames inside the stream wait for others to push them out; were there too few places, it would stand still."""
+    """Frames inside the stream are pushed on by others: for each that enters, the next is asked for."""
     with server.person("realtime") as person:
         person.until("connected")
-        pictures = 0
+        pictures = sent = 0
         while pictures < 3:
             message, data = person.receive()
             pictures += bool(data)
             if message == {"status": "send_frame"}:
                 person.send(RED, steps=steps, strength=1.0)
+                sent += 1
+        assert sent >= steps + 2
 
 
 @pytest.mark.parametrize("mode", ["realtime", "canvas"])
-def test_a_frame_is_answered_by_its_number_recipe_and_jpeg_and_its_place_comes_back(server: Served, mode: str) -> None:
+def test_a_frame_is_answered_by_its_number_recipe_and_jpeg(server: Served, mode: str) -> None:
     with server.person(mode).greeted() as person:
-        person.send(RED, frame=7, prompt="a fox", seed=5)
-        header, data = person.receive()
+        header, data = person.answer(RED, frame=7, prompt="a fox", seed=5)
         assert header["frame"] == 7
         assert (header["seed"], header["skipped"], header["dropped"]) == (5, False, False)
         assert header["latency_ms"] > 0
         assert header["recipe"] | {"prompt": "a fox", "seed": 5, "mode": mode, "model": "tiny"} == header["recipe"]
         assert data[:2] == b"\xff\xd8" and opened(data).shape == (64, 64, 3)
-        assert person.receive()[0] == {"status": "send_frame"}
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
@@ -59,9 +64,15 @@ def test_frames_may_be_jpeg_png_or_webp(server: Served, kind: str) -> None:
         assert opened(person.answer(jpeg(90, 90, 90, kind=kind))[1]).mean() == pytest.approx(expected, abs=2)
 
 
-def test_without_results_only_places_come_back(server: Served) -> None:
-    with server.person(results=False).greeted() as person:
-        assert [person.answer(RED)[0] for _ in range(3)] == [{"status": "send_frame"}] * 3
+def test_without_results_only_requests_come_back(server: Served) -> None:
+    with (
+        server.person(results=False).greeted() as person,
+        Watcher(server, f"/api/realtime/stream/{person.user_id}") as watcher,
+    ):
+        for _ in range(3):
+            person.send(RED)
+            watcher.picture()
+            assert person.receive()[0] == {"status": "send_frame"}
 
 
 def test_frames_without_a_number_are_counted(server: Served) -> None:
@@ -83,32 +94,48 @@ def test_live_numbers_come_with_the_results(server: Served) -> None:
 def test_settings_alone_wait_for_the_next_webcam_frame(server: Served) -> None:
     with server.person("realtime").greeted() as person:
         person.answer(RED)
-        assert person.answer(prompt="a new one", seed=9)[0] == {"status": "send_frame"}
+        person.send(prompt="a new one", seed=9)
         header, _ = person.answer(RED)
         assert (header["recipe"]["prompt"], header["seed"]) == ("a new one", 9)
 
 
 def test_settings_alone_show_a_drawing_again_under_its_number(server: Served) -> None:
     with server.person("canvas").greeted() as person:
-        assert person.answer(prompt="before any drawing")[0] == {"status": "send_frame"}
+        person.send(prompt="before any drawing")
         before, first = person.answer(RED, frame=3)
         after, second = person.answer(prompt="a new one", seed=9)
         assert before["frame"] == after["frame"] == 3
         assert after["recipe"]["prompt"] == "a new one"
         assert difference(opened(first), opened(second)) > 10
-        assert person.answer(prompt="a new one")[0] == {"status": "send_frame"}  # nothing has changed
+        person.send(prompt="a new one")  # nothing has changed
+        assert person.answer(RED, frame=4)[0]["frame"] == 4
+
+
+@pytest.mark.parametrize("mode", ["realtime", "canvas"])
+def test_settings_alone_neither_use_nor_bring_a_request(server: Served, mode: str) -> None:
+    """However many come, and though nobody asked for them."""
+    with server.person(mode).greeted() as person:
+        for i in range(100):
+            person.send(prompt=f"prompt {i}")
+        header, _ = person.answer(RED)
+        assert header["recipe"]["prompt"] == "prompt 99"
+        person.answer(steps=99)  # an error comes after whatever was on its way
+        assert person.requests <= {"canvas": 4, "realtime": 2}[mode] + 1
 
 
 @pytest.mark.parametrize("mode", ["realtime", "canvas"])
 def test_places_never_get_fewer_or_more(server: Served, mode: str) -> None:
-    """Whatever is sent, each message's place comes back once: after all of it, four frames fit as at first."""
+    """Whatever is sent, nothing is left over of it: after all of it, four frames fit as at first."""
     with server.person(mode).greeted() as person:
         for i in range(6):
             person.answer(RED)
-            person.answer(prompt=f"prompt {i}")
-            person.answer()
-            person.answer(b"no picture")
-            person.answer(steps="many")
+            if mode == "canvas":  # a drawing shows the new prompt
+                person.answer(prompt=f"prompt {i}")
+            else:
+                person.send(prompt=f"prompt {i}")
+            person.send()
+            assert person.answer(b"no picture")[0]["code"] == "bad_picture"
+            assert person.answer(steps="many")[0]["code"] == "bad_parameter"
         with held(server.pipeline.client.engine):
             for i in range(4):
                 person.send(GREEN, frame=100 + i)
@@ -124,7 +151,7 @@ def test_a_webcam_that_is_too_fast_is_told_which_frames_were_dropped(server: Ser
             for i in range(4):
                 person.send(RED, frame=i)
             dropped = person.answers(3)
-        assert list(dropped) == [0, 1, 2]
+        assert sorted(dropped) == [0, 1, 2]
         assert all(header["dropped"] and not data for header, data in dropped.values())
         header, data = person.answers(1)[3]
         assert not header["dropped"] and data

@@ -78,7 +78,7 @@ def test_the_picture_follows_the_camera(webcam: Page) -> None:
     webcam.wait_for_function(f"(n) => ({SHOWN})('webcam') > n + 5", arg=webcam.evaluate(SHOWN, "webcam"), timeout=LONG)
     before = webcam.evaluate(CORNER, "webcam")
     difference = f"Math.max(...({CORNER})('webcam').map((v, i) => Math.abs(v - old[i])))"
-    webcam.wait_for_function(f"(old) => {difference} > 20", arg=before, timeout=LONG)
+    webcam.wait_for_function(f"(old) => {difference} > 10", arg=before, timeout=LONG)
 
 
 def test_the_numbers_are_live(webcam: Page) -> None:
@@ -159,15 +159,15 @@ def until_corner(page: Page, picture: str, wanted: Callable[[float, float, float
     raise AssertionError("the picture did not follow")
 
 
-def test_cancel_ends_it_and_keeps_what_is_made(tab: Callable[[str], Page]) -> None:
+def test_cancel_ends_it(tab: Callable[[str], Page]) -> None:
     page = tab("Text")
     set_number(page, "Batch count", 16)
     set_number(page, "Steps", 50)
     page.locator("#artflow-generate").click()
-    page.wait_for_function(SAYS, arg="picture 2 of 16", timeout=LONG)
+    page.wait_for_function(SAYS, arg=" of 50", timeout=LONG)
     page.locator("#artflow-cancel").click()
-    page.wait_for_function(SAYS, arg="Cancelled; ", timeout=LONG)
-    assert 1 <= page.locator("#artflow-text-gallery .thumbnail-item img").count() < 16
+    page.wait_for_function(SAYS, arg="Cancelled.", timeout=LONG)
+    assert page.locator("#artflow-text-gallery .thumbnail-item img").count() == 0
 
 
 def test_unknown_words_are_named(tab: Callable[[str], Page]) -> None:

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from artflow.api.channel import _as_jpeg
+from artflow.api.state import _as_jpeg
 from artflow.engine.stream_policy import Result
 from artflow.errors import ArtflowError
 from artflow.images import decode, encode_jpeg
