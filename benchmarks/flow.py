@@ -11,15 +11,18 @@ wait so many ms and compute nothing, as beside a GPU.
 from __future__ import annotations
 
 import argparse
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
+from artflow.engine.model_pool import ModelPool
 from artflow.models.catalog import load_catalog
 from benchmarks.common import machine
 from benchmarks.crowd import Crowd, Seen, measure
-from benchmarks.host import WaitingPipeline, WaitingRunner, waiting_catalog
+from benchmarks.host import WaitingRunner, waiting_catalog, waiting_runner
 from tests.api.client import serve
 
 FAR = 0.08  # seconds of round trip
@@ -35,9 +38,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     WaitingRunner.cost = options.cost / 1000
-    model = (waiting_catalog(), WaitingPipeline) if options.cost else (load_catalog(),)
-    with serve(*model, ARTFLOW_MODEL__DTYPE="auto") as served:
-        served.pipeline.load().runner.result()
+    with ExitStack() as stack:
+        catalog = load_catalog()
+        if options.cost:
+            catalog = waiting_catalog()
+            stack.enter_context(patch.object(ModelPool, "make_runner", waiting_runner))
+        served = stack.enter_context(serve(catalog, ARTFLOW_MODEL__DTYPE="auto"))
+        served.pipeline.load().info.result()
         print(f"{machine()}, {served.pipeline.spec.id}\n")
         print("| client | uploads/s | a picture | pictures/s | of the canvas | drops/s | ms | p95 | in frames |")
         print("|---|---|---|---|---|---|---|---|---|")

@@ -11,18 +11,17 @@ import argparse
 import resource
 import time
 from collections.abc import Sequence
-from functools import cache
+from unittest.mock import patch
 
 import numpy as np
 import torch
-from artflow.engine.flight import Row
-from artflow.shelf import Loading
 
+from artflow.engine.model_pool import ModelPool, PooledModel
+from artflow.engine.request import Row
 from artflow.engine.runner import Runner
 from artflow.images import Picture
 from artflow.models.catalog import Catalog, ModelSpec
 from artflow.models.loader import load_model
-from artflow.pipeline import Pipeline
 from benchmarks.common import apart, machine, scenes
 from benchmarks.crowd import Crowd, measure
 from tests.api.client import serve
@@ -58,16 +57,9 @@ class WaitingRunner(Runner):
         return list(out)
 
 
-class WaitingPipeline(Pipeline):
-    """The app's pipeline with that runner."""
-
-    @cache  # noqa: B019 - it lives as long as the benchmark
-    def load(self, model_id: str = "") -> Loading:
-        """The runner that waits, at once."""
-        loading = Loading(self.spec)
-        model = apart(lambda: load_model(self.spec, device="cpu", dtype=torch.float32))
-        loading.runner.set_result(WaitingRunner(model))
-        return loading
+def waiting_runner(pool: ModelPool, loading: PooledModel) -> WaitingRunner:
+    """In place of `ModelPool.make_runner`."""
+    return WaitingRunner(apart(lambda: load_model(loading.spec, device="cpu", dtype=torch.float32)))
 
 
 def waiting_catalog() -> Catalog:
@@ -84,8 +76,8 @@ def main() -> None:
     options = parser.parse_args()
     WaitingRunner.cost = options.cost / 1000
     torch.set_num_threads(1)
-    with serve(waiting_catalog(), WaitingPipeline) as served:
-        engine = served.pipeline.engine
+    with patch.object(ModelPool, "make_runner", waiting_runner), serve(waiting_catalog()) as served:
+        engine = served.pipeline.client.engine
         print(f"{machine()}, {options.cost:g} ms a call, {SIDE} px\n")
         print("| sessions | offered/s | shown/s | dropped/s | rows a call | ms | p95 | CPU ms a frame | stage |")
         print("|---|---|---|---|---|---|---|---|---|")

@@ -23,13 +23,13 @@ from unittest.mock import patch
 import gradio as gr
 import numpy as np
 import torch
-from artflow.engine.flight import Row
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page, sync_playwright
 from websockets.sync.client import connect
 
 from artflow.api.framing import pack, unpack
 from artflow.engine.model_pool import ModelPool, PooledModel
+from artflow.engine.request import Row
 from artflow.engine.runner import Runner
 from artflow.images import Picture, Size
 from artflow.models.catalog import Catalog, ModelSpec
@@ -121,7 +121,7 @@ class PretendingRunner(Runner):
     def encode(self, pictures: Sequence[Picture]) -> torch.Tensor:
         """Latents whose mean says which picture they stand for; noise does not move it."""
         height, width, _ = pictures[0].shape
-        latents = torch.empty(len(pictures), *self.latent_shape(Size(width, height)))
+        latents = torch.empty(len(pictures), *self.model.latent_shape(Size(width, height)))
         for latent, picture in zip(latents, pictures):
             self._tag = (self._tag + 1) % TAGS
             self._pictures[self._tag] = picture
