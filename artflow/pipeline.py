@@ -266,7 +266,7 @@ class Pipeline:
         """CPU threads that calls use, by model, network and size (`ThreadPolicy.choices`)."""
         return self.client.threads
 
-    def numbers(self) -> dict[str, Any]:
+    def metrics(self) -> dict[str, Any]:
         """How busy the app is: sessions, jobs (all, and those with a picture begun), model calls, rows, whether other
         programs keep calls waiting for a CPU core, and the GPU's memory in MB (None without one)."""
         return self.client.metrics() | {"jobs": self._jobs}

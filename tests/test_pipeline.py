@@ -110,7 +110,7 @@ def test_what_cannot_be_asked_is_told(pipeline: Pipeline, changes: dict, code: s
     with pytest.raises(ArtflowError, match=words) as caught:
         pipeline.generate(changes)
     assert caught.value.code == code
-    assert pipeline.numbers()["jobs"] == 0
+    assert pipeline.metrics()["jobs"] == 0
 
 
 def test_only_so_many_jobs_at_once_also_while_their_model_loads() -> None:
@@ -119,7 +119,7 @@ def test_only_so_many_jobs_at_once_also_while_their_model_loads() -> None:
         threads = [threading.Thread(target=pipeline.generate, args=({"seed": i},)) for i in range(2)]
         for thread in threads:
             thread.start()
-        wait_until(lambda: pipeline.numbers()["jobs"] == 2)
+        wait_until(lambda: pipeline.metrics()["jobs"] == 2)
         with pytest.raises(ArtflowError, match="2 jobs wait already") as caught:
             pipeline.generate({})
         assert caught.value.code == "busy"

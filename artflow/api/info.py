@@ -67,7 +67,7 @@ async def health(request: Request, response: Response) -> dict[str, Any]:
         "status": "healthy" if healthy else "unhealthy",
         "timestamp": datetime.now(UTC).isoformat(),
         "database": "none",
-        "queue": {"sessions": api.count(), "jobs": api.pipeline.numbers()["jobs"]},
+        "queue": {"sessions": api.count(), "jobs": api.pipeline.metrics()["jobs"]},
     }
 
 
@@ -75,7 +75,7 @@ async def health(request: Request, response: Response) -> dict[str, Any]:
 async def metrics(request: Request) -> dict[str, Any]:
     """How busy the engine is, and how many CPU threads its calls use, by model, network and pixels of a call."""
     pipeline = api_of(request).pipeline
-    numbers = pipeline.numbers()
+    numbers = pipeline.metrics()
     busy = numbers["sessions"] or numbers["jobs"]
     active = numbers["active_jobs"]
     waiting = max(numbers["jobs"] - active, 0)
@@ -105,7 +105,7 @@ def _exposition(api: Api) -> bytes:
         "starved": "1 while other programs keep calls waiting for a CPU core",
         "gpu_memory_mb": "GPU memory in use, MB",
     }
-    for name, value in api.pipeline.numbers().items():
+    for name, value in api.pipeline.metrics().items():
         if value is not None:
             Gauge(f"artflow_{name}", words[name], registry=registry).set(value)
     labels = ["model", "network", "pixels"]

@@ -275,10 +275,10 @@ async def _report(api: Api, channel: Channel, session: LiveStream) -> None:
     """The live numbers, once a second."""
     while True:
         if channel.outbox.empty():  # a client that does not read gets no heap of old numbers
-            app = api.pipeline.numbers()
+            app = api.pipeline.metrics()
             channel.send(
                 {"status": "stats", "waiting": session.waiting, "stage": session.stage}
-                | session.numbers.snapshot()
+                | session.metrics.snapshot()
                 | {name: app[name] for name in ("sessions", "gpu_memory_mb")}
             )
         await asyncio.sleep(STATS_EVERY)

@@ -20,7 +20,7 @@ from artflow.settings import ModelSettings, SafetySettings
 T = TypeVar("T")
 
 
-class Metrics(Protocol):
+class StreamMetrics(Protocol):
     """The numbers of one live stream."""
 
     def snapshot(self) -> dict[str, Any]:
@@ -34,7 +34,7 @@ class LiveStream(Protocol):
     policy: StreamPolicy
 
     @property
-    def numbers(self) -> Metrics:
+    def metrics(self) -> StreamMetrics:
         """Its live numbers."""
 
     @property

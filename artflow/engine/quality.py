@@ -27,7 +27,7 @@ SIDES = {1.0: "", 0.75: "3/4 size", 0.5: "half size"}
 STAGES = (Stage(1.0, 1.0), Stage(0.5, 1.0), Stage(0.5, 0.75), Stage(0.5, 0.5))
 
 
-class LoadLadder:
+class QualityController:
     """Moves one latency session along `STAGES` by what its own frames cost.
 
     Down a stage when the median of the last ``window`` is over ``target`` seconds; up when it is under a third of it

@@ -1,4 +1,4 @@
-"""One person's live state: what came in and waits, what is in the air, and what the next frame is made with."""
+"""One person's live state: what came in and waits, what is in flight, and what the next frame is made with."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from artflow.engine.frame import Frame
-from artflow.engine.numbers import Numbers
 from artflow.engine.params import MAX_STEPS, LiveParams, random_seed
 from artflow.engine.planner import Planner
-from artflow.engine.quality import LoadLadder
+from artflow.engine.quality import QualityController
 from artflow.engine.request import Request, Status
 from artflow.engine.runner import Runner
+from artflow.engine.session_metrics import SessionMetrics
 from artflow.engine.similarity import SimilarityFilter
 from artflow.engine.stream_policy import OnBegun, Result, StreamPolicy, ignore_begun
 from artflow.engine.stream_step import InpaintConditioning, StreamPlan, StreamState
@@ -62,7 +62,7 @@ class LiveSession:
         self.id = secrets.token_hex(4)  # for the log
         self.runner = runner
         self.policy = policy
-        self.numbers = Numbers()
+        self.metrics = SessionMetrics()
         self.last_served = 0.0
         self.in_call = False
         self.closed = False
@@ -75,9 +75,9 @@ class LiveSession:
         self._last_picture: NDArray[np.uint8] | None = None
         self._next_number = 0
         self._requests: list[LiveRequest] = []  # in flight, newest first
-        self._ladder = LoadLadder()
+        self._quality = QualityController()
         self._planner = Planner(runner, policy.mode)
-        self._emptied = False  # what was in the air was let go, so the filter's last picture was never shown
+        self._emptied = False  # what was in flight was let go, so the filter's last picture was never shown
         self._paced = float("-inf")  # when the last frame should have begun under max_fps
         self._waiting_since = self._begun = self._ended = 0.0  # of the frame that waits; of the last step
         self._waited = 0.0  # seconds that the last one was kept waiting, though it could begin
@@ -163,7 +163,7 @@ class LiveSession:
             self._dropped(old)
         if skip:
             self._supplied = time.monotonic()  # what is in flight is like what is seen: nobody waits for it
-            self.numbers.skip()
+            self.metrics.skip()
             self._tell(Result(number, time.monotonic() - received, skipped=True))
         else:
             self.wake()
@@ -197,7 +197,7 @@ class LiveSession:
         self._after = seconds
 
     def close(self) -> None:
-        """End the session: what waits and what is in the air is let go."""
+        """End the session: what waits and what is in flight is let go."""
         with self._lock:
             self.closed = True
             self._inbox.clear()
@@ -290,11 +290,11 @@ class LiveSession:
         frame, now = request.frame, time.monotonic()
         latency = now - frame.received
         self._ended = now
-        self.numbers.answered(latency + self._after)
+        self.metrics.answered(latency + self._after)
         if self._params.priority == "latency":
             # What each step of a stream costs, once for every step that it takes: that frames come slowly is no load.
             steps = request.step if self.policy.pipelined else 1
-            self._ladder.observe(self._before + steps * (self._waited + now - self._begun) + self._after)
+            self._quality.observe(self._before + steps * (self._waited + now - self._begun) + self._after)
         if flagged:
             self._tell(Result(frame.number, latency, error=ArtflowError("hidden", HIDDEN)))
         else:
@@ -333,9 +333,9 @@ class LiveSession:
         being encoded."""
         params = self._params
         if params.priority == "quality":
-            self._ladder.reset()
+            self._quality.reset()
         before = self._planner.plan
-        plan = self._planner.prepare(params, self._ladder.stage, self._wanted_size(params), now, self.wake)
+        plan = self._planner.prepare(params, self._quality.stage, self._wanted_size(params), now, self.wake)
         if plan is not None and (before is None or plan.noise.shape != before.noise.shape):
             # Pictures of another number of steps or size would overtake each other or not fit one call: let them go.
             for request in self._requests:
@@ -385,7 +385,7 @@ class LiveSession:
         return replaced
 
     def _dropped(self, frame: Frame) -> None:
-        self.numbers.drop()
+        self.metrics.drop()
         self._tell(Result(frame.number, time.monotonic() - frame.received, dropped=True))
 
     def _tell(self, result: Result) -> None:

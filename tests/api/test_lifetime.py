@@ -45,7 +45,7 @@ def test_everything_is_freed_when_a_client_goes(server: Served, mode: str, leave
     person = server.person(mode, user_id="leaving").greeted()
     person.answer(RED)
     person.send(RED, steps=3)
-    with held(server.pipeline.client.engine):  # with frames that wait, and frames in the air
+    with held(server.pipeline.client.engine):  # with frames that wait, and frames in flight
         for _ in range(3):
             person.send(RED)
         channel = server.app.state.artflow._channels[mode, "leaving"]

@@ -13,7 +13,7 @@ import torch
 from artflow.engine.engine import Engine
 from artflow.engine.frame import Frame, InpaintRegion
 from artflow.engine.params import LiveParams
-from artflow.engine.quality import LoadLadder
+from artflow.engine.quality import QualityController
 from artflow.engine.runner import Runner
 from artflow.engine.stream_policy import StreamPolicy
 from artflow.engine.stream_step import InpaintConditioning, StreamState
@@ -153,7 +153,7 @@ def test_a_frame_with_a_hole_is_made_at_its_own_size(engine: Engine, runner: Run
 
 def test_under_load_holes_shrink_with_their_picture(engine: Engine, runner: Runner) -> None:
     person = Person(engine, runner, HOLED, priority="latency", steps=2)
-    person.session._ladder = LoadLadder(target=0.0, window=2, patience=1)  # whatever a frame takes is too long
+    person.session._quality = QualityController(target=0.0, window=2, patience=1)  # whatever a frame takes is too long
     wide = np.repeat(np.repeat(holed(noisy(1)), 2, 0), 4, 1)  # 256 x 128
     sizes = {person.answer(wide).picture.shape[:2] for _ in range(12)}
     assert (64, 128) in sizes and not person.errors

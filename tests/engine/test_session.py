@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from artflow.engine.engine import Engine
-from artflow.engine.quality import STAGES, LoadLadder
+from artflow.engine.quality import STAGES, QualityController
 from artflow.engine.runner import Runner
 from artflow.engine.stream_policy import StreamPolicy
 from artflow.errors import ArtflowError
@@ -178,7 +178,7 @@ def test_the_latest_frame_wins_and_the_others_are_counted(engine: Engine, runner
     assert [(r.frame, r.dropped) for r in results] == [(0, True), (1, True), (2, True), (3, True), (4, False)]
     alone = Person(engine, runner, DRAWING, steps=1).answer(FRAMES[4]).picture
     assert difference(results[-1].picture, alone) <= 1
-    assert person.session.numbers.snapshot()["dropped"] == 4
+    assert person.session.metrics.snapshot()["dropped"] == 4
 
 
 def test_every_stroke_is_answered_in_order_at_full_steps(engine: Engine, runner: Runner) -> None:
@@ -289,7 +289,7 @@ def test_a_skipped_frame_costs_no_call_and_sends_no_picture(engine: Engine, runn
     settle(engine)
     assert skipped.skipped and skipped.picture is None and skipped.recipe is None
     assert (engine.calls, work) == before
-    assert person.session.numbers.snapshot()["skipped"] == 1
+    assert person.session.metrics.snapshot()["skipped"] == 1
 
 
 def test_a_still_scene_saves_nine_calls_in_ten(engine: Engine, runner: Runner) -> None:
@@ -325,7 +325,7 @@ def test_settings_of_the_filter_itself_act_at_once(engine: Engine, runner: Runne
 def test_a_still_scene_comes_back_at_once_after_an_error(
     engine: Engine, runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was in the air is gone, so the frames that the filter takes for known were never shown."""
+    """What was in flight is gone, so the frames that the filter takes for known were never shown."""
     person = Person(engine, runner, STREAM, steps=4, enable_similar_image_filter=True)
 
     def failing(rows) -> None:
@@ -358,7 +358,7 @@ def test_a_latency_session_gives_up_steps_and_size_and_comes_back(engine: Engine
             result = person.answer(FRAMES[0])
             stages[result.recipe["stage"]] = (result.recipe["steps"], result.picture.shape[:2])
 
-    person.session._ladder = LoadLadder(target=0.0, window=2, patience=1)  # whatever a frame takes is too long
+    person.session._quality = QualityController(target=0.0, window=2, patience=1)  # whatever a frame takes is too long
     until(STAGES[-1].name())
     person.answer(FRAMES[0])
     stages[STAGES[-1].name()] = (person.results[-1].recipe["steps"], person.results[-1].picture.shape[:2])
@@ -368,7 +368,7 @@ def test_a_latency_session_gives_up_steps_and_size_and_comes_back(engine: Engine
         "half the steps, 3/4 size": (2, (96, 96)),
         "half the steps, half size": (2, (64, 64)),
     }
-    person.session._ladder._target = float("inf")  # and now nothing is
+    person.session._quality._target = float("inf")  # and now nothing is
     until("full")
     assert person.answer(FRAMES[0]).recipe["steps"] == 4
 
@@ -376,7 +376,7 @@ def test_a_latency_session_gives_up_steps_and_size_and_comes_back(engine: Engine
 def test_frames_that_come_slowly_are_no_load(engine: Engine, runner: Runner) -> None:
     """The pipe of a stream of eight steps takes a second to pass then, and the device is idle all the while."""
     person = Person(engine, runner, CAMERA, priority="latency", steps=8, strength=0.6)
-    person.session._ladder = LoadLadder(target=1.2, window=4)
+    person.session._quality = QualityController(target=1.2, window=4)
     for i in range(24):
         person.send(FRAMES[i % 12])
         time.sleep(0.2)
@@ -390,7 +390,7 @@ def test_a_frame_that_always_waits_is_no_load(engine: Engine, monkeypatch: pytes
     predict = slow.predict
     monkeypatch.setattr(slow, "predict", lambda rows: (time.sleep(0.1), predict(rows))[1])
     person = Person(engine, slow, CAMERA, priority="latency", steps=2)
-    person.session._ladder = LoadLadder(target=0.35, window=4)
+    person.session._quality = QualityController(target=0.35, window=4)
     for i in range(60):
         person.send(FRAMES[i % 12])
         time.sleep(0.03)
@@ -400,7 +400,7 @@ def test_a_frame_that_always_waits_is_no_load(engine: Engine, monkeypatch: pytes
 
 def test_chosen_steps_are_halved_too(engine: Engine, runner: Runner) -> None:
     person = Person(engine, runner, DRAWING, priority="latency", t_index_list=(0, 15, 30, 45))
-    person.session._ladder = LoadLadder(target=0.0, window=2)
+    person.session._quality = QualityController(target=0.0, window=2)
     whole = person.answer(FRAMES[0]).recipe["timesteps"]
     while person.session.stage == "full":
         person.answer(FRAMES[0])
@@ -411,16 +411,16 @@ def test_chosen_steps_are_halved_too(engine: Engine, runner: Runner) -> None:
 def test_what_is_not_given_up_is_not_told(engine: Engine, runner: Runner, side: int, told: str) -> None:
     """One step cannot be halved, and the model's own size is the least."""
     person = Person(engine, runner, DRAWING, priority="latency", steps=1, width=side, height=side)
-    person.session._ladder = LoadLadder(target=0.0, window=2)
+    person.session._quality = QualityController(target=0.0, window=2)
     results = [person.answer(FRAMES[0]) for _ in range(10)]
-    assert person.session._ladder.stage == STAGES[-1]
+    assert person.session._quality.stage == STAGES[-1]
     assert person.session.stage == results[-1].recipe["stage"] == told
     assert (results[-1].recipe["steps"], results[-1].picture.shape) == (1, (64, 64, 3))
 
 
 def test_a_quality_session_never_gives_anything_up(engine: Engine, runner: Runner) -> None:
     person = Person(engine, runner, DRAWING, priority="quality", steps=4, strength=1.0)
-    person.session._ladder = LoadLadder(target=0.0, window=2)
+    person.session._quality = QualityController(target=0.0, window=2)
     for _ in range(8):
         assert person.answer(FRAMES[0]).recipe["steps"] == 4
     assert person.session.stage == "full"
@@ -428,7 +428,7 @@ def test_a_quality_session_never_gives_anything_up(engine: Engine, runner: Runne
 
 def test_choosing_quality_under_load_is_full_at_once(engine: Engine, runner: Runner) -> None:
     person = Person(engine, runner, DRAWING, priority="latency", steps=4, strength=1.0)
-    person.session._ladder = LoadLadder(target=0.0, window=2)
+    person.session._quality = QualityController(target=0.0, window=2)
     while person.session.stage == "full":
         person.answer(FRAMES[0])
     person.change(priority="quality")
@@ -437,6 +437,6 @@ def test_choosing_quality_under_load_is_full_at_once(engine: Engine, runner: Run
 
 def test_pictures_do_not_get_smaller_than_the_model_makes_them(engine: Engine, runner: Runner) -> None:
     person = Person(engine, runner, DRAWING, priority="latency", steps=2)
-    person.session._ladder = LoadLadder(target=0.0, window=2)
+    person.session._quality = QualityController(target=0.0, window=2)
     for _ in range(10):
         assert person.answer(FRAMES[0]).picture.shape == (SIDE, SIDE, 3)

@@ -81,7 +81,7 @@ def test_after_forgetting_the_next_frame_passes() -> None:
 
 
 def test_a_pipelined_stream_gets_the_frames_that_push_a_change_out() -> None:
-    """With four steps in the air a change is seen when three more frames have followed it."""
+    """With four steps in flight a change is seen when three more frames have followed it."""
     filter_ = SimilarityFilter(0.98, 10, depth=4)
     assert decisions(filter_, *[SCENE] * 6) == [True] * 4 + [False] * 2
     other = noisy(2)

@@ -74,7 +74,7 @@ def our_latents(count: int, indices: tuple[int, ...], cfg_type: str, delta: floa
     engine_idle(engine, session)
     engine.close()
     errors = [r.error for r in results if r.error is not None and r.error.code != "engine_closed"]
-    assert not errors  # the frames that were in the air when the engine was closed are told so
+    assert not errors  # the frames that were in flight when the engine was closed are told so
     return seen
 
 

@@ -13,7 +13,7 @@ WINDOW = 3.0  # seconds that frames a second are counted over
 SAMPLES = 128  # latencies that the percentiles are taken of
 
 
-class Numbers:
+class SessionMetrics:
     """Counted by several threads; read by anyone."""
 
     def __init__(self) -> None:
