@@ -267,13 +267,12 @@ class Pipeline:
         return self.client.threads
 
     def metrics(self) -> dict[str, Any]:
-        """How busy the app is: sessions, jobs (all, and those with a picture begun), model calls, rows, whether other
-        programs keep calls waiting for a CPU core, and the GPU's memory in MB (None without one)."""
+        """How busy the app is: `EngineClient.metrics`, and all jobs, also those that wait their turn."""
         return self.client.metrics() | {"jobs": self._jobs}
 
     @property
     def healthy(self) -> bool:
-        """Whether what is asked can be answered: the engine, once it has been started, runs."""
+        """Whether what is asked can be answered: the engine, once it has been started, runs, and the device answers."""
         return self._client is None or self._client.alive
 
     def close(self) -> None:

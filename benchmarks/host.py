@@ -84,7 +84,7 @@ def main() -> None:
         marks: list[list[float]] = []
 
         def mark() -> None:
-            marks.append([engine.calls, engine.rows, _worked()])
+            marks.append([engine.metrics.calls, engine.metrics.rows, _worked()])
 
         for people in options.people:
             crowd = Crowd(served.port, people=people, fps=FPS, side=SIDE, seconds=options.seconds, settings=SETTINGS)

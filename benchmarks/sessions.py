@@ -57,13 +57,17 @@ def run(runner: Runner, side: int, count: int, seconds: float) -> tuple[float, f
     for person in people:
         person.start()
     time.sleep(0.3 * seconds)  # until every prompt is encoded and every pipe is full
-    frames, calls, rows = sum(p.frames for p in people), engine.calls, engine.rows
+    frames, calls, rows = sum(p.frames for p in people), engine.metrics.calls, engine.metrics.rows
     for person in people:
         person.latencies.clear()
     begin = time.perf_counter()
     time.sleep(seconds)
     elapsed = time.perf_counter() - begin
-    frames, calls, rows = sum(p.frames for p in people) - frames, engine.calls - calls, engine.rows - rows
+    frames, calls, rows = (
+        sum(p.frames for p in people) - frames,
+        engine.metrics.calls - calls,
+        engine.metrics.rows - rows,
+    )
     latencies = [latency for person in people for latency in person.latencies]
     used = max(_memory() - before, 0) / count
     for person in people:

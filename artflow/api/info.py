@@ -59,7 +59,7 @@ async def legacy_queue(request: Request) -> dict[str, int]:
 
 @open_router.get("/api/health")
 async def health(request: Request, response: Response) -> dict[str, Any]:
-    """200 if the app and its engine answer, else 503."""
+    """200 if the app, its engine and the device answer, else 503."""
     api = api_of(request)
     healthy = api.pipeline.healthy
     response.status_code = 200 if healthy else 503
@@ -84,6 +84,7 @@ async def metrics(request: Request) -> dict[str, Any]:
         "worker_status": "busy" if busy else "idle",
         "active_jobs": active,
         "threads": pipeline.threads,
+        "engine": {name: value for name, value in numbers.items() if name not in ("jobs", "active_jobs")},
         "starved": numbers["starved"],
     }
 
@@ -102,6 +103,12 @@ def _exposition(api: Api) -> bytes:
         "active_jobs": "Jobs with a picture that has been begun",
         "model_calls": "Calls of the denoiser so far",
         "rows": "Rows in those calls",
+        "rows_live": "Rows of live sessions",
+        "rows_job": "Rows of jobs",
+        "waiting_live": "Frames of live sessions that have not been begun",
+        "waiting_job": "Pictures of running jobs that have not been begun",
+        "call_seconds": "Seconds that those calls took",
+        "longest_step_seconds": "Longest time in the last minute in which nobody was served live",
         "starved": "1 while other programs keep calls waiting for a CPU core",
         "gpu_memory_mb": "GPU memory in use, MB",
     }

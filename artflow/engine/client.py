@@ -188,7 +188,7 @@ class EngineClient:
 
     @property
     def alive(self) -> bool:
-        """Whether the engine runs."""
+        """Whether the engine runs and its device answers."""
         return self.engine.alive
 
     @property
@@ -197,8 +197,8 @@ class EngineClient:
         return {name: runner.threads.choices for name, runner in self.pool.runners.items()}
 
     def metrics(self) -> dict[str, Any]:
-        """sessions, active_jobs (those with a picture begun), model_calls, rows, starved (other programs keep calls
-        waiting for a CPU core), and gpu_memory_mb (None: no GPU)."""
+        """sessions, active_jobs (those with a picture begun), frames and pictures that wait, `EngineMetrics.snapshot`,
+        starved (other programs keep calls waiting for a CPU core), and gpu_memory_mb (None: no GPU)."""
         memory = None
         if self._device == "cuda":
             import torch
@@ -208,8 +208,8 @@ class EngineClient:
         return {
             "sessions": engine.sessions,
             "active_jobs": engine.active_jobs,
-            "model_calls": engine.calls,
-            "rows": engine.rows,
+            **{f"waiting_{kind}": count for kind, count in engine.waiting.items()},
+            **engine.metrics.snapshot(),
             "starved": any(runner.threads.starved for runner in self.pool.runners.values()),
             "gpu_memory_mb": memory,
         }

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 
 import torch
 
+from artflow.engine.engine_metrics import EngineMetrics
 from artflow.engine.request import Owner, Request, Status
-from artflow.engine.runner import Runner
+from artflow.engine.runner import Runner, device_lost
 from artflow.engine.scheduler import Scheduler, as_artflow_error
 from artflow.engine.threads import cores, with_threads
 from artflow.errors import ArtflowError
@@ -41,8 +42,7 @@ class Engine:
     """
 
     def __init__(self, max_rows: int = 16) -> None:
-        self.calls = 0  # model calls so far
-        self.rows = 0  # rows in them
+        self.metrics = EngineMetrics()
         self._scheduler = Scheduler(max_rows)
         self._tasks: list[tuple[Callable[[], Any], Future]] = []
         self._changed = threading.Condition()
@@ -95,14 +95,22 @@ class Engine:
         return sum(job.running for job in self._scheduler.jobs)
 
     @property
+    def waiting(self) -> dict[str, int]:
+        """Frames of live sessions and pictures of jobs that have not been begun."""
+        waiting = {"live": 0, "job": 0}
+        for owner in self._scheduler.owners:
+            waiting[owner.kind] += owner.waiting
+        return waiting
+
+    @property
     def spare_threads(self) -> int:
         """CPU threads for what computes beside the engine: one while people are served live, else all cores."""
         return 1 if time.monotonic() - self._scheduler.served_live < LATELY else cores()
 
     @property
     def alive(self) -> bool:
-        """Whether its thread runs."""
-        return self._thread.is_alive()
+        """Whether its thread runs, and the device answers."""
+        return self._thread.is_alive() and not self.metrics.device_lost
 
     def uses(self, runner: Runner) -> bool:
         """Whether anything that is being served needs this model."""
@@ -190,6 +198,7 @@ class Engine:
             self._scheduler.remove_finished()  # a job that was cancelled or refused ends there
             if not batch:
                 return self._scheduler.due(now) - now
+        begun = time.perf_counter()
         try:
             self._step(batch)
         except Exception as error:  # noqa: BLE001 - the owners are told, and the next round is another
@@ -200,6 +209,8 @@ class Engine:
                 request.owner.in_call = False
             if large:
                 self._wake()
+            else:
+                self.metrics.stepped(time.perf_counter() - begun)
         return 0.0
 
     @torch.inference_mode()
@@ -242,9 +253,9 @@ class Engine:
         runner = requests[0].runner
         begun = time.perf_counter()
         output = runner.predict([row for those in rows for row in those])
-        runner.cost.observe(requests[0].plan.compat, len(output), time.perf_counter() - begun)
-        self.calls += 1
-        self.rows += len(output)
+        seconds = time.perf_counter() - begun
+        runner.cost.observe(requests[0].plan.compat, len(output), seconds)
+        self.metrics.called((r.owner.kind for r, those in zip(requests, rows, strict=True) for _ in those), seconds)
         return list(output.split([len(those) for those in rows]))
 
     def _advance(self, outputs: list[tuple[Request, torch.Tensor]]) -> list[Request]:
@@ -289,6 +300,7 @@ class Engine:
             return list(zip(items, compute(items), strict=True))
         except Exception as error:  # noqa: BLE001 - whatever a model raises ends one owner's frames, not the engine
             runner = request_of(items[0]).runner
+            self.metrics.device_lost |= device_lost(error)
             full = runner.out_of_memory(error, request_of(items[0]).plan.compat, len(items))
             if len(items) == 1:
                 told = full or as_artflow_error(error, request_of(items[0]).owner)

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -31,6 +32,8 @@ class Job:
     ``on_event`` must not block. It hears of each step and each finished picture, and `JobEnded` once, at last.
     """
 
+    kind: ClassVar[str] = "job"
+
     def __init__(self, request: JobRequest, runner: Runner, on_event: OnEvent) -> None:
         self.id = request.id
         self.runner = runner
@@ -47,6 +50,11 @@ class Job:
         self._finished = 0  # pictures
         self._on_event = on_event
         self._last_preview = self.waiting_since = time.monotonic()  # its last picture's end, or its own beginning
+
+    @property
+    def waiting(self) -> int:
+        """Pictures that have not been begun."""
+        return len(self._waiting) + len(self._offered)
 
     @property
     def running(self) -> bool:

@@ -117,6 +117,8 @@ class Owner(Protocol):
     """Who has requests: a live session or a job. All of it is called by the engine's threads alone."""
 
     id: str
+    kind: ClassVar[str]
+    """For the metrics: ``live`` or ``job``."""
     runner: Runner
     last_served: float
     """When a call with its requests began (monotonic seconds)."""
@@ -124,6 +126,11 @@ class Owner(Protocol):
     """Whether a call with its requests is running."""
     wake: Callable[[], None]
     """Tells the engine that there is something to do; the engine sets it."""
+
+    @property
+    def waiting(self) -> int:
+        """Frames or pictures that have not been begun."""
+        ...
 
     @property
     def over(self) -> bool:

@@ -192,6 +192,11 @@ class Runner:
         return self._blanks[shape]
 
 
+def device_lost(error: Exception) -> bool:
+    """Whether an error means that the device answers nothing any more: those of CUDA stay until the process ends."""
+    return not isinstance(error, torch.OutOfMemoryError) and "CUDA error:" in str(error)
+
+
 def _buckets(most: int) -> list[int]:
     """1, 2, 4, 8 ... below the most, and the most."""
     return [2**i for i in range((most - 1).bit_length())] + [most]

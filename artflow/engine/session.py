@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -48,6 +48,8 @@ class LiveSession:
     thread. ``on_result`` is called once for every frame whose fate is decided before ``close``, from the thread that
     decides it, ``on_begun`` for every frame that is begun where the latest wins. They must not block.
     """
+
+    kind: ClassVar[str] = "live"
 
     def __init__(
         self,

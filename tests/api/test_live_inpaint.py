@@ -65,14 +65,14 @@ def test_only_the_newest_text_is_rendered(server: Served) -> None:
     """What was typed while the model was busy is passed over."""
     with server.person("inpaint").greeted() as person:
         person.answer(see_through(), prompt="start")
-        calls = server.pipeline.client.engine.calls
+        calls = server.pipeline.client.engine.metrics.calls
         with held(server.pipeline.client.engine):
             for text in ("a", "a re", "a red"):
                 person.send(prompt=text)
             assert person.answer(steps="many")[0]["code"] == "bad_parameter"  # all that came before is taken in
         header, data = person.answers(1)[0]
         assert header["recipe"]["prompt"] == "a red" and data
-        assert server.pipeline.client.engine.calls == calls + header["recipe"]["steps"]
+        assert server.pipeline.client.engine.metrics.calls == calls + header["recipe"]["steps"]
 
 
 def test_the_newest_mask_wins(server: Served) -> None:

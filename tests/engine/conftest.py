@@ -20,8 +20,11 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def runner() -> Runner:
-    """A tiny model, LCM schedule, epsilon, AutoencoderTiny."""
-    return tiny_runner()
+    """A tiny model, LCM schedule, epsilon, AutoencoderTiny; the default prompts are encoded already."""
+    runner = tiny_runner()
+    for negative in (False, True):
+        runner.conditions.encode("", negative=negative)
+    return runner
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def test_rows_of_different_people_share_a_call(engine: Engine, runner: Runner) -
     for person in people:
         person.wait_for(1)
     job.wait()
-    assert (engine.calls, engine.rows) == (1, 1 + 2 + 1 + 2 + 2)
+    assert (engine.metrics.calls, engine.metrics.rows) == (1, 1 + 2 + 1 + 2 + 2)
 
 
 def test_what_cannot_share_a_call_gets_one_of_its_own(engine: Engine, runner: Runner) -> None:
@@ -70,7 +70,7 @@ def test_what_cannot_share_a_call_gets_one_of_its_own(engine: Engine, runner: Ru
             person.send(FRAMES[0])
     for person in people:
         person.wait_for(1)
-    assert (engine.calls, engine.rows) == (2, 2)
+    assert (engine.metrics.calls, engine.metrics.rows) == (2, 2)
 
 
 def test_a_call_has_no_more_rows_than_allowed_and_everybody_gets_a_turn(runner: Runner) -> None:
@@ -82,7 +82,7 @@ def test_a_call_has_no_more_rows_than_allowed_and_everybody_gets_a_turn(runner: 
     for person in people:
         person.wait_for(2)
     engine.close()
-    assert (engine.calls, engine.rows) == (5, 20)
+    assert (engine.metrics.calls, engine.metrics.rows) == (5, 20)
 
 
 def test_one_copy_of_the_weights_serves_everybody(engine: Engine, runner: Runner) -> None:
@@ -137,11 +137,10 @@ def test_an_error_belongs_to_the_row_that_caused_it(engine: Engine, runner: Runn
             person.send(*([WHITE] * 3 if person is bad and where == "encode" else FRAMES[:3]))
         engine.add(job)
     for person in good:
-        count = 2 if policy is STREAM else 3
-        results = person.wait_for(count)
+        results = person.wait_for(3)
         alone = Person(engine, runner, policy, prompt=person.session.params.prompt, steps=2)
         alone.send(*FRAMES[:3])
-        for ours, theirs in zip(results, alone.wait_for(count), strict=True):
+        for ours, theirs in zip(results, alone.wait_for(3), strict=True):
             assert difference(ours.picture, theirs.picture) <= 1
     assert len(job.wait()) == 1
     wait_until(lambda: len(bad.errors) >= 2)
@@ -307,7 +306,7 @@ def test_tasks_run_on_the_engines_thread_and_their_errors_are_the_callers(engine
 def test_an_idle_engine_does_nothing(engine: Engine, runner: Runner) -> None:
     Person(engine, runner)
     settle(engine)
-    assert (engine.calls, engine.rows) == (0, 0)
+    assert (engine.metrics.calls, engine.metrics.rows) == (0, 0)
 
 
 @pytest.mark.parametrize("policy", [STREAM, DRAWING], ids=["camera", "drawing"])

@@ -229,7 +229,7 @@ def test_people_with_holes_and_without_share_calls_and_nothing_else(engine: Engi
             person.send(*wishes(seed)[2])
     for seed, person in people.items():
         person.wait_for(len(wishes(seed)[2]))
-    assert engine.rows > 3 * engine.calls
+    assert engine.metrics.rows > 3 * engine.metrics.calls
     for seed, person in people.items():
         policy, params, frames = wishes(seed)
         own = Engine()

@@ -121,7 +121,7 @@ def test_everybody_gets_what_they_would_get_alone(runner: Runner, order: int) ->
     made = [job.wait() for job in jobs]
     engine.close()
 
-    assert engine.rows > 2 * engine.calls  # they really shared calls
+    assert engine.metrics.rows > 2 * engine.metrics.calls  # they really shared calls
     assert watchful.latest <= 1  # a job's row is at most one call late
     solo = {who: alone(runner, who, sent[who]) for who in sent if sent[who]}
     for who, person in (present | left).items():

@@ -72,7 +72,7 @@ def test_the_pictures_of_a_job_fill_the_calls(engine: Engine, runner: Runner) ->
     job = text_job(runner, steps=3, batch_count=16)
     engine.add(job)
     assert len(job.wait()) == 16
-    assert (engine.calls, engine.rows) == (3, 48)
+    assert (engine.metrics.calls, engine.metrics.rows) == (3, 48)
 
 
 def test_cancelled_before_it_begins_it_makes_nothing(engine: Engine, runner: Runner) -> None:
@@ -81,7 +81,7 @@ def test_cancelled_before_it_begins_it_makes_nothing(engine: Engine, runner: Run
         engine.add(job)
         engine.cancel(job.id)
     assert job.wait() == []
-    assert engine.calls == 0
+    assert engine.metrics.calls == 0
 
 
 @pytest.mark.parametrize("sampler", ["Euler a", "LCM"])
@@ -134,7 +134,7 @@ def test_many_jobs_take_turns_and_leave_live_work_its_calls(engine: Engine, runn
             engine.add(job)
         person.send(*[noisy(i) for i in range(10)])
     person.wait_for(10)
-    assert engine.calls <= 2 * 10 + 1
+    assert engine.metrics.calls <= 2 * 10 + 1
     for job in jobs:
         assert len(job.wait()) == 2
     assert all(job.skipped_calls <= 1 for job in jobs)

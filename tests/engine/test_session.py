@@ -38,8 +38,8 @@ def test_n_steps_of_n_frames_share_a_call(engine: Engine, runner: Runner) -> Non
     person.send(*FRAMES[:8])
     person.wait_for(5)
     settle(engine)
-    assert engine.calls == 8
-    assert engine.rows == 1 + 2 + 3 + 4 * 5
+    assert engine.metrics.calls == 8
+    assert engine.metrics.rows == 1 + 2 + 3 + 4 * 5
 
 
 def test_the_same_seed_is_the_same_picture(engine: Engine, runner: Runner) -> None:
@@ -284,11 +284,11 @@ def test_a_skipped_frame_costs_no_call_and_sends_no_picture(engine: Engine, runn
     person = watching(engine, Counting(runner.model))
     person.answer(FRAMES[0])
     settle(engine)
-    before = engine.calls, list(work)
+    before = engine.metrics.calls, list(work)
     skipped = person.answer(FRAMES[0])
     settle(engine)
     assert skipped.skipped and skipped.picture is None and skipped.recipe is None
-    assert (engine.calls, work) == before
+    assert (engine.metrics.calls, work) == before
     assert person.session.metrics.snapshot()["skipped"] == 1
 
 
@@ -297,7 +297,7 @@ def test_a_still_scene_saves_nine_calls_in_ten(engine: Engine, runner: Runner) -
     for _ in range(44):
         person.answer(FRAMES[0])
     settle(engine)
-    assert engine.calls <= 4
+    assert engine.metrics.calls <= 4
     assert sum(r.skipped for r in person.results) >= 40
 
 
