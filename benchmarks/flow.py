@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--cost", type=float, default=0, help="ms of a call that only waits; 0: the embedded model")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    WaitingRunner.cost = options.cost / 1000
+    WaitingRunner.pause = options.cost / 1000
     with ExitStack() as stack:
         catalog = load_catalog()
         if options.cost:

@@ -32,9 +32,9 @@ SETTINGS = {"steps": 1, "strength": 0.5, "enable_similar_image_filter": False, "
 
 
 class WaitingRunner(Runner):
-    """Waits ``cost`` seconds a call, as for a GPU, and always shows the same scene."""
+    """Waits ``pause`` seconds a call, as for a GPU, and always shows the same scene."""
 
-    cost = 0.001
+    pause = 0.001
     scene = scenes(1, SIDE)[0]
 
     def encode(self, pictures: Sequence[Picture]) -> torch.Tensor:
@@ -47,7 +47,7 @@ class WaitingRunner(Runner):
     def predict(self, rows: Sequence[Row]) -> torch.Tensor:
         """No noise found, after a while."""
         latents = torch.stack([row.latent for row in rows])
-        time.sleep(self.cost)
+        time.sleep(self.pause)
         return torch.zeros_like(latents)
 
     def decode(self, latents: torch.Tensor) -> list[Picture]:
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--people", type=int, nargs="*", default=[1, 8, 16, 32])
     options = parser.parse_args()
-    WaitingRunner.cost = options.cost / 1000
+    WaitingRunner.pause = options.cost / 1000
     torch.set_num_threads(1)
     with patch.object(ModelPool, "make_runner", waiting_runner), serve(waiting_catalog()) as served:
         engine = served.pipeline.client.engine

@@ -109,9 +109,9 @@ def numbered_frame(index: int, size: tuple[int, int]) -> Image.Image:
 
 
 class PretendingRunner(Runner):
-    """Takes ``cost`` seconds a call and inverts the pictures; all around it is the real engine."""
+    """Takes ``pause`` seconds a call and inverts the pictures; all around it is the real engine."""
 
-    cost = 0.0
+    pause = 0.0
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
@@ -130,7 +130,7 @@ class PretendingRunner(Runner):
 
     def predict(self, rows: Sequence[Row]) -> torch.Tensor:
         """No noise found, after a while."""
-        time.sleep(self.cost)
+        time.sleep(self.pause)
         return torch.zeros(len(rows), *rows[0].latent.shape)
 
     def decode(self, latents: torch.Tensor) -> list[Picture]:
@@ -171,7 +171,7 @@ def gradio_app(stream_every: float) -> Iterator[str]:
     """The same work by ``gr.Image`` streaming, with what makes it fastest; yields its address."""
 
     def invert(frame: np.ndarray) -> np.ndarray:
-        time.sleep(PretendingRunner.cost)
+        time.sleep(PretendingRunner.pause)
         return 255 - frame
 
     camera = gr.WebcamOptions(mirror=False, constraints={"video": {"width": SIDE, "height": SIDE, "frameRate": FPS}})
@@ -263,7 +263,7 @@ def main(seconds: float = 6.0) -> None:
         film = write_camera_video(Path(folder) / "film.y4m", numbered_frame, size=(SIDE, SIDE), frames=FRAMES, fps=FPS)
         browser = launch_chromium(playwright, film)
         for cost in (0.0, 0.03):
-            PretendingRunner.cost = cost
+            PretendingRunner.pause = cost
             seen: dict[str, list[Numbers]] = {name: [] for name in SIDES}
             for _ in range(ROUNDS):  # in turns, so that a machine's drift meets all of them alike
                 for name, (app, start) in SIDES.items():
@@ -276,7 +276,7 @@ def main(seconds: float = 6.0) -> None:
             fps, latency = max(peer[0] for peer in peers), min(peer[1] for peer in peers)
             print(f"| {1000 * cost:g} ms | ratio to the better | {ours[0] / fps:.1f}x | {ours[1] / latency:.2f}x | |")
         browser.close()
-    PretendingRunner.cost = 0.0
+    PretendingRunner.pause = 0.0
     with artflow_app() as url:
         work, wait = server_work(url)
     print(

@@ -1,8 +1,9 @@
 """Picks what shares the next call, and computes nothing.
 
 Requests can share a call when they are of one model and their rows have the same shapes. Live sessions go before jobs,
-who waited longest goes first, and a job whose turn it is is left out of one call at most. What a call may cost is
-bounded; rows that cost more than that all by themselves are large, and are picked for a lane of their own.
+who waited longest goes first, and a job whose turn it is is left out of one call at most. While people are live, jobs
+bring about as much as live sessions do, so that these keep half of the device. Rows that cost more than live pictures can
+wait for all by themselves are large, and are picked for a lane of their own.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from artflow.errors import ArtflowError
 
 log = logging.getLogger(__name__)
 
-LIVE_SECONDS = 0.15  # what a call may cost while there are live sessions, and the least that makes a row a large one
-JOB_SECONDS = 1.0  # while there are none: a job is cancelled between two calls
+LARGE_SECONDS = 0.15  # what makes a row a large one
+JOB_SECONDS = 1.0  # what jobs' rows in a call may cost while nobody is live: a job is cancelled between two calls
 
 Offer = tuple[Owner, list[Request]]
 
@@ -35,6 +36,7 @@ class Scheduler:
         """Whether rows wait that are too costly to share the device with live ones."""
         self.served_live = float("-inf")
         """When a live step was scheduled last that is not a large one (monotonic seconds)."""
+        self._live_cost = 0.0  # estimated seconds of the live rows of the last call that had any
 
     def add(self, owner: Owner) -> None:
         """Serve a live session or a job until it is over."""
@@ -72,26 +74,31 @@ class Scheduler:
         """
         self.large_waits = False
         live = list(self._offers(sorted(self.sessions, key=lambda session: session.last_served), now, large))
-        room = max(self.max_rows // 2, 1) if live else self.max_rows
-        turn = self._turn(now, room, large)
+        if live:
+            turn = self._turn(now, max(self.max_rows // 2, 1), self._live_cost, large)
+        else:
+            turn = self._turn(now, self.max_rows, JOB_SECONDS, large)
         late = [offer for offer in turn if isinstance(offer[0], Job) and offer[0].skipped_calls]
         others = [offer for offer in turn if offer not in late]
 
         picked: list[Request] = []
         for owner, requests in chain(late, live, others):
-            if not picked or self._fits(picked, requests):
+            if not picked or self._fits(picked, requests, self.max_rows):
                 picked += requests
                 owner.in_call = True
                 owner.last_served = now
                 if isinstance(owner, LiveSession) and not large:
                     self.served_live = now
+        if mine := [request for owner, requests in live if owner.in_call for request in requests]:
+            self._live_cost = _cost(mine)
         for job, _ in turn:
             if isinstance(job, Job):
                 job.skipped_calls = 0 if job.in_call or not picked else job.skipped_calls + 1
         return picked
 
-    def _turn(self, now: float, room: int, large: bool) -> list[Offer]:
-        """The jobs whose turn it is, with what each may bring: all can share one call, and have ``room`` rows in all.
+    def _turn(self, now: float, room: int, seconds: float, large: bool) -> list[Offer]:
+        """The jobs whose turn it is, with what each may bring: all can share one call, have at most ``room`` rows in all
+        and cost at most so many ``seconds``, or are a single row.
 
         The others wait in line. A job keeps its turn for the pictures it has begun; then those go first that have
         waited longer. That leaves every second call to live sessions, however many jobs there are.
@@ -115,7 +122,8 @@ class Scheduler:
                 rows = sum(other.row_count for other in mine) + request.row_count
                 if mine and request.state is None and rows > share:
                     break
-                if (picked or mine) and not self._fits([*picked, *mine], [request], room):
+                others = [*picked, *mine]
+                if others and not (self._fits(others, [request], room) and _cost([*others, request]) <= seconds):
                     break
                 mine.append(request)
             if mine:
@@ -123,15 +131,11 @@ class Scheduler:
                 picked += mine
         return turn
 
-    def _fits(self, picked: list[Request], more: list[Request], room: int | None = None) -> bool:
-        """Whether these can share a call with those that are picked already."""
-        if not _alike(picked[0], more[0]):
-            return False
+    def _fits(self, picked: list[Request], more: list[Request], room: int) -> bool:
+        """Whether these can share a call of at most ``room`` rows with those that are picked already."""
         first = picked[0]
         rows = sum(request.row_count for request in (*picked, *more))
-        seconds = LIVE_SECONDS if self.sessions else JOB_SECONDS
-        most = min(room or self.max_rows, first.runner.max_rows(first.plan.compat))
-        return rows <= most and first.runner.cost.seconds(first.plan.compat, rows) <= seconds
+        return _alike(first, more[0]) and rows <= min(room, first.runner.max_rows(first.plan.compat))
 
     def _offers(self, owners: Iterable[Owner], now: float, large: bool) -> Iterator[Offer]:
         """What each owner has ready; one that raises is told so and left out."""
@@ -140,13 +144,19 @@ class Scheduler:
                 continue
             try:
                 requests = owner.next(now)
-                wanted = [request for request in requests if (request.row_cost > LIVE_SECONDS) == large]
+                wanted = [request for request in requests if (request.row_cost > LARGE_SECONDS) == large]
             except Exception as error:  # noqa: BLE001 - it ends this owner's frame or job, and nothing else
                 owner.refuse(as_artflow_error(error, owner))
                 continue
             self.large_waits |= not large and len(wanted) < len(requests)
             if wanted:
                 yield owner, wanted
+
+
+def _cost(requests: list[Request]) -> float:
+    """Estimated seconds of a call with these."""
+    first = requests[0]
+    return first.runner.cost.seconds(first.plan.compat, sum(request.row_count for request in requests))
 
 
 def _alike(a: Request, b: Request) -> bool:
