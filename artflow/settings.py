@@ -47,7 +47,7 @@ class ModelSettings(_Group):
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     use_tiny_vae: bool = True
     acceleration: Literal["none", "xformers", "tensorrt", "compile", "openvino"] = "none"
-    use_cuda_graph: bool = False
+    use_cuda_graph: bool | Literal["auto"] = "auto"
     engine_dir: Path = Path("engines")
     warmup: int = Field(1, ge=0, le=100, description="pictures made before the first person is served")
     max_batch: int = Field(16, ge=1, le=64, description="rows in one UNet call at most")

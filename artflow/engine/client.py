@@ -91,7 +91,7 @@ class EngineClient:
         from artflow.engine.model_pool import ModelPool
 
         self._device = device
-        self.engine = Engine(settings.max_batch)
+        self.engine = Engine(settings.max_batch, device)
         self.pool = ModelPool(settings, safety, device, self.engine, own)
 
     # -- models -----------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from threading import Event, Lock
 import torch
 
 from artflow.engine.threads import with_threads
+from artflow.engine.transfer import stream
 from artflow.models.model import Condition, Model
 
 CACHED = 256  # conditions
@@ -106,10 +107,8 @@ class ConditionEncoder:
 
     def _prepared(self, conditions: list[Condition]) -> list[Tensors]:
         translated = [condition._replace(prompt=self._translate(condition.prompt)) for condition in conditions]
-        results: list[Tensors] = list(with_threads(1, lambda: self._model.prepare(translated)))
-        if self._model.device.type == "cuda":
-            torch.cuda.current_stream().synchronize()  # the engine reads them on streams of its own
-        return results
+        with stream(self._model.device):  # whose end is waited for: the engine reads them on streams of its own
+            return list(with_threads(1, lambda: self._model.prepare(translated)))
 
     def _alone(self, condition: Condition) -> Tensors | Exception:
         try:

@@ -18,6 +18,7 @@ from artflow.engine.request import Owner, Request, Status
 from artflow.engine.runner import Runner, device_lost
 from artflow.engine.scheduler import Scheduler, as_artflow_error
 from artflow.engine.threads import cores, with_threads
+from artflow.engine.transfer import stream
 from artflow.errors import ArtflowError
 
 log = logging.getLogger(__name__)
@@ -41,10 +42,12 @@ class Engine:
     for run beside it, in a lane of their own.
     """
 
-    def __init__(self, max_rows: int = 16) -> None:
+    def __init__(self, max_rows: int = 16, device: str = "cpu") -> None:
         self.metrics = EngineMetrics()
         self._scheduler = Scheduler(max_rows)
         self._tasks: list[tuple[Callable[[], Any], Future]] = []
+        self._device = device
+        self._live_stream: Any = None  # on a GPU, what live kernels are launched into
         self._changed = threading.Condition()
         self._news = self._large_news = self._closing = False
         self._large: threading.Thread | None = None
@@ -132,6 +135,19 @@ class Engine:
 
     def _loop(self) -> None:
         torch.set_num_threads(1)  # also what threads begin with that compute from now on; `Runner.threads` decides
+        with stream(self._device, first=True):
+            self._live_stream = torch.cuda.current_stream() if self._device == "cuda" else None
+            self._serve()
+        if (lane := self._large) is not None:
+            lane.join()
+        error = ArtflowError("engine_closed", "The app is shutting down.")
+        for _, future in self._tasks:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error)
+        for owner in self._scheduler.owners:
+            owner.end(error)
+
+    def _serve(self) -> None:
         while not self._closing:
             try:
                 pause = self._round(large=False)
@@ -142,14 +158,6 @@ class Engine:
             with self._changed:
                 if pause > 0 and not self._news and not self._closing:
                     self._changed.wait(min(LONGEST_PAUSE, pause))
-        if (lane := self._large) is not None:
-            lane.join()
-        error = ArtflowError("engine_closed", "The app is shutting down.")
-        for _, future in self._tasks:
-            if future.set_running_or_notify_cancel():
-                future.set_exception(error)
-        for owner in self._scheduler.owners:
-            owner.end(error)
 
     def _start_lane(self) -> None:
         """Start the lane of large rows where there are any and it is not running."""
@@ -164,8 +172,9 @@ class Engine:
         worked = time.monotonic()
         while True:
             try:
-                if self._round(large=True) == 0:
-                    worked = time.monotonic()
+                with stream(self._device, after=self._live_stream):
+                    if self._round(large=True) == 0:
+                        worked = time.monotonic()
             except Exception:
                 log.exception("a round of the engine failed")
             with self._changed:

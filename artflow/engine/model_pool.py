@@ -126,7 +126,8 @@ class ModelPool:
         with self._lock:
             accelerations = [loading.acceleration for loading in self._models.values()]
         notes = [a.problem for a in accelerations if a is not None and a.problem]
-        if self._settings.use_cuda_graph and self._device != "cuda":
+        notes += [runner.graphs.problem for runner in self.runners.values() if runner.graphs and runner.graphs.problem]
+        if self._settings.use_cuda_graph is True and self._device != "cuda":
             notes.append(f"use_cuda_graph needs a CUDA device; this one is {self._device}, so it is off.")
         return list(dict.fromkeys(notes))
 
@@ -147,12 +148,15 @@ class ModelPool:
 
     def _load(self, loading: PooledModel, tidy: bool) -> None:
         from artflow.engine.threads import with_threads
+        from artflow.engine.transfer import stream
 
         try:
             if tidy:  # packed and compiled modules hold themselves in circles, and their memory is wanted now
                 garbage.collect_frozen()
-            runner = with_threads(1, lambda: self.make_runner(loading))
-            with_threads(1, lambda: runner.warm_up(self._settings.warmup))
+            # Beside live people: in one thread, and on a GPU in a stream of its own.
+            with stream(self._device):
+                runner = with_threads(1, lambda: self.make_runner(loading))
+                with_threads(1, lambda: runner.warm_up(self._settings.warmup))
             garbage.freeze()
             loading.runner = runner
             loading.info.set_result(runner.model.info)
@@ -181,8 +185,10 @@ class ModelPool:
         acceleration = accelerate(model, wanted.acceleration, wanted.engine_dir)
         if acceleration.active == "none":
             pack(model)
-        graphs = wanted.use_cuda_graph and self._device == "cuda"
-        if wanted.use_cuda_graph and not graphs:
+        graphs = self._device == "cuda" and wanted.use_cuda_graph in (True, "auto")
+        if wanted.use_cuda_graph == "auto":
+            graphs = graphs and acceleration.active == "none"
+        if wanted.use_cuda_graph is True and not graphs:
             log.warning("use_cuda_graph is off: it needs a CUDA device")
         loading.acceleration = acceleration
         return Runner(

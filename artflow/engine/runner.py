@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,11 @@ from numpy.typing import NDArray
 
 from artflow.engine.conditioning import ConditionEncoder, Tensors
 from artflow.engine.cost import CostModel
-from artflow.engine.graphs import CudaGraphs
+from artflow.engine.graphs import CudaGraphs, GraphPool
 from artflow.engine.noise_schedule import ScheduleMaker
 from artflow.engine.request import Row
 from artflow.engine.threads import ThreadPolicy, cores
-from artflow.engine.upload import upload
+from artflow.engine.transfer import download, upload, upload_pictures
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size
 
@@ -24,14 +25,20 @@ if TYPE_CHECKING:
     from artflow.models.safety import SafetyChecker
     from artflow.prompts.vocabulary import Vocabulary
 
+log = logging.getLogger(__name__)
+
+Compute = Callable[[Tensors], torch.Tensor]
+
 SHAPES_KEPT = 8  # of latents for which the blank input of an inpaint model is kept
 
 
 class Runner:
     """Computes on one of the engine's threads at a time. All latents are float32, whatever the model's own dtype.
 
-    No call has more than ``max_batch`` rows. With ``fixed_batches`` it has 1, 2, 4, 8 ... or ``max_batch`` of them,
-    padded, so that compiled code and CUDA graphs meet few shapes; without, padding would be work for nothing.
+    No call has more than ``max_batch`` rows. While ``fixed_batches`` says so it has 1, 2, 4, 8 ... or ``max_batch`` of
+    them, padded, so that compiled code meets few shapes; it is asked at each call, since a compilation may be given up.
+    With ``use_cuda_graph`` calls of the model's own size are padded to the batches that `warm_up` has recorded. Else
+    padding would be work for nothing.
     ``vocabulary`` is that of a model which has one, ``checker`` looks at every picture before it is shown.
     """
 
@@ -54,10 +61,11 @@ class Runner:
         self.schedules = ScheduleMaker(model.scheduler_config, model.live_schedule)
         self.max_batch = max_batch
         self._fixed_batches = fixed_batches
-        self._use_graphs = use_cuda_graph
+        self.graphs = GraphPool() if use_cuda_graph else None
+        self._networks = self._made_networks()
+        self._warming_up = False
         self._max_rows: dict[Hashable, int] = {}
         self._blanks: dict[torch.Size, torch.Tensor] = {}
-        self._predict: Callable[..., torch.Tensor] = CudaGraphs(model.predict) if use_cuda_graph else model.predict
 
     def reading(self, prompt: str) -> dict[str, Any]:
         """What a recipe says of the text that was really used: nothing where it is the prompt itself."""
@@ -86,15 +94,18 @@ class Runner:
 
         Batches of all sizes that will be met, the largest first: graphs share the memory of those before them.
         """
-        spec = self.model.spec
-        size = Size(spec.width, spec.height)
-        latent = self.encode([np.full((size.height, size.width, 3), 127, np.uint8)])[0]
+        size = self.model.info.native_size
+        blank = np.full((size.height, size.width, 3), 127, np.uint8)
+        latent = self.encode([blank])[0]
         inputs = {**self.inputs(self.conditions.encode(""), size), **self.nothing_kept(size)}
         row = Row(latent, torch.tensor(499.0, device=self.model.device), inputs)
-        for _ in range(times):
-            for count in reversed(_buckets(self.max_batch)) if self._use_graphs or self._fixed_batches() else [1]:
-                self.predict([row] * count)
-                self.decode(latent.expand(count, -1, -1, -1))
+        self._warming_up = True
+        try:
+            for _ in range(times):
+                for count in reversed(self._batches(size) or [1]):
+                    self._warm_up_batch(blank, row, count)
+        finally:
+            self._warming_up = False
 
     @torch.inference_mode()
     def encode(self, pictures: Sequence[Picture]) -> torch.Tensor:
@@ -144,29 +155,68 @@ class Runner:
         """Which of them must not be shown; none of them where nothing checks."""
         return self._checker.flagged(pictures) if self._checker else [False] * len(pictures)
 
+    def _warm_up_batch(self, blank: Picture, row: Row, count: int) -> None:
+        try:
+            self.encode([blank] * count)
+            self.predict([row] * count)
+            self.decode(row.latent.expand(count, -1, -1, -1))
+        except torch.OutOfMemoryError:
+            if count == 1:
+                raise
+            log.warning("batches of %d do not fit into the memory", count)
+
+    def _made_networks(self) -> dict[str, Compute]:
+        """The functions of the model by name, each of named tensors; with graphs those that can be recorded are."""
+        model = self.model
+
+        def predict(given: Tensors) -> torch.Tensor:
+            inputs = {name: value for name, value in given.items() if name not in ("latents", "timesteps")}
+            return model.predict(given["latents"], given["timesteps"], inputs)
+
+        networks: dict[str, Compute] = {
+            "encode": lambda given: model.encode(given["pixels"]),
+            "predict": predict,
+            "decode": lambda given: model.decode(given["latents"]),
+        }
+        if self.graphs is not None:
+            recorded = networks if model.small_autoencoder else ("predict",)
+            networks |= {name: CudaGraphs(networks[name], self.graphs) for name in recorded}
+        return networks
+
+    def _run(self, network: str, pixels: int, given: Tensors) -> torch.Tensor:
+        compute = self._networks[network]
+        if self._warming_up and isinstance(compute, CudaGraphs):
+            compute.record(given)
+        with self.threads.call(network, pixels):
+            return compute(given)
+
     def _encoded(self, pictures: Sequence[Picture]) -> torch.Tensor:
-        pixels = upload(torch.from_numpy(np.stack(pictures)), self.model.device)
-        with self.threads.call("encode", pixels[..., 0].numel()):
-            return self.model.encode(pixels)
+        count = len(pictures)
+        height, width, _ = pictures[0].shape
+        padding = self._padding(count, Size(width, height)) if self._is_recorded("encode") else 0
+        pixels = upload_pictures([*pictures, *[pictures[-1]] * padding], self.model.device)
+        return self._run("encode", pixels[..., 0].numel(), {"pixels": pixels})[:count]
 
     def _predicted(self, rows: Sequence[Row]) -> torch.Tensor:
         count = len(rows)
-        rows = [*rows, *[rows[-1]] * self._padding(count, self._use_graphs)]
+        rows = [*rows, *[rows[-1]] * self._padding(count, self._size(rows[0].latent))]
         inputs = {name: torch.stack([row.inputs[name] for row in rows]) for name in rows[0].inputs}
         latents = torch.stack([row.latent for row in rows])
         timesteps = torch.stack([row.timestep for row in rows])
-        with self.threads.call("predict", self._pixels(latents)):
-            return self._predict(latents, timesteps, inputs)[:count]
+        given = {"latents": latents, "timesteps": timesteps, **inputs}
+        return self._run("predict", self._pixels(latents), given)[:count]
 
     def _decoded(self, latents: torch.Tensor) -> list[Picture]:
         count = len(latents)
-        padded = torch.cat([latents, latents[-1:].expand(self._padding(count), -1, -1, -1)])
-        with self.threads.call("decode", self._pixels(padded)):
-            pixels = self.model.decode(padded)[:count]
-        finite = pixels.isfinite().flatten(1).all(dim=1)
+        padded_to = self._is_recorded("decode") or self._fixed_batches()
+        padding = self._padding(count, self._size(latents)) if padded_to else 0
+        padded = torch.cat([latents, latents[-1:].expand(padding, -1, -1, -1)])
+        pixels = self._run("decode", self._pixels(padded), {"latents": padded})[:count]
+        finite = pixels.isfinite().all()
         pixels = pixels.add_(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-        if finite.all():
-            return list(pixels.contiguous().cpu().numpy())
+        pictures, all_finite = download(pixels.contiguous(), finite)
+        if all_finite:
+            return list(pictures.numpy())
         # Half precision overflows in some autoencoders, which show black then: float32 decides whether it was that.
         if latents.isfinite().all() and self.model.use_float32_decoder():
             return self._decoded(latents)
@@ -176,11 +226,26 @@ class Runner:
     def _pixels(self, latents: torch.Tensor) -> int:
         return latents[:, 0].numel() * self.model.vae_scale**2
 
-    def _padding(self, count: int, graphs: bool = False) -> int:
-        """How many a batch is filled up with."""
-        if not (graphs or self._fixed_batches()):
-            return 0
-        return next(b for b in _buckets(self.max_batch) if b >= count) - count
+    def _is_recorded(self, network: str) -> bool:
+        return isinstance(self._networks[network], CudaGraphs)
+
+    def _size(self, latent: torch.Tensor) -> Size:
+        """The size of the picture that a latent of shape (..., height, width) stands for."""
+        height, width = latent.shape[-2:]
+        return Size(width * self.model.vae_scale, height * self.model.vae_scale)
+
+    def _padding(self, count: int, size: Size) -> int:
+        """How many a batch for pictures of this size is filled up with."""
+        batches = self._batches(size)
+        return next(batch for batch in batches if batch >= count) - count if batches else 0
+
+    def _batches(self, size: Size) -> list[int]:
+        """What batches for pictures of this size are padded to, rising; none: any number will do."""
+        if self._fixed_batches():
+            return _buckets(self.max_batch)
+        if self.graphs is None or self.graphs.problem or size != self.model.info.native_size:
+            return []
+        return sorted({*_buckets(self.max_batch), *(count for count in (3, 6, 12) if count < self.max_batch)})
 
     def _blank(self, size: Size) -> torch.Tensor:
         shape = torch.Size(self.model.latent_shape(size)[1:])

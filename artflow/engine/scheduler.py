@@ -2,8 +2,8 @@
 
 Requests can share a call when they are of one model and their rows have the same shapes. Live sessions go before jobs,
 who waited longest goes first, and a job whose turn it is is left out of one call at most. While people are live, jobs
-bring about as much as live sessions do, so that these keep half of the device. Rows that cost more than live pictures can
-wait for all by themselves are large, and are picked for a lane of their own.
+bring about as much as live sessions do, so that these keep half of the device. Rows that cost more by themselves than
+live pictures can wait for are large, and are picked for a lane of their own.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ class Scheduler:
         return picked
 
     def _turn(self, now: float, room: int, seconds: float, large: bool) -> list[Offer]:
-        """The jobs whose turn it is, with what each may bring: all can share one call, have at most ``room`` rows in all
-        and cost at most so many ``seconds``, or are a single row.
+        """The jobs whose turn it is, with what each may bring: all can share one call, with at most ``room`` rows and
+        of at most so many ``seconds``, or with a single row.
 
         The others wait in line. A job keeps its turn for the pictures it has begun; then those go first that have
         waited longer. That leaves every second call to live sessions, however many jobs there are.

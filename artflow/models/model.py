@@ -93,6 +93,11 @@ class Model(ABC):
         """Whether it is shown a mask and the picture without what is under it, as 9-channel UNets are."""
         return False
 
+    @property
+    def small_autoencoder(self) -> bool:
+        """Whether encoding and decoding is so little work that launching it counts: then it is recorded, too."""
+        return False
+
     def pictures_at_once(self, pixels: int) -> int:
         """How many pictures of so many pixels are encoded or decoded in one call, for the sake of memory."""
         return max(1, 64 * 512**2 // pixels)

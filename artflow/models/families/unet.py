@@ -111,6 +111,10 @@ class UNetModel(Model):
         parts = [self.unet, self.vae, *self.text_encoders]
         return sum(t.nbytes for p in parts for t in (*p.parameters(), *p.buffers()))
 
+    @property
+    def small_autoencoder(self) -> bool:
+        return isinstance(self.vae, AutoencoderTiny)
+
     def pictures_at_once(self, pixels: int) -> int:
         """AutoencoderKL's widest layer takes 256 channels at full size: 1 GB for a picture of 1024 x 1024, float32."""
         return max(1, (64 if isinstance(self.vae, AutoencoderTiny) else 4) * 512**2 // pixels)
