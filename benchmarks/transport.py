@@ -35,12 +35,12 @@ from artflow.images import Picture, Size
 from artflow.models.catalog import Catalog, ModelSpec
 from artflow.models.loader import load_model
 from artflow.models.model import Model
-from artflow.models.tiny import build_tiny
 from artflow.pipeline import Pipeline
 from artflow.settings import load_settings
 from artflow.ui.app import build
 from benchmarks.common import apart, machine
 from tests.support.browser import launch_chromium, moving_scene, write_camera_video
+from tests.support.tiny import build_tiny
 
 SIDE, BITS, FRAMES, FPS = 512, 8, 240, 30
 ROUNDS = 3

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import numpy as np
 import pytest
@@ -140,7 +141,14 @@ def test_what_was_typed_before_never_replaces_what_is_made(tab: Callable[[str], 
     page.locator("#artflow-generate").click()
     page.wait_for_function(SAYS, arg="Done", timeout=LONG)
     made = source(page, "#artflow-text-preview img")
-    page.wait_for_timeout(15_000)  # longer than what was typed would take
+    metrics = urljoin(page.url, "/gradio_api/artflow/api/metrics")
+    for _ in range(300):  # what was typed goes on until it hears that it is not wanted any more
+        page.wait_for_timeout(200)
+        if page.request.get(metrics).json()["worker_status"] == "idle":
+            break
+    else:
+        raise AssertionError("what was typed goes on")
+    page.wait_for_timeout(1000)
     assert source(page, "#artflow-text-preview img") == made
 
 

@@ -265,6 +265,7 @@ def test_a_broken_picture_says_so() -> None:
 # -- what anybody's file may not do: each of these once held the process up for many seconds ---------------------------
 
 
+@pytest.mark.timeout(10)  # a pattern that tries all ways to match takes minutes
 @pytest.mark.parametrize("filler", [" " * 100_000, "a" * 100_000, "a b " * 4000, '"' * 19_000], ids=str.__len__)
 def test_a_hostile_last_line_is_read_at_once(filler: str) -> None:
     with contextlib.suppress(ArtflowError):

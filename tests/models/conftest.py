@@ -12,7 +12,7 @@ import torch
 from artflow.models.catalog import ModelSpec, Source
 from artflow.models.loader import load_model
 from artflow.models.model import Model
-from artflow.models.tiny import build_tiny
+from tests.support.tiny import build_tiny
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,8 @@ import pytest
 from artflow.errors import ArtflowError
 from artflow.models.catalog import ROOT
 from artflow.models.hub import download, download_vae
-from artflow.models.tiny import build_tiny, build_tiny_vae
 from tests.support.hub_server import HubServer
+from tests.support.tiny import build_tiny, build_tiny_vae
 
 HALF_UNET = "diffusion_pytorch_model.fp16.safetensors"
 

@@ -15,7 +15,7 @@ from artflow.errors import ArtflowError
 from artflow.models import loader
 from artflow.models.catalog import ModelSpec, Source
 from artflow.models.loader import load_model
-from artflow.models.tiny import build_tiny_vae
+from tests.support.tiny import build_tiny_vae
 
 CPU = {"device": "cpu", "dtype": torch.float32}
 

@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from artflow.models.tiny import build_tiny
+from tests.support.tiny import build_tiny
 
 
 @pytest.mark.parametrize("family", ["sd", "sdxl"])

@@ -19,7 +19,7 @@ from artflow.pipeline import Pipeline
 from artflow.settings import load_settings
 from tests.api.client import tiny_catalog, tiny_settings
 
-REDRAWN = {"factor": 2, "strength": 0.3, "steps": 1, "seed": 4}
+REDRAWN = {"factor": 2, "strength": 0.3, "steps": 3, "seed": 4}
 
 
 @pytest.fixture(scope="module")

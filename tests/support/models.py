@@ -13,7 +13,7 @@ from artflow.engine.runner import Runner
 from artflow.models.catalog import ModelSpec
 from artflow.models.loader import load_model
 from artflow.models.model import Model
-from artflow.models.tiny import build_tiny
+from tests.support.tiny import build_tiny
 
 
 @cache
