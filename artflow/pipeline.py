@@ -271,6 +271,11 @@ class Pipeline:
         return self.client.metrics() | {"jobs": self._jobs}
 
     @property
+    def jobs(self) -> int:
+        """Jobs that run or wait their turn."""
+        return self._jobs
+
+    @property
     def healthy(self) -> bool:
         """Whether what is asked can be answered: the engine, once it has been started, runs, and the device answers."""
         return self._client is None or self._client.alive

@@ -23,7 +23,9 @@ from transformers import (
 
 from artflow.models.catalog import ModelSpec, Source
 from artflow.models.clip import Towers
-from artflow.models.model import Model
+from artflow.models.families.sd import StableDiffusion
+from artflow.models.families.sdxl import StableDiffusionXL
+from artflow.models.families.unet import UNetModel
 from artflow.models.single_file import CONFIGS, clip_tokenizer
 from artflow.models.weight_loading import weight_loading_lock
 
@@ -41,7 +43,7 @@ def build_full_size(
     vae: Literal["tiny", "kl"] = "tiny",
     text_layers: int | None = 2,
     seed: int = 0,
-) -> Model:
+) -> UNetModel:
     """A `Model` as `load_model` would give it: UNet of 860 M (sd15), 866 M (sd-turbo) or 2.6 G weights (sdxl).
 
     ``vae="tiny"`` is TAESD's architecture. The text towers have their real width and ``text_layers`` layers
@@ -74,7 +76,8 @@ def build_full_size(
     towers = [text("text_encoder", CLIPTextModel)]
     if sdxl:
         towers.append(text("text_encoder_2", CLIPTextModelWithProjection))
-    return Model(
+    kind_of = StableDiffusionXL if sdxl else StableDiffusion
+    return kind_of(
         spec=ModelSpec(
             id=f"random/{kind}",
             name=f"{kind}, random weights",
@@ -82,7 +85,6 @@ def build_full_size(
             width=512,
             height=512,
         ),
-        family="sdxl" if sdxl else "sd",
         unet=build(lambda: UNet2DConditionModel.from_config(unet_config)).to(memory_format=torch.channels_last),
         vae=build(AutoencoderTiny if vae == "tiny" else lambda: AutoencoderKL.from_config(vae_config)).to(
             memory_format=torch.channels_last

@@ -10,8 +10,8 @@ from diffusers import DDIMScheduler, LCMScheduler, StableDiffusionPipeline
 from artflow.engine.runner import Runner
 from artflow.models.catalog import load_catalog
 from artflow.models.dtypes import pick_device, pick_dtype
+from artflow.models.families.unet import UNetModel
 from artflow.models.loader import load_model
-from artflow.models.model import Model
 from artflow.models.packing import pack
 from benchmarks.full_size import build_full_size
 
@@ -22,8 +22,8 @@ class Subject:
 
     name: str
     side: int
-    plain: Model
-    ours: Model
+    plain: UNetModel
+    ours: UNetModel
 
     def runner(self) -> Runner:
         """A runner over our copy, as the app makes it."""

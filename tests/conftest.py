@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers share the cores; threads that wait for each other are slow
 os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"  # where nobody answers; read when huggingface_hub is imported
 _home = tempfile.TemporaryDirectory(prefix="artflow-hub-")
 os.environ["HF_HOME"] = _home.name

@@ -40,7 +40,7 @@ def test_python_app_py_listens_where_gradios_variables_say(tmp_path: Path) -> No
                 assert process.poll() is None and time.monotonic() < end
                 time.sleep(0.2)
         assert config["root"].endswith("/art")
-        assert httpx.get(f"http://127.0.0.1:{port}/api/health").json()["status"] == "healthy"
+        assert httpx.get(f"http://127.0.0.1:{port}/api/health", timeout=60).json()["status"] == "healthy"
     finally:
         process.terminate()
         process.wait(30)
@@ -54,7 +54,7 @@ from starlette.routing import Route
 import artflow
 mine = Route("/mine", lambda request: PlainTextResponse("mine"))
 demo = artflow.notebook(quiet=True, css=".mine {}", app_kwargs={"routes": [mine]}, auth=("ann", "secret"))
-page = httpx.Client(base_url=demo.local_url)
+page = httpx.Client(base_url=demo.local_url, timeout=60)
 page.post("/login", data={"username": "ann", "password": "secret"})
 css = page.get("/config").json()["css"]
 mcp = page.get("/gradio_api/mcp/sse", timeout=5).status_code
@@ -72,7 +72,7 @@ def test_a_notebook_shows_the_app_and_goes_on(tmp_path: Path) -> None:
     code = """
 import httpx, json, artflow
 demo = artflow.notebook(quiet=True)
-print(json.dumps([demo.local_url, httpx.get(demo.local_url + "api/health").json()["status"]]))
+print(json.dumps([demo.local_url, httpx.get(demo.local_url + "api/health", timeout=60).json()["status"]]))
 demo.close()
 """
     port = free_port()

@@ -67,7 +67,7 @@ async def health(request: Request, response: Response) -> dict[str, Any]:
         "status": "healthy" if healthy else "unhealthy",
         "timestamp": datetime.now(UTC).isoformat(),
         "database": "none",
-        "queue": {"sessions": api.count(), "jobs": api.pipeline.metrics()["jobs"]},
+        "queue": {"sessions": api.count(), "jobs": api.pipeline.jobs},
     }
 
 
