@@ -91,6 +91,11 @@ class EngineClient:
         from artflow.engine.model_pool import ModelPool
 
         self._device = device
+        if device == "cuda":
+            import torch
+
+            torch.backends.cudnn.benchmark = True  # batches have few shapes, which are met while a model is loaded
+            torch.set_float32_matmul_precision("high")  # TF32, for autoencoders that need float32's range
         self.engine = Engine(settings.max_batch, device)
         self.pool = ModelPool(settings, safety, device, self.engine, own)
 
@@ -203,7 +208,7 @@ class EngineClient:
         if self._device == "cuda":
             import torch
 
-            memory = round(torch.cuda.memory_allocated() / 1e6)
+            memory = round(torch.cuda.memory_reserved() / 1e6)  # with what graphs hold
         engine = self.engine
         return {
             "sessions": engine.sessions,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from artflow import garbage
 from artflow.errors import ArtflowError
 from artflow.models.catalog import ModelSpec
-from artflow.models.dtypes import pick_dtype
+from artflow.models.dtypes import largest_batch, missed_gpu, pick_dtype
 from artflow.models.info import ModelHandle
 from artflow.prompts.vocabulary import load_vocabulary
 from artflow.settings import ModelSettings, SafetySettings
@@ -125,7 +125,8 @@ class ModelPool:
         """What people should know: each fallback, and why."""
         with self._lock:
             accelerations = [loading.acceleration for loading in self._models.values()]
-        notes = [a.problem for a in accelerations if a is not None and a.problem]
+        notes = [problem] if (problem := missed_gpu(self._device)) else []
+        notes += [a.problem for a in accelerations if a is not None and a.problem]
         notes += [runner.graphs.problem for runner in self.runners.values() if runner.graphs and runner.graphs.problem]
         if self._settings.use_cuda_graph is True and self._device != "cuda":
             notes.append(f"use_cuda_graph needs a CUDA device; this one is {self._device}, so it is off.")
@@ -148,11 +149,12 @@ class ModelPool:
 
     def _load(self, loading: PooledModel, tidy: bool) -> None:
         from artflow.engine.threads import with_threads
-        from artflow.engine.transfer import stream
+        from artflow.engine.transfer import empty_cache, stream
 
         try:
             if tidy:  # packed and compiled modules hold themselves in circles, and their memory is wanted now
                 garbage.collect_frozen()
+                empty_cache(self._device)
             # Beside live people: in one thread, and on a GPU in a stream of its own.
             with stream(self._device):
                 runner = with_threads(1, lambda: self.make_runner(loading))
@@ -193,7 +195,7 @@ class ModelPool:
         loading.acceleration = acceleration
         return Runner(
             model,
-            max_batch=wanted.max_batch,
+            max_batch=largest_batch(wanted.max_batch, self._device),
             fixed_batches=lambda: acceleration.fixed_batches,
             use_cuda_graph=graphs,
             vocabulary=load_vocabulary(loading.spec.source.folder),

@@ -16,7 +16,7 @@ from artflow.engine.graphs import CudaGraphs, GraphPool
 from artflow.engine.noise_schedule import ScheduleMaker
 from artflow.engine.request import Row
 from artflow.engine.threads import ThreadPolicy, cores
-from artflow.engine.transfer import download, upload, upload_pictures
+from artflow.engine.transfer import download, empty_cache, upload, upload_pictures
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size
 
@@ -146,10 +146,7 @@ class Runner:
 
     def free_memory(self) -> None:
         """Give back what the allocator keeps."""
-        if self.model.device.type == "cuda":
-            torch.cuda.empty_cache()
-        elif self.model.device.type == "mps":
-            torch.mps.empty_cache()
+        empty_cache(self.model.device)
 
     def flagged(self, pictures: Sequence[Picture]) -> list[bool]:
         """Which of them must not be shown; none of them where nothing checks."""

@@ -39,6 +39,14 @@ def download(*values: torch.Tensor) -> list[torch.Tensor]:
     return copies
 
 
+def empty_cache(device: torch.device | str) -> None:
+    """Give back the memory that torch keeps for later; that of a model's graphs is given back only then."""
+    if (kind := torch.device(device).type) == "cuda":
+        torch.cuda.empty_cache()
+    elif kind == "mps":
+        torch.mps.empty_cache()
+
+
 @contextmanager
 def stream(device: torch.device | str, *, first: bool = False, after: Any = None) -> Iterator[None]:
     """On a GPU: compute the body in a stream of its own, and wait for it at the end. Elsewhere nothing is done.

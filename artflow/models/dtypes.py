@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from typing import TYPE_CHECKING
 
 from artflow.errors import ArtflowError
@@ -32,6 +34,37 @@ def pick_device(setting: str = "auto") -> str:
     if setting not in found:
         raise ArtflowError("bad_device", f"device is {setting!r} and this machine has none; it has {', '.join(found)}.")
     return setting
+
+
+def missed_gpu(device: str) -> str:
+    """Why a machine with a GPU works on its CPU, and what to do; empty where there is nothing to say."""
+    import torch
+
+    if device != "cpu":
+        return ""
+    if os.environ.get("SPACES_ZERO_GPU"):
+        return "This Space has ZeroGPU, which ArtFlow cannot use yet, so it runs on the CPU."
+    if torch.version.cuda is None and torch.version.hip is None and shutil.which("nvidia-smi"):
+        command = "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu128"
+        return (
+            f"This machine has an NVIDIA GPU and its torch is built for CPUs, so the CPU works. To change it: {command}"
+        )
+    return ""
+
+
+def memory_format(device: str | torch.device) -> torch.memory_format:
+    """The order of convolutions' weights and inputs: channels last where it is known to be faster and right.
+
+    On MPS it has given silently wrong results (pytorch #180984), and no gain is known.
+    """
+    import torch
+
+    return torch.contiguous_format if torch.device(device).type == "mps" else torch.channels_last
+
+
+def largest_batch(setting: int, device: str) -> int:
+    """Rows of one call at most. On MPS batches of prompts are not trusted to be faster beyond a few."""
+    return min(setting, 4) if device == "mps" else setting
 
 
 def pick_dtype(setting: str, device: str) -> torch.dtype:

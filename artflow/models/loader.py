@@ -12,6 +12,7 @@ from diffusers import AutoencoderTiny
 from artflow.errors import ArtflowError
 from artflow.models import hub
 from artflow.models.catalog import ModelSpec
+from artflow.models.dtypes import memory_format
 from artflow.models.families import family_of
 from artflow.models.folder import read_folder, read_vae
 from artflow.models.model import Model
@@ -125,7 +126,7 @@ def _place(spec: ModelSpec, parts: Parts, device: torch.device, dtype: torch.dty
     assert vae is not None
     vae.to(kind.vae_dtype_for(vae, dtype))
     for part in (parts.unet, vae):
-        part.to(device, memory_format=torch.channels_last)
+        part.to(device, memory_format=memory_format(device))
     for encoder in parts.text_encoders:
         encoder.to(device, dtype)
     for part in (parts.unet, vae, *parts.text_encoders):

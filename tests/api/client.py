@@ -90,7 +90,10 @@ def serve(catalog: Catalog | None = None, kind: type[Pipeline] = Pipeline, **env
     pipeline = kind(tiny_settings(**environ), catalog or tiny_catalog())
     app = FastAPI(**app_kwargs(pipeline))
     app.cookie_id, app.tokens = "test", {}  # what Gradio's app class has
-    listening = socket.create_server(("127.0.0.1", 0))
+    # With the protocol named asyncio sends small messages at once (TCP_NODELAY), as it does for Gradio's socket.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as asyncio does for sockets that it makes
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=2))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

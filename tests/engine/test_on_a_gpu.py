@@ -13,9 +13,10 @@ import torch
 
 from artflow.engine import graphs as graphs_module
 from artflow.engine.engine import Engine
+from artflow.engine.request import Row
 from artflow.engine.runner import Runner
 from artflow.engine.sampling import SAMPLERS
-from artflow.images import Picture
+from artflow.images import Picture, Size
 from artflow.models.catalog import ModelSpec
 from artflow.models.loader import load_model
 from tests.engine.test_inpaint_region import HOLED, holed
@@ -156,6 +157,22 @@ def test_the_largest_batch_is_recorded_first(gpu: SimulatedGpu, monkeypatch) -> 
 def test_graphs_of_a_large_autoencoder_are_not_recorded(gpu: SimulatedGpu) -> None:
     on_gpu("sd, KL", graphs=True)
     assert gpu.captures == 4
+
+
+@pytest.mark.parametrize(("name", "decoded"), [("sd", 6), ("sd, KL", 5)])
+def test_batches_are_padded_where_a_graph_is_replayed_and_nowhere_else(
+    gpu: SimulatedGpu, name: str, decoded: int
+) -> None:
+    spec = ModelSpec(id="tiny", source={"folder": str(tiny_folder(**MODELS[name]))}, width=64, height=64)
+    model = load_model(spec, device="cuda", dtype=torch.float16)
+    runner = Runner(model, max_batch=8, use_cuda_graph=True)
+    sizes: dict[str, int] = {}
+    for network, module in (("unet", model.unet), ("decoder", model.vae.decoder)):
+        module.register_forward_pre_hook(lambda module, args, network=network: sizes.update({network: len(args[0])}))
+    latent = runner.encode([noisy(1)])[0]
+    row = Row(latent, torch.tensor(499.0, device="cuda"), runner.inputs(runner.conditions.encode(""), Size(64, 64)))
+    runner.decode(runner.predict([row] * 5))
+    assert sizes == {"unet": 6, "decoder": decoded}
 
 
 def test_a_recording_that_fails_is_told_and_the_plain_path_runs(gpu: SimulatedGpu, monkeypatch) -> None:

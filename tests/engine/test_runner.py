@@ -57,7 +57,7 @@ def test_fixed_batches_pad_to_a_bucket_and_a_batch_is_no_larger_than_allowed() -
 )
 def test_buckets_double_up_to_what_is_allowed(most: int, buckets: list[int]) -> None:
     padded = Runner(tiny_model(), max_batch=most, fixed_batches=lambda: True)
-    assert sorted({count + padded._padding(count) for count in range(1, most + 1)}) == buckets
+    assert sorted({count + padded._padding(count, SIZE) for count in range(1, most + 1)}) == buckets
 
 
 def test_the_decoder_meets_the_same_few_batches() -> None:
@@ -105,24 +105,6 @@ def test_pictures_come_out_as_bytes() -> None:
     pictures = runner.decode(torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(0)) * 3)
     assert [(p.shape, str(p.dtype)) for p in pictures] == [((64, 96, 3), "uint8")] * 2
     assert difference(pictures[0], pictures[1]) > 10
-
-
-def test_with_cuda_graphs_the_decoder_decodes_what_there_is(monkeypatch) -> None:
-    """Graphs are recorded of the UNet alone, so only its batches are padded."""
-    monkeypatch.setattr("artflow.engine.runner.CudaGraphs", lambda unet: unet)
-    model = tiny_model()
-    runner = Runner(model, use_cuda_graph=True)
-    sizes: dict[str, int] = {}
-    watches = [
-        module.register_forward_pre_hook(lambda module, args, name=name: sizes.update({name: len(args[0])}))
-        for name, module in (("unet", model.unet), ("decoder", model.vae.decoder))
-    ]
-    try:
-        runner.decode(runner.predict(rows(runner, 5)))
-    finally:
-        for watch in watches:
-            watch.remove()
-    assert sizes == {"unet": 8, "decoder": 5}
 
 
 def test_padding_ends_with_the_compilation_that_wanted_it() -> None:

@@ -64,3 +64,27 @@ def test_a_stated_format_is_taken_or_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
     with pytest.raises(ArtflowError, match="this GPU has none"):
         pick_dtype("bfloat16", "cuda")
+
+
+@pytest.mark.parametrize(
+    ("device", "environ", "tool", "words"),
+    [
+        ("cpu", {}, None, ""),
+        ("cpu", {}, "/usr/bin/nvidia-smi", "pip install --force-reinstall torch"),
+        ("cpu", {"SPACES_ZERO_GPU": "1"}, None, "ZeroGPU"),
+        ("cuda", {"SPACES_ZERO_GPU": "1"}, "/usr/bin/nvidia-smi", ""),
+    ],
+)
+def test_a_gpu_that_is_not_used_is_told(monkeypatch, device: str, environ: dict, tool: str | None, words: str) -> None:
+    monkeypatch.setattr(dtypes.shutil, "which", lambda name: tool)
+    monkeypatch.setattr(torch.version, "cuda", None)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    told = dtypes.missed_gpu(device)
+    assert words in told and bool(told) is bool(words)
+
+
+def test_what_is_not_trusted_on_mps() -> None:
+    assert dtypes.memory_format("mps") == torch.contiguous_format
+    assert dtypes.memory_format("cpu") == dtypes.memory_format("cuda") == torch.channels_last
+    assert [dtypes.largest_batch(16, device) for device in ("mps", "cuda", "cpu")] == [4, 16, 16]

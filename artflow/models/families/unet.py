@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from diffusers import AutoencoderTiny
 
+from artflow.models.dtypes import memory_format
 from artflow.models.model import Condition, Model
 from artflow.models.parts import Parts
 from artflow.models.weights import refused
@@ -155,7 +156,7 @@ class UNetModel(Model):
         if self.inpaints:
             latents = torch.cat([latents, inputs["inpaint"]], dim=1)
         return self.unet(
-            latents.to(self.dtype).contiguous(memory_format=torch.channels_last),
+            latents.to(self.dtype).contiguous(memory_format=memory_format(self.device)),
             timesteps,
             encoder_hidden_states=inputs["text"],
             timestep_cond=inputs.get("guidance"),
@@ -177,7 +178,9 @@ class UNetModel(Model):
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         latents = (latents / self.vae.config.scaling_factor + self._shift).to(self.vae_dtype)
-        return self.vae.decode(latents.contiguous(memory_format=torch.channels_last), return_dict=False)[0].float()
+        return self.vae.decode(latents.contiguous(memory_format=memory_format(self.device)), return_dict=False)[
+            0
+        ].float()
 
     @property
     def _shift(self) -> float:
