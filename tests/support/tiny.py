@@ -49,7 +49,8 @@ def build_tiny(
     generator is left as it was.
     """
     folder = Path(folder)
-    with torch.random.fork_rng(devices=[]):
+    # A model that another thread loads meanwhile would leave these without their first weights.
+    with weight_loading_lock(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         unet = _unet(family, channels, time_cond, 9 if inpaint else 4)
         autoencoder = _tiny_vae() if vae == "tiny" else _kl_vae()
@@ -74,7 +75,7 @@ def build_tiny(
 @torch.no_grad()
 def build_tiny_vae(folder: str | Path, *, seed: int = 0, latent_channels: int = 4) -> Path:
     """Write a tiny ``AutoencoderTiny`` folder of its own, laid out as ``madebyollin/taesd`` is."""
-    with torch.random.fork_rng(devices=[]):
+    with weight_loading_lock(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         _tiny_vae(latent_channels).save_pretrained(folder)
     return Path(folder)
