@@ -52,7 +52,7 @@ class Channel:
         self.outbox: asyncio.Queue[Outgoing] = asyncio.Queue()
         self.fates: asyncio.Queue[tuple[Result, float]] = asyncio.Queue()  # and when each came (monotonic seconds)
         self.places = asyncio.Semaphore(0)
-        self.encoding = asyncio.Lock()  # whoever watches: one thread of those that all share
+        self.encoding = asyncio.Lock()  # at most one thread of the shared pool per channel
         self._messages: deque[Message] = deque()
         self._change = asyncio.Event()  # a message or a turn to decode may have come
         self._decoded = self._unasked = -math.inf
@@ -211,7 +211,7 @@ class Channel:
         return 0.0 if wanted else self._decoded + DECODE_EVERY - time.monotonic()
 
     def _soon(self, note: Callable[..., None], *facts: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
+        with contextlib.suppress(RuntimeError):  # the event loop has ended
             self._loop.call_soon_threadsafe(note, *facts)
 
     def _note_begun(self, now: float, waited: float, idle: float) -> None:

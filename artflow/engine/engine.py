@@ -273,7 +273,6 @@ class Engine:
         outputs = [(request, output) for request, output in outputs if request.status is not Status.FAILED]
         for kind in {type(request.state) for request, _ in outputs if request.state is not None}:
             items = [item for item in outputs if type(item[0].state) is kind]
-
             for group in [items] if kind.batched else [[item] for item in items]:
                 advanced += [request for (request, _), _ in self._isolated(_take_step, group, lambda item: item[0])]
         for request in advanced:

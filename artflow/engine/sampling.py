@@ -102,7 +102,7 @@ class SamplingState:
     """A job's picture between two steps of its sampler.
 
     ``sources`` are the latents of the spec's source and masked image, as far as it has them, in one batch. Where there
-    is a mask, only that part is made anew: elsewhere the noised source takes its place after each step, or a model with
+    is a mask, only that part is replaced: elsewhere the noised source takes its place after each step, or a model with
     an inpaint UNet is shown the mask and the masked image.
 
     ``latent`` is float32 of shape (1, channels, height, width); ``preview`` is what the last step thinks the finished
@@ -132,7 +132,7 @@ class SamplingState:
         self._extra = {"generator": generator} if takes_generator else {}
         mask = None if spec.mask is None else runner.latent_mask(spec.mask, spec.size)
         self._inputs: Tensors = {}
-        self._keep: tuple[torch.Tensor, torch.Tensor] | None = None  # the source, and where it is made anew
+        self._keep: tuple[torch.Tensor, torch.Tensor] | None = None  # the source, and where it is replaced
         if mask is not None and len(sources) > 1:
             self._inputs = {"inpaint": torch.cat([mask[None], sources[1]])}
         else:

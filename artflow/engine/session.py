@@ -331,7 +331,7 @@ class LiveSession:
             self.refuse(error)
 
     def _prepare(self, now: float) -> StreamPlan | None:
-        """The plan for the next step, made anew where settings, stage or a crossfade changed it; None while prompts are
+        """The plan for the next step, replaced where settings, stage or a crossfade changed it; None while prompts are
         being encoded."""
         params = self._params
         if params.priority == "quality":

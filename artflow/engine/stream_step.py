@@ -82,7 +82,7 @@ class StreamPlan:
 
 @dataclass(frozen=True)
 class InpaintConditioning:
-    """What stays of a picture with a region that is made anew: ``source``, its clean latent of shape (channels, height,
+    """What stays of a picture with a region that is replaced: ``source``, its clean latent of shape (channels, height,
     width), where ``mask``, of shape (height, width), is 0 and not 1.
 
     ``masked_image`` is the latent of the picture without what is in the region, for models that are shown it; they need

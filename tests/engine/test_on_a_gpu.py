@@ -59,7 +59,7 @@ def engine_of(runner: Runner, device: str = "cuda") -> Iterator[Engine]:
 
 
 def made(runner: Runner, device: str = "cuda") -> list[Picture]:
-    """A picture of everything: streams and drawings with each guidance, jobs with each sampler, holes."""
+    """A picture of everything: streams and drawings with each guidance, jobs with each sampler, inpaint regions."""
     with engine_of(runner, device) as engine:
         people = [
             Person(engine, runner, policy, steps=steps, cfg_type=cfg, guidance_scale=1.4, seed=i, prompt=f"person {i}")

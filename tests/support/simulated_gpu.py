@@ -143,7 +143,7 @@ class SimulatedGpu:
     _pinned: dict[int, torch.UntypedStorage] = field(default_factory=dict, repr=False)
 
     def forget(self) -> None:
-        """Begin to count anew."""
+        """Set all counts to zero."""
         self.kernels, self.waits, self.copies = Counter(), [], Counter()
         self.captures = self.replays = 0
 
