@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 
 from artflow.errors import ArtflowError
 from artflow.images import Picture
-from artflow.job_context import JobContext, in_thread
+from artflow.job_context import Errand, JobContext, in_thread
+from artflow.models import hub
 from artflow.models.catalog import HUB_ID
 from artflow.models.dtypes import pick_dtype
 from artflow.models.progress import LoadProgress
-from artflow.modes.interrogate import Interrogation, Run, check, interrogate
+from artflow.modes.interrogate import Interrogation, check, interrogate
 from artflow.modes.term_lists import SUBJECT, TermLists, published, taught
 from artflow.settings import PRESETS, InterrogateSettings
 
 if TYPE_CHECKING:
-    from artflow.models.clip import Towers
+    from artflow.models.clip import SharedTowers
 
 log = logging.getLogger(__name__)
 
@@ -47,14 +48,15 @@ class ClipHandle(LoadProgress):
 
     def __init__(self, title: str) -> None:
         super().__init__(f"Loading {title}")
-        self.towers: Future[Towers] = Future()
+        self.towers: Future[SharedTowers] = Future()
 
 
 class Interrogator:
-    """Answers what pictures show. Safe from any thread; ``run`` computes one piece of the work where the device is."""
+    """Answers what pictures show. Safe from any thread; ``errand`` computes where the device is
+    (`EngineClient.errand`)."""
 
-    def __init__(self, settings: InterrogateSettings, device: str, dtype: str, run: Run) -> None:
-        self._settings, self._device, self._dtype, self._run = settings, device, dtype, run
+    def __init__(self, settings: InterrogateSettings, device: str, dtype: str, errand: Errand) -> None:
+        self._settings, self._device, self._dtype, self._errand = settings, device, dtype, errand
         self._lock = threading.Lock()
         self._handles: dict[str, ClipHandle] = {}
         self._missed: tuple[float, str] | None = None  # when "auto" could not get its model, and why
@@ -117,7 +119,7 @@ class Interrogator:
                 return self.clip, ""
         return EMBEDDED, f"{self._missed[1]} Used instead: {EMBEDDED_TITLE}."
 
-    def _wait(self, chosen: str, context: JobContext) -> Towers | None:
+    def _wait(self, chosen: str, context: JobContext) -> SharedTowers | None:
         """The towers, or None when cancelled; a load that has begun goes on then, for whoever asks next."""
         with self._lock:
             handle = self._handles.get(chosen)
@@ -126,7 +128,7 @@ class Interrogator:
                 handle.towers = in_thread("load towers", lambda: self._load(chosen, handle))
         return handle.towers.result() if context.wait_for(handle.towers, handle) else None
 
-    def _load(self, chosen: str, handle: ClipHandle) -> Towers:
+    def _load(self, chosen: str, handle: ClipHandle) -> SharedTowers:
         from artflow.models import clip
 
         if chosen == EMBEDDED:
@@ -135,10 +137,14 @@ class Interrogator:
             source = chosen if HUB_ID.fullmatch(chosen) and not Path(chosen).is_dir() else Path(chosen)
         # On a CPU always float32: bfloat16 moves a similarity by 0.003, more than near terms of a long list differ.
         dtype = pick_dtype(self._dtype if self._device == "cuda" else "float32", self._device)
-        return clip.load_towers(source, _title(chosen), device=self._device, dtype=dtype, on_progress=handle.say)
+        folder = hub.download_clip(source, on_progress=handle.say) if isinstance(source, str) else source
+        handle.say(f"Loading {_title(chosen)}", None)
+        about = folder, _title(chosen), self._device, str(dtype).removeprefix("torch.")
+        towers: SharedTowers = self._errand(clip.shared_towers, *about, long=True)
+        return towers
 
     def _look(
-        self, picture: Picture, towers: Towers, mode: str, chosen: str, context: JobContext
+        self, picture: Picture, towers: SharedTowers, mode: str, chosen: str, context: JobContext
     ) -> Interrogation | None:
         from artflow.engine.job_request import JobProgress
         from artflow.models.features import default_folder
@@ -151,7 +157,7 @@ class Interrogator:
             picture, towers, terms, mode,
             candidates=ON_GPU if self._device == "cuda" or chosen == EMBEDDED else ON_CPU,
             folder=self._settings.cache or default_folder(),
-            run=self._run,
+            errand=self._errand,
             on_progress=progress, cancelled=context.cancelled,
         )  # fmt: skip
 

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+Errand = Callable[..., Any]
+"""Returns ``work(*values)``, computed where the device is (`EngineClient.errand`)."""
+
+
+def here(work: Callable[..., T], *values: Any, long: bool = False) -> T:
+    """An `Errand` that this thread runs."""
+    return work(*values)
+
 
 @dataclass(frozen=True)
 class JobContext:

@@ -113,7 +113,7 @@ class Parameters:
         Raises:
             ArtflowError: ``bad_settings``.
         """
-        from artflow.engine.noise_schedule import check_indices
+        from artflow.engine.timesteps import check_indices
         from artflow.modes.filters.live import check_live
         from artflow.modes.upscale import check_upscaler
 

@@ -49,7 +49,7 @@ class Pipeline:
         self._client: EngineClient | None = None
         chosen = settings.model.model_id
         self.spec = self.catalog.default(self.device == "cuda") if chosen == "auto" else self.catalog.find(chosen)
-        self.interrogator = Interrogator(settings.interrogate, self.device, settings.model.dtype, self.on_device)
+        self.interrogator = Interrogator(settings.interrogate, self.device, settings.model.dtype, self._errand)
         self.parameters = Parameters(settings, self.spec, self.catalog)
         self.parameters.check()
 
@@ -68,18 +68,20 @@ class Pipeline:
     @property
     def client(self) -> EngineClient:
         """The engine and its models, started on first use."""
-        from artflow.engine.client import EngineClient
+        from artflow.engine.client import start
 
         with self._lock:
             if self._client is None:
-                self._client = EngineClient(self.settings.model, self.settings.safety, self.device, self.spec.id)
+                self._client = start(self.settings.model, self.settings.safety, self.device, self.spec.id)
             return self._client
 
     def load(self, model_id: str = "") -> ModelHandle:
         """Begin to load a model of the catalog (empty: the app's own), or find it loaded. Never blocks.
 
+        Where no more models fit, its ``info`` raises ``busy``.
+
         Raises:
-            ArtflowError: ``unknown_model``; ``busy`` where no more models fit.
+            ArtflowError: ``unknown_model``.
         """
         return self.client.load(self._spec(model_id))
 
@@ -223,7 +225,7 @@ class Pipeline:
         def progress(done: int, total: int) -> None:
             context.on_progress(JobProgress(0, 1, done, total, doing="Enlarging, tile"))
 
-        return upscale(picture, factor, upscaler, progress, context.cancelled, device=self.device, run=self.on_device)
+        return upscale(picture, factor, upscaler, progress, context.cancelled, device=self.device, errand=self._errand)
 
     def interrogate(self, picture: Picture, mode: str, model: str, context: JobContext | None = None) -> Answer | None:
         """What the picture shows, as a prompt and terms by group; `Interrogator.answer` says the rest."""
@@ -257,9 +259,8 @@ class Pipeline:
             with self._lock:
                 self._jobs -= 1
 
-    def on_device(self, work: Callable[[], T]) -> T:
-        """The result of a piece of work, computed where the device is (`EngineClient.on_device`)."""
-        return self.client.on_device(work)
+    def _errand(self, work: Callable[..., T], *values: Any, long: bool = False) -> T:
+        return self.client.errand(work, *values, long=long)
 
     @property
     def threads(self) -> dict[str, dict[str, dict[int, int]]]:

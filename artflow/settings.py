@@ -45,6 +45,9 @@ class ModelSettings(_Group):
     model_id: str = Field("auto", description="`auto`, an id of models.yaml, a folder, a .safetensors file, a Hub id")
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    engine: Literal["auto", "thread", "process"] = Field(
+        "auto", description="where pictures are made: in this process, or in one of its own; `auto`: one on a GPU"
+    )
     use_tiny_vae: bool = True
     acceleration: Literal["none", "xformers", "tensorrt", "compile", "openvino"] = "none"
     use_cuda_graph: bool | Literal["auto"] = "auto"

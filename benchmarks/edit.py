@@ -32,8 +32,8 @@ from artflow.interrogator import CLIP, EMBEDDED
 from artflow.metadata import encode_png
 from artflow.models import clip, loader
 from artflow.models.clip import Towers
+from artflow.models.upscaler import Network
 from artflow.modes.filters.stack import as_json, load_presets
-from artflow.modes.upscale import Network
 from artflow.pipeline import Pipeline
 from artflow.settings import load_settings
 from artflow.ui import filters_tab

@@ -19,6 +19,7 @@ from artflow.engine.engine import Engine
 from artflow.engine.params import LiveParams
 from artflow.engine.runner import Runner
 from artflow.engine.session import LiveSession
+from artflow.engine.stream import LiveStream
 from artflow.engine.stream_policy import Result, StreamPolicy
 from benchmarks.common import apart, machine, scenes
 from benchmarks.models import subject
@@ -88,8 +89,8 @@ class Person:
         self.latencies: list[float] = []
         self._feed = cycle(scenes(8, side, seed=number))
         self._free = threading.Semaphore(2)
-        self.session = LiveSession(runner, params, POLICY, self._answered)
-        engine.add(self.session)
+        self.session = LiveStream(runner.model.info, params, POLICY, self._answered)
+        engine.add(LiveSession.of(self.session, runner))
 
     def start(self) -> None:
         """Begin to send, from a thread of one's own."""

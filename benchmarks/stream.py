@@ -18,6 +18,7 @@ import torch
 from diffusers import AutoPipelineForImage2Image
 from PIL import Image
 
+from artflow.engine import stream
 from artflow.engine.engine import Engine
 from artflow.engine.params import LiveParams
 from artflow.engine.runner import Runner
@@ -84,8 +85,8 @@ class LiveStream:
         self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         params = LiveParams(prompt=PROMPT, width=side, height=side, priority="quality", t_index_list=indices)
         policy = StreamPolicy("benchmark", pipelined=True, latest_only=False)
-        self._session = LiveSession(runner, params, policy, self._results.put)
-        engine.add(self._session)
+        self._session = stream.LiveStream(runner.model.info, params, policy, self._results.put)
+        engine.add(LiveSession.of(self._session, runner))
         self._ahead = len(indices) - 1
 
     def step(self, picture: Picture) -> Result | None:

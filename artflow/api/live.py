@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -239,6 +240,9 @@ async def _answer(api: Api, channel: Channel, session: LiveStream) -> None:
     while True:
         result, came = await channel.fates.get()
         answer: dict[str, Any] | bytes | None = None
+        then: Callable[[], None] | None = partial(
+            channel.answered, picture=channel.results and result.picture is not None
+        )
         try:
             if result.error is not None:
                 raise result.error
@@ -246,7 +250,10 @@ async def _answer(api: Api, channel: Channel, session: LiveStream) -> None:
                 answer = await _packed(api, channel, session, result, came)
         except ArtflowError as error:
             answer = error.as_json() | {"frame": result.frame}
-        channel.send(answer, partial(channel.answered, picture=channel.results and result.picture is not None))
+            # A drawing comes back by itself: the answer that counts is that of its repetition.
+            if error.code == "engine_stopped" and await api.pool.run(session.repeat):
+                then = None
+        channel.send(answer, then)
 
 
 async def _packed(api: Api, channel: Channel, session: LiveStream, result: Result, came: float) -> bytes:

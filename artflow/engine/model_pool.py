@@ -51,21 +51,13 @@ class ModelPool:
         self._checker: SafetyChecker | None = None  # one for all models
 
     def load(self, spec: ModelSpec) -> ModelHandle:
-        """Begin to load a model, or find it loaded. Never blocks.
-
-        Raises:
-            ArtflowError: ``busy`` where no more models fit.
-        """
+        """Begin to load a model, or find it loaded. Never blocks. Where no more fit, its ``info`` raises ``busy``."""
         with self._lock:
             return self._found(spec)
 
     @contextmanager
     def lease(self, spec: ModelSpec) -> Iterator[ModelHandle]:
-        """The same for a work of several rounds: the model stays while the context lasts.
-
-        Raises:
-            ArtflowError: ``busy`` where no more models fit.
-        """
+        """The same for a work of several rounds: the model stays while the context lasts."""
         with self._lock:
             loading = self._found(spec)
             loading.holders += 1
@@ -79,8 +71,13 @@ class ModelPool:
         """The lock is held."""
         loading = self._models.get(spec.id)
         if loading is None or loading.failed:
-            tidy = self._make_room()
-            loading = self._models[spec.id] = PooledModel(spec)
+            loading = PooledModel(spec)
+            try:
+                tidy = self._make_room()
+            except ArtflowError as error:
+                loading.fail(error)
+                return loading
+            self._models[spec.id] = loading
             threading.Thread(target=self._load, args=(loading, tidy), name=f"load {spec.id}", daemon=True).start()
         return loading
 
@@ -166,8 +163,7 @@ class ModelPool:
             if not isinstance(error, ArtflowError):
                 log.error("a model could not be loaded", exc_info=error)
                 error = ArtflowError("model_load_failed", f"{loading.spec.title} could not be loaded: {error}")
-            loading.message = error.message
-            loading.info.set_exception(error)
+            loading.fail(error)
 
     def make_runner(self, loading: PooledModel) -> Runner:
         """A model read from where its spec says, accelerated; slow."""

@@ -6,16 +6,15 @@ Everything is float32 on the CPU; a `Schedule` is a handful of numbers for each 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import torch
 
+from artflow.engine.timesteps import live_timesteps
 from artflow.errors import ArtflowError
 
-LCM_GRID = 50  # the steps of the teacher that latent consistency models were distilled on
 SIGMA_DATA = 0.5
 
 
@@ -72,24 +71,6 @@ def zero_terminal_snr(original: torch.Tensor) -> torch.Tensor:
     return 1 - torch.cat([product[:1], product[1:] / product[:-1]])
 
 
-def lcm_timesteps(steps: int, strength: float, train_steps: int = 1000, grid: int = LCM_GRID) -> list[int]:
-    """``steps`` timesteps of the LCM grid within the noisiest allowed by ``strength`` (diffusers LCMScheduler).
-
-    Fewer come back where strength leaves fewer points of the grid; one at least.
-    """
-    stride = train_steps // grid
-    origin = [i * stride - 1 for i in range(max(1, int(grid * strength)), 0, -1)]
-    steps = min(steps, len(origin))
-    return [origin[math.floor(i * len(origin) / steps)] for i in range(steps)]
-
-
-def trailing_timesteps(steps: int, strength: float, train_steps: int = 1000) -> list[int]:
-    """``steps`` timesteps spread evenly below ``strength``, as turbo models want (2305.08891, table 2)."""
-    top = max(strength * train_steps, 1.0)
-    times = [round(top * (steps - i) / steps) - 1 for i in range(steps)]
-    return sorted({max(t, 0) for t in times}, reverse=True)
-
-
 def boundary_scalings(timestep: int, scaling: float = 10.0) -> tuple[float, float]:
     """c_skip and c_out of a consistency model at a timestep (2310.04378, appendix C)."""
     scaled = timestep * scaling
@@ -110,15 +91,7 @@ class ScheduleMaker:
         Raises:
             ArtflowError: ``bad_t_index_list`` if an index is out of range or they do not increase.
         """
-        train = len(self._products)
-        if t_index_list is not None:
-            check_indices(t_index_list)
-            whole = lcm_timesteps(LCM_GRID, 1.0, train)
-            times = [whole[i] for i in t_index_list]
-        elif self.kind == "turbo":
-            times = trailing_timesteps(steps, strength, train)
-        else:
-            times = lcm_timesteps(steps, strength, train)
+        times = live_timesteps(self.kind, steps, strength, t_index_list, len(self._products))
         consistency = self.kind == "lcm" or t_index_list is not None
         scalings = [boundary_scalings(t, self._scaling) if consistency else (0.0, 1.0) for t in times]
         return Schedule(
@@ -127,18 +100,4 @@ class ScheduleMaker:
             sigma=tuple((1 - self._products[t]) ** 0.5 for t in times),
             c_skip=tuple(skip for skip, _ in scalings),
             c_out=tuple(out for _, out in scalings),
-        )
-
-
-def check_indices(indices: Sequence[int]) -> None:
-    """Refuse what is no list of steps.
-
-    Raises:
-        ArtflowError: ``bad_t_index_list``.
-    """
-    rising = all(a < b for a, b in pairwise(indices))
-    if not (1 <= len(indices) <= 8 and rising and indices[0] >= 0 and indices[-1] < LCM_GRID):
-        raise ArtflowError(
-            "bad_t_index_list",
-            f"t_index_list {list(indices)} is not allowed: 1 to 8 rising whole numbers from 0 to {LCM_GRID - 1}.",
         )

@@ -1,32 +1,29 @@
-"""One person's live state: what came in and waits, what is in flight, and what the next frame is made with."""
+"""A live session in the engine: what waits, what is in flight, and what the next frame is made with."""
 
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from artflow.engine.frame import Frame
-from artflow.engine.params import MAX_STEPS, LiveParams, random_seed
+from artflow.engine.frame import Flow, Frame, Listener, Outcome
+from artflow.engine.params import LiveParams
 from artflow.engine.planner import Planner
 from artflow.engine.quality import QualityController
 from artflow.engine.request import Request, Status
 from artflow.engine.runner import Runner
-from artflow.engine.session_metrics import SessionMetrics
-from artflow.engine.similarity import SimilarityFilter
-from artflow.engine.stream_policy import OnBegun, Result, StreamPolicy, ignore_begun
 from artflow.engine.stream_step import InpaintConditioning, StreamPlan, StreamState
 from artflow.errors import HIDDEN, ArtflowError
-from artflow.images import Picture, Size, check_size
+from artflow.images import Picture, Size
+
+if TYPE_CHECKING:
+    from artflow.engine.stream import LiveStream
 
 log = logging.getLogger(__name__)
 
@@ -42,164 +39,84 @@ class LiveRequest(Request[StreamPlan, StreamState]):
 
 
 class LiveSession:
-    """A person's stream of frames.
+    """A stream of frames.
 
-    ``submit``, ``repeat``, ``update`` and ``close`` may be called from any thread; all else belongs to the engine's
-    thread. ``on_result`` is called once for every frame whose fate is decided before ``close``, from the thread that
-    decides it, ``on_begun`` for every frame that is begun where the latest wins. They must not block.
+    ``put``, ``use``, ``skipped`` and ``close`` (see `Session`) may be called from any thread; all else belongs to the
+    engine's thread. The listener hears once of every frame whose fate is decided before ``close``, from the thread that
+    decides it.
     """
 
     kind: ClassVar[str] = "live"
 
-    def __init__(
-        self,
-        runner: Runner,
-        params: LiveParams,
-        policy: StreamPolicy,
-        on_result: Callable[[Result], None],
-        on_begun: OnBegun = ignore_begun,
-        *,
-        max_size: int = 1024,
-    ) -> None:
-        self.id = secrets.token_hex(4)  # for the log
+    def __init__(self, runner: Runner, params: LiveParams, flow: Flow, listener: Listener, id: str = "") -> None:
+        self.id = id  # for the log
         self.runner = runner
-        self.policy = policy
-        self.metrics = SessionMetrics()
+        self.flow = flow
         self.last_served = 0.0
         self.in_call = False
         self.closed = False
         self.wake: Callable[[], None] = lambda: None
-        self._on_result, self._on_begun = on_result, on_begun
-        self._max_size = max_size
-        self._entry = threading.Lock()  # one submitter at a time; held while pictures are resized and compared
+        self._listener: Listener = listener
+        self._params = params
         self._lock = threading.Lock()  # the inbox; held for moments only, because the engine waits for it
         self._inbox: deque[Frame] = deque()
-        self._last_picture: NDArray[np.uint8] | None = None
-        self._next_number = 0
         self._requests: list[LiveRequest] = []  # in flight, newest first
         self._quality = QualityController()
-        self._planner = Planner(runner, policy.mode)
-        self._emptied = False  # what was in flight was let go, so the filter's last picture was never shown
+        self._planner = Planner(runner, flow.mode)
         self._paced = float("-inf")  # when the last frame should have begun under max_fps
         self._waiting_since = self._begun = self._ended = 0.0  # of the frame that waits; of the last step
         self._waited = 0.0  # seconds that the last one was kept waiting, though it could begin
         self._came_in = 0.0  # when the frame that waits was put in
         self._supplied = 0.0  # end of the last step that a frame entered with, or the last skip
-        self._before = self._after = 0.0  # seconds the last frame took from arrival to `submit`, and after `deliver`
-        self._params = self._checked(params)
-        self._filter = self._new_filter()
+        self._before = self._after = 0.0  # seconds the last frame took from arrival to `put`, and after `deliver`
+
+    @classmethod
+    def of(cls, stream: LiveStream, runner: Runner) -> LiveSession:
+        """The session of a stream of this process, which is given it."""
+        session = cls(runner, stream.params, stream.policy.flow, stream, stream.id)
+        stream.serve(session)
+        return session
 
     # -- any thread ---------------------------------------------------------------------------------------------
-
-    @property
-    def params(self) -> LiveParams:
-        """What the next frame will be made with."""
-        return self._params
-
-    @property
-    def stage(self) -> str:
-        """What the session gives up under load just now; ``full``: nothing."""
-        return self._planner.stage
 
     @property
     def waiting(self) -> int:
         """Frames that have come and are not begun."""
         return len(self._inbox)
 
-    @property
-    def depth(self) -> int:
-        """Frames that must come in before the first of them is shown: the steps of a pipelined stream, else one."""
-        return self._depth(self._params)
-
-    @property
-    def greatest_depth(self) -> int:
-        """What `depth` can become by other settings."""
-        return MAX_STEPS if self.policy.pipelined else 1
-
-    def update(self, params: LiveParams) -> None:
-        """Use these settings from the next frame on.
-
-        Raises:
-            ArtflowError: if the size or the step indices are not possible; the old settings stay.
-        """
-        params = self._checked(params)
-        with self._entry:
-            old, self._params = self._params, params
-            if _filter_settings(params) != _filter_settings(old):
-                self._filter = self._new_filter()
-            elif not params.same_pictures(old):
-                self._filter.forget()
-            self._filter.depth = self._depth(params)
+    def put(self, frame: Frame) -> None:
+        """See `Session`. Where the latest wins, it replaces what waits."""
+        dropped: list[Frame] = []
+        with self._lock:
+            if self.closed:
+                return
+            self._came_in = time.monotonic()
+            if not self._inbox:
+                self._waiting_since = self._came_in
+            elif frame.repeat and frame.region is None:
+                dropped, frame = [frame], self._inbox.pop()  # what waits shows the settings anyway
+            elif frame.repeat:  # settings may size and cut a hole: what waits is looked at again
+                dropped = [self._inbox.pop()]
+                frame = replace(frame, received=dropped[0].received)
+            elif self.flow.latest_only:
+                dropped = list(self._inbox)
+                self._inbox.clear()
+            self._inbox.append(frame)
+        for old in dropped:
+            self._drop(old)
         self.wake()
 
-    def submit(self, picture: NDArray[np.uint8], number: int | None = None, received: float | None = None) -> int:
-        """Hand in a frame that arrived at ``received`` (monotonic seconds; None: now).
-
-        Returns its number (counted up from 0 where none is given).
-
-        Raises:
-            ArtflowError: ``too_many_waiting``, ``session_closed``, or what the policy's ``preprocess`` raises.
-        """
-        received = time.monotonic() if received is None else received
-        with self._entry:
-            params = self._params
-            number = self._next_number if number is None else number
-            if not self.policy.latest_only and len(self._inbox) >= self.policy.max_waiting:
-                raise ArtflowError(
-                    "too_many_waiting",
-                    f"{len(self._inbox)} strokes wait already; at most {self.policy.max_waiting} may.",
-                )
-            shown, region = self.policy.preprocess(picture, params, self.runner.model.info)
-            # A fade changes the picture of a still scene, too, and the filter does not see what is a hole.
-            filtered = params.enable_similar_image_filter and region is None
-            if self._planner.fading or self._emptied:
-                self._emptied = False
-                self._filter.forget()
-            skip = filtered and not self._filter.passes(shown)
-            replaced = [] if skip else self._put_in(Frame(number, shown, received, region))
-            self._filter.replaced(len(replaced))
-            self._next_number = number + 1
-            if not self.policy.pipelined:  # only those are repeated, perhaps at another size: uncut
-                self._last_picture = picture
-        for old in replaced:
-            self._dropped(old)
-        if skip:
-            self._supplied = time.monotonic()  # what is in flight is like what is seen: nobody waits for it
-            self.metrics.skip()
-            self._tell(Result(number, time.monotonic() - received, skipped=True))
-        else:
-            self.wake()
-        return number
-
-    def repeat(self) -> bool:
-        """Answer the last frame once more, under its number, because the settings have changed.
-
-        False where nothing has to be done: there is no frame yet, or one waits, which shows the settings anyway.
-        """
-        received = time.monotonic()
-        with self._entry:
-            if self._last_picture is None or (self._inbox and not self.policy.keep_alpha):
-                return False
-            shown, region = self.policy.preprocess(self._last_picture, self._params, self.runner.model.info)
-            frame = Frame(self._next_number - 1, shown, received, region)
-            with self._lock:
-                if self._inbox:  # settings may size and cut a hole: what waits is looked at again
-                    self._inbox[-1] = replace(frame, received=self._inbox[-1].received)
-                    return False
-            self._put_in(frame)
+    def use(self, params: LiveParams) -> None:
+        """See `Session`."""
+        self._params = params
         self.wake()
-        return True
 
-    def discard(self, number: int, received: float) -> None:
-        """Count and answer a frame that a newer one replaced before it was handed in."""
-        self._dropped(Frame(number, None, received))
-
-    def delivered(self, seconds: float) -> None:
-        """Note how long a picture took from `deliver` to its person."""
-        self._after = seconds
+    def skipped(self) -> None:
+        """See `Session`."""
+        self._supplied = time.monotonic()
 
     def close(self) -> None:
-        """End the session: what waits and what is in flight is let go."""
+        """See `Session`."""
         with self._lock:
             self.closed = True
             self._inbox.clear()
@@ -223,7 +140,7 @@ class LiveSession:
             return self._frame_due
         if not self._requests:
             return float("inf")
-        return self._supplied + PUSHED_AFTER if self.policy.pipelined else float("-inf")
+        return self._supplied + PUSHED_AFTER if self.flow.pipelined else float("-inf")
 
     @property
     def _frame_due(self) -> float:
@@ -233,7 +150,7 @@ class LiveSession:
 
     def next(self, now: float) -> list[Request]:
         """See `Owner`. All of them go into the same call: those in flight, newest first, behind the one that enters."""
-        if self._requests and not self.policy.pipelined:
+        if self._requests and not self.flow.pipelined:
             return list(self._requests)
         if now < self.due or (plan := self._prepare(now)) is None:
             return []
@@ -248,8 +165,8 @@ class LiveSession:
                 return None
             frame = request.frame = self._inbox.popleft()
             since, came_in = self._waiting_since, self._came_in
-        if self.policy.latest_only:
-            self._on_begun(now, now - since, since - max(self._ended, due))
+        waited, idle = now - since, since - max(self._ended, due)
+        if self.flow.latest_only:
             # A camera always has a frame waiting: time before the session's own last step ended is no load of others.
             since, self._before = max(since, self._ended), came_in - frame.received
         else:
@@ -258,7 +175,9 @@ class LiveSession:
         fps = self._params.max_fps
         # A frame that comes a little late must not slow the stream down, so up to one interval is made up for.
         self._paced = max(self._paced + 1 / fps, now - 1 / fps) if fps > 0 else now
+        self._after = frame.after
         request.number, request.recipe = frame.number, self._planner.recipe
+        self._listener.begun(frame.number, now, waited, idle)
         return frame.pictures(request.plan.size)
 
     @staticmethod
@@ -289,24 +208,20 @@ class LiveSession:
         assert isinstance(request, LiveRequest) and request.frame is not None
         if self.closed:
             return
-        frame, now = request.frame, time.monotonic()
-        latency = now - frame.received
-        self._ended = now
-        self.metrics.answered(latency + self._after)
+        self._ended = now = time.monotonic()
         if self._params.priority == "latency":
             # What each step of a stream costs, once for every step that it takes: that frames come slowly is no load.
-            steps = request.step if self.policy.pipelined else 1
+            steps = request.step if self.flow.pipelined else 1
             self._quality.observe(self._before + steps * (self._waited + now - self._begun) + self._after)
         if flagged:
-            self._tell(Result(frame.number, latency, error=ArtflowError("hidden", HIDDEN)))
+            self._tell(Outcome(request.number, error=ArtflowError("hidden", HIDDEN)))
         else:
-            self._tell(Result(frame.number, latency, picture, request.recipe, region=frame.region))
+            self._tell(Outcome(request.number, picture, request.recipe))
 
     def fail(self, requests: Sequence[Request], error: ArtflowError) -> None:
         """Give up these frames and all that are in flight; the session goes on with the next frame."""
         lost = {id(r): r for r in (*requests, *self._requests) if isinstance(r, LiveRequest)}
-        self._requests, self._emptied = [], True
-        now = time.monotonic()
+        self._requests = []
         for request in lost.values():
             if request.status is Status.FAILED:
                 continue
@@ -314,7 +229,7 @@ class LiveSession:
             if request.frame is None:
                 self.refuse(error)
             else:
-                self._tell(Result(request.frame.number, now - request.frame.received, error=error))
+                self._tell(Outcome(request.number, error=error))
 
     def refuse(self, error: ArtflowError) -> None:
         """Give up the frame that waits as well as those in flight."""
@@ -322,7 +237,7 @@ class LiveSession:
             frame = self._inbox.popleft() if self._inbox else None
         self.fail([], error)
         if frame is not None:
-            self._tell(Result(frame.number, time.monotonic() - frame.received, error=error))
+            self._tell(Outcome(frame.number, error=error))
 
     def end(self, error: ArtflowError) -> None:
         """Fail everything that waits or is in flight: nobody will serve it any more."""
@@ -342,27 +257,11 @@ class LiveSession:
             # Pictures of another number of steps or size would overtake each other or not fit one call: let them go.
             for request in self._requests:
                 assert request.frame is not None
-                self._dropped(request.frame)
-            self._emptied |= bool(self._requests)
+                self._drop(request.frame)
             self._requests = []
         return plan
 
     # -- inside -----------------------------------------------------------------------------------------------------
-
-    def _checked(self, params: LiveParams) -> LiveParams:
-        check_size(params.width, params.height, multiple=self.runner.model.vae_scale, longest=self._max_size)
-        self.runner.schedules.make(params.steps, params.strength, params.t_index_list)
-        if params.seed == -1:
-            return params.model_copy(update={"seed": random_seed()})
-        return params
-
-    def _new_filter(self) -> SimilarityFilter:
-        return SimilarityFilter(*_filter_settings(self._params)[1:], depth=self._depth(self._params))
-
-    def _depth(self, params: LiveParams) -> int:
-        if not self.policy.pipelined:
-            return 1
-        return len(self.runner.schedules.make(params.steps, params.strength, params.t_index_list))
 
     def _wanted_size(self, params: LiveParams) -> Size:
         """The size of the frame that waits where that has a hole, which sizes it by its picture; else what is asked."""
@@ -372,29 +271,14 @@ class LiveSession:
             return Size(params.width, params.height)
         return Size(frame.picture.shape[1], frame.picture.shape[0])
 
-    def _put_in(self, frame: Frame) -> list[Frame]:
-        """Let a frame wait; returns those that it replaces."""
-        with self._lock:
-            self._came_in = time.monotonic()
-            if self.closed:
-                raise ArtflowError("session_closed", "This session has ended; connect again.")
-            replaced = list(self._inbox) if self.policy.latest_only else []
-            if replaced:
-                self._inbox.clear()
-            elif not self._inbox:
-                self._waiting_since = self._came_in
-            self._inbox.append(frame)
-        return replaced
+    def _drop(self, frame: Frame) -> None:
+        self._tell(Outcome(frame.number, dropped=True))
 
-    def _dropped(self, frame: Frame) -> None:
-        self.metrics.drop()
-        self._tell(Result(frame.number, time.monotonic() - frame.received, dropped=True))
-
-    def _tell(self, result: Result) -> None:
+    def _tell(self, outcome: Outcome) -> None:
         if self.closed:
             return
         try:
-            self._on_result(result)
+            self._listener.finished(outcome)
         except Exception:
             log.exception("a result could not be handed over", extra={"session": self.id})
 
@@ -404,11 +288,3 @@ def _inpaint(runner: Runner, frame: Frame, latents: torch.Tensor, size: Size) ->
     if frame.region is None or not len(latents):
         return None
     return InpaintConditioning(latents[0], runner.latent_mask(frame.region.mask, size), *latents[1:])
-
-
-def _filter_settings(params: LiveParams) -> tuple[bool, float, int]:
-    return (
-        params.enable_similar_image_filter,
-        params.similar_image_filter_threshold,
-        params.similar_image_filter_max_skip_frame,
-    )

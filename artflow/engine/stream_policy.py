@@ -4,23 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from artflow.engine.frame import InpaintRegion
+from artflow.engine.frame import Flow, InpaintRegion
 from artflow.engine.params import LiveParams
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, fit
 from artflow.models.info import ModelInfo
+
+Composite = Callable[[Picture], Picture]
+"""Puts what was made of a region, of any size, back into the picture that came in."""
+
+
+class Seen(NamedTuple):
+    """What the model is shown of a picture. ``composite`` goes with a region."""
+
+    picture: Picture
+    region: InpaintRegion | None = None
+    composite: Composite | None = None
+
+
+Preprocess = Callable[[NDArray[np.uint8], LiveParams, ModelInfo], Seen]
+
+
+def centred(picture: NDArray[np.uint8], params: LiveParams, model: ModelInfo) -> Seen:
+    """The centre of a picture, at the size that is asked for."""
+    return Seen(fit(picture, Size(params.width, params.height)))
 
 
 @dataclass(frozen=True)
 class Result:
     """The answer to one frame: a picture and the recipe of that very picture, or why there is none.
 
-    ``picture`` is as the model made it; people are shown `whole`.
+    ``latency``: seconds from the frame's arrival to this. ``picture`` is as the model made it; people are shown
+    `whole`.
     """
 
     frame: int
@@ -30,20 +50,12 @@ class Result:
     skipped: bool = False
     dropped: bool = False
     error: ArtflowError | None = None
-    region: InpaintRegion | None = None
+    composite: Composite | None = None
 
     def whole(self) -> Picture:
-        """The whole picture: an inpainted region is put back into its frame. Slow: not for the engine's thread."""
+        """The whole picture: an inpainted region is put back into its frame. Slow, so never in the engine's thread."""
         assert self.picture is not None
-        return self.picture if self.region is None else self.region.composite(self.picture)
-
-
-Preprocess = Callable[[NDArray[np.uint8], LiveParams, ModelInfo], tuple[Picture, InpaintRegion | None]]
-
-
-def centred(picture: NDArray[np.uint8], params: LiveParams, model: ModelInfo) -> tuple[Picture, InpaintRegion | None]:
-    """The centre of a picture, at the size that is asked for."""
-    return fit(picture, Size(params.width, params.height)), None
+        return self.picture if self.composite is None else self.composite(self.picture)
 
 
 OnBegun = Callable[[float, float, float], None]
@@ -56,19 +68,19 @@ def ignore_begun(now: float, waited: float, idle: float) -> None:
 
 
 @dataclass(frozen=True)
-class StreamPolicy:
-    """How a mode treats the frames of its sessions.
+class StreamPolicy(Flow):
+    """How a mode treats the frames of its sessions, before the engine has them and in it (`Flow`).
 
-    ``mode`` is what the recipes call the mode.
-    ``pipelined``: n steps of n frames share one call (webcam); else a frame runs all its steps before the next.
-    ``latest_only``: one frame waits at most, newer ones replace it; else up to ``max_waiting`` wait, in order.
+    ``max_waiting``: how many frames may wait where the latest does not win.
     ``preprocess``: what the model is shown of a picture; raises `ArtflowError` for one that cannot be worked with.
     ``keep_alpha``: pictures are (height, width, 4), because what is transparent in them is to be painted anew.
     """
 
-    mode: str
-    pipelined: bool
-    latest_only: bool
     max_waiting: int = 64
     preprocess: Preprocess = centred
     keep_alpha: bool = False
+
+    @property
+    def flow(self) -> Flow:
+        """What the engine needs of it."""
+        return Flow(self.mode, self.pipelined, self.latest_only)

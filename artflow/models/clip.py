@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -68,6 +69,50 @@ class Towers:
     def _rows(output: Any) -> Features:
         rows = getattr(output, "pooler_output", output).float()
         return (rows / rows.norm(dim=-1, keepdim=True)).cpu().numpy()
+
+
+class SharedTowers(NamedTuple):
+    """Towers by the name of what they are read from: a value, whose methods use those that its process has loaded.
+
+    The methods are `Towers`'s; made by `shared_towers`.
+    """
+
+    folder: Path
+    name: str
+    device: str
+    dtype: str
+    fingerprint: str
+    scale: float
+
+    def encode_image(self, picture: Picture) -> Features:
+        """See `Towers`."""
+        return self._loaded().encode_image(picture)
+
+    def encode_text(self, texts: Sequence[str]) -> Features:
+        """See `Towers`."""
+        return self._loaded().encode_text(texts)
+
+    def full(self, text: str) -> bool:
+        """See `Towers`."""
+        return self._loaded().full(text)
+
+    def _loaded(self) -> Towers:
+        return _kept(self.folder, self.name, self.device, self.dtype)
+
+
+def shared_towers(folder: Path, name: str, device: str, dtype: str) -> SharedTowers:
+    """The towers of a folder, loaded into this process unless they are there. ``dtype`` is torch's name of it.
+
+    Raises:
+        ArtflowError: ``unsafe_weights``, ``model_load_failed``.
+    """
+    towers = _kept(folder, name, device, dtype)
+    return SharedTowers(folder, name, device, dtype, towers.fingerprint, towers.scale)
+
+
+@lru_cache(maxsize=2)
+def _kept(folder: Path, name: str, device: str, dtype: str) -> Towers:
+    return load_towers(folder, name, device=device, dtype=getattr(torch, dtype))
 
 
 def load_towers(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from artflow.models.clip import Features, Towers
+from artflow.models.clip import Features, SharedTowers, Towers
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def default_folder() -> Path:
     return Path(constants.HF_HOME) / "artflow" / "terms"
 
 
-def feature_file(folder: Path, towers: Towers, group: str, terms: Sequence[str]) -> Path:
+def feature_file(folder: Path, towers: Towers | SharedTowers, group: str, terms: Sequence[str]) -> Path:
     """The cache file; its name has a hash of the model's name and weights and of the terms."""
     key = hashlib.sha256("\n".join([towers.name, towers.fingerprint, *terms]).encode()).hexdigest()[:20]
     name = re.sub(r"[^A-Za-z0-9-]+", "-", f"{towers.name}-{group}").strip("-")[:80]
@@ -32,7 +32,11 @@ def feature_file(folder: Path, towers: Towers, group: str, terms: Sequence[str])
 
 
 def features(
-    folder: Path | None, towers: Towers, group: str, terms: Sequence[str], compute: Callable[[], Features]
+    folder: Path | None,
+    towers: Towers | SharedTowers,
+    group: str,
+    terms: Sequence[str],
+    compute: Callable[[], Features],
 ) -> Features:
     """The text features of ``terms``, from the cache or by ``compute``; ``folder=None`` always computes.
 

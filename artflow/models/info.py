@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+from artflow.errors import ArtflowError
 from artflow.images import Size
 from artflow.models.catalog import ModelSpec
 from artflow.models.progress import LoadProgress
@@ -16,7 +17,8 @@ class ModelInfo:
 
     ``width`` and ``height`` are its native size in pixels; ``vae_scale`` is the side of a latent in pixels;
     ``inpaints``: its UNet is shown a mask and the masked picture; ``native_resolution_only``: it draws well at its
-    native size alone; ``folder``: where its vocabulary may lie (`load_vocabulary`), None for a model from elsewhere.
+    native size alone; ``live_schedule`` (``lcm`` or ``turbo``) and ``train_steps`` decide its live timesteps
+    (`live_timesteps`); ``folder``: where its vocabulary may lie (`load_vocabulary`), None for a model from elsewhere.
     """
 
     id: str
@@ -25,6 +27,8 @@ class ModelInfo:
     vae_scale: int
     inpaints: bool
     native_resolution_only: bool
+    live_schedule: str
+    train_steps: int
     folder: str | None
 
     @property
@@ -45,3 +49,8 @@ class ModelHandle(LoadProgress):
     def failed(self) -> bool:
         """Whether the load has ended with an error; asking for the model again tries again."""
         return self.info.done() and self.info.exception() is not None
+
+    def fail(self, error: ArtflowError) -> None:
+        """End the load with an error."""
+        self.message = error.message
+        self.info.set_exception(error)

@@ -62,6 +62,9 @@ class Model(ABC):
             vae_scale=self.vae_scale,
             inpaints=self.inpaints,
             native_resolution_only=self.spec.native_resolution_only,
+            live_schedule=self.live_schedule,
+            train_steps=len(self.scheduler_config.get("trained_betas") or ())
+            or int(self.scheduler_config.get("num_train_timesteps", 1000)),
             folder=None if folder is None else str(folder),
         )
 

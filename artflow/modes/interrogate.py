@@ -10,19 +10,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture, Size
+from artflow.job_context import Errand, here
 from artflow.modes.term_lists import SUBJECT, TermLists
 
 if TYPE_CHECKING:
-    from artflow.models.clip import Features, Towers
+    from artflow.models.clip import Features, SharedTowers, Towers
 
 MODES = {
     "best": "Best: tries many combinations",
@@ -37,8 +37,6 @@ FEWEST_TEXTS = 16  # in one piece; each piece reads all weights, so smaller ones
 BETWEEN_NEWS = 0.2  # seconds between two progress reports
 MOST_TEXTS = 256  # in one piece, which limits memory
 
-Timed = tuple["Features", float]
-Run = Callable[[Callable[[], Timed]], Timed]
 OnProgress = Callable[[str, int, int], None]
 
 
@@ -54,13 +52,13 @@ class Interrogation:
 
 def interrogate(
     picture: Picture,
-    towers: Towers,
+    towers: Towers | SharedTowers,
     lists: TermLists,
     mode: str = "best",
     *,
     candidates: int = 2048,
     folder: Path | None = None,
-    run: Run = lambda work: work(),
+    errand: Errand = here,
     on_progress: OnProgress = lambda doing, done, total: None,
     cancelled: threading.Event | None = None,
 ) -> Interrogation | None:
@@ -73,7 +71,7 @@ def interrogate(
         mode: one of `MODES`
         candidates: how many of the nearest terms "best" and "negative" try out
         folder: the cache of text features; None: no cache
-        run: runs one piece of work (about 50 ms if possible) on the thread that owns the device
+        errand: runs one piece of work (about 50 ms if possible) where the device is
         on_progress: gets what is done now, the count done, and the total
         cancelled: ends it before its next piece
 
@@ -81,7 +79,7 @@ def interrogate(
         ArtflowError: ``bad_parameter``, ``picture_too_small``.
     """
     check(picture, mode)
-    reader = _Reader(towers, folder, run, on_progress, cancelled or threading.Event())
+    reader = _Reader(towers, folder, errand, on_progress, cancelled or threading.Event())
     try:
         return _Picture(reader, lists, picture).answer(mode, candidates)
     except Cancelled:
@@ -102,16 +100,21 @@ class _Reader:
     """Runs the towers in pieces short enough for live frames in between, with progress and cancellation."""
 
     def __init__(
-        self, towers: Towers, folder: Path | None, run: Run, on_progress: OnProgress, cancelled: threading.Event
+        self,
+        towers: Towers | SharedTowers,
+        folder: Path | None,
+        errand: Errand,
+        on_progress: OnProgress,
+        cancelled: threading.Event,
     ) -> None:
         self.towers = towers
-        self._folder, self._run, self._say, self._cancelled = folder, run, on_progress, cancelled
+        self._folder, self._errand, self._say, self._cancelled = folder, errand, on_progress, cancelled
         self._piece = FEWEST_TEXTS  # texts a piece; adapted to what the device does in `PIECE` seconds
         self._said = 0.0
 
     def encode_image(self, picture: Picture) -> Features:
         self._say("Looking at picture", 1, 1)
-        rows, _ = self._on_device(lambda: self.towers.encode_image(picture))
+        rows, _ = self._on_device(self.towers.encode_image, picture)
         return rows
 
     def encode_text(self, texts: Sequence[str], doing: str) -> Features:
@@ -121,7 +124,7 @@ class _Reader:
         while done < len(texts):
             self._tell(doing, done, len(texts))
             part = texts[done : done + self._piece]
-            row, took = self._on_device(partial(self.towers.encode_text, part))
+            row, took = self._on_device(self.towers.encode_text, part)
             rows.append(row)
             done += len(part)
             if took < PIECE / 2:
@@ -144,16 +147,22 @@ class _Reader:
             self._said = now
             self._say(doing, done, total)
 
-    def _on_device(self, work: Callable[[], Features]) -> Timed:
-        """The result of ``work`` run on the device, and the seconds it took."""
+    def full(self, text: str) -> bool:
+        """Whether a prompt can take no more."""
+        full: bool = self._errand(self.towers.full, text)
+        return full
 
-        def timed() -> Timed:
-            began = monotonic()
-            return work(), monotonic() - began
-
+    def _on_device(self, work: Callable[[Any], Features], what: Any) -> tuple[Features, float]:
+        """The result of ``work(what)`` on the device, and the seconds it took."""
         if self._cancelled.is_set():
             raise Cancelled
-        return self._run(timed)
+        timed: tuple[Features, float] = self._errand(_timed, work, what)
+        return timed
+
+
+def _timed(work: Callable[[Any], Features], what: Any) -> tuple[Features, float]:
+    began = monotonic()
+    return work(what), monotonic() - began
 
 
 class _Picture:
@@ -229,7 +238,7 @@ class _Picture:
                 break
             current, current_nearest = added, score
             del rest[index]
-            if self._reader.towers.full(current):
+            if self._reader.full(current):
                 break
         return best
 
@@ -263,7 +272,7 @@ class _Picture:
         prompt = parts[0]
         for part in parts[1:]:
             longer = self._lists.joined([prompt, part])
-            if self._reader.towers.full(longer):
+            if self._reader.full(longer):
                 break
             prompt = longer
         return prompt

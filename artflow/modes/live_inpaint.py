@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from artflow.engine.frame import InpaintRegion
 from artflow.engine.params import LiveParams
-from artflow.engine.stream_policy import StreamPolicy
+from artflow.engine.stream_policy import Seen, StreamPolicy
 from artflow.errors import ArtflowError
-from artflow.images import Picture, Size
+from artflow.images import Size
 from artflow.models.info import ModelInfo
 from artflow.modes.inpaint import RegionParams, plan_inpaint
 from artflow.modes.live import LiveMode
@@ -19,9 +19,7 @@ class LiveInpaintParams(RegionParams, LiveParams):
     """Parameters of live inpaint. ``width`` and ``height`` are the size that the model works at."""
 
 
-def preprocess(
-    picture: NDArray[np.uint8], params: LiveParams, model: ModelInfo, longest: int | None = None
-) -> tuple[Picture, InpaintRegion]:
+def preprocess(picture: NDArray[np.uint8], params: LiveParams, model: ModelInfo, longest: int | None = None) -> Seen:
     """What the model is shown of a picture of shape (height, width, 4), and the hole in it.
 
     Pixels less than half opaque are replaced, starting from their colours as far as the strength leaves them.
@@ -38,7 +36,8 @@ def preprocess(
         )
     mask = np.where(picture[..., 3] < 128, np.uint8(255), np.uint8(0))
     work = plan_inpaint(picture[..., :3], mask, params, model, Size(params.width, params.height))
-    return work.shown, InpaintRegion(work.shown_mask, work.masked_image if model.inpaints else None, work.composite)
+    region = InpaintRegion(work.shown_mask, work.masked_image if model.inpaints else None)
+    return Seen(work.shown, region, work.composite)
 
 
 LIVE_INPAINT = LiveMode(

@@ -17,6 +17,7 @@ from artflow.engine.params import LiveParams
 from artflow.engine.request import Row
 from artflow.engine.runner import Runner
 from artflow.engine.session import LiveSession
+from artflow.engine.stream import LiveStream
 from artflow.errors import ArtflowError
 from artflow.images import Picture
 from artflow.models.model import Condition
@@ -161,7 +162,7 @@ def test_an_error_on_the_way_into_the_call_is_its_owners_alone(
     def enter(*args: Any) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(bad.session, "enter", enter)
+    monkeypatch.setattr(bad.engine_session, "enter", enter)
     with held(engine):
         good.send(FRAMES[0])
         bad.send(FRAMES[0])
@@ -249,8 +250,8 @@ def test_a_listener_that_raises_harms_nobody(engine: Engine, runner: Runner) -> 
         raise ConnectionError("nobody is there")
 
     params = LiveParams(width=64, height=64, steps=1)
-    broken = LiveSession(runner, params, DRAWING, gone)
-    engine.add(broken)
+    broken = LiveStream(runner.model.info, params, DRAWING, gone)
+    engine.add(LiveSession.of(broken, runner))
     person = Person(engine, runner, DRAWING, steps=1)
     for frame in FRAMES[:3]:
         with held(engine):
@@ -285,7 +286,8 @@ def test_the_thread_survives_an_error_in_its_own_round(engine: Engine, runner: R
                 raise RuntimeError("a bug")
             return super().due
 
-    session = Rotten(runner, LiveParams(width=64, height=64), DRAWING, lambda result: None)
+    stream = LiveStream(runner.model.info, LiveParams(width=64, height=64), DRAWING, lambda result: None)
+    session = Rotten.of(stream, runner)
     engine.add(session)
     settle(engine)
     session.close()
@@ -316,12 +318,13 @@ def test_a_closed_session_is_freed_at_once(engine: Engine, runner: Runner, polic
     gc.collect()
     gc.disable()
     try:
-        session = LiveSession(runner, LiveParams(width=64, height=64, steps=3), policy, lambda result: None)
+        stream = LiveStream(runner.model.info, LiveParams(width=64, height=64, steps=3), policy, lambda result: None)
+        session = LiveSession.of(stream, runner)
         engine.add(session)
         for frame in FRAMES[:5]:
-            session.submit(frame)
+            stream.submit(frame)
         settle(engine)
-        session.close()
+        stream.close()
         ref = weakref.ref(session)
         del session
         wait_until(lambda: ref() is None, "the session to be freed")
@@ -340,7 +343,7 @@ def test_a_session_whose_step_failed_is_freed_too(engine: Engine, runner: Runner
     person.send(WHITE)
     person.wait_for(1)
     person.session.close()
-    ref = weakref.ref(person.session)
+    ref = weakref.ref(person.engine_session)
     del person
     wait_until(lambda: gc.collect() is None or ref() is None)
 

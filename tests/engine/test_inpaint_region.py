@@ -15,7 +15,7 @@ from artflow.engine.frame import Frame, InpaintRegion
 from artflow.engine.params import LiveParams
 from artflow.engine.quality import QualityController
 from artflow.engine.runner import Runner
-from artflow.engine.stream_policy import StreamPolicy
+from artflow.engine.stream_policy import Seen, StreamPolicy
 from artflow.engine.stream_step import InpaintConditioning, StreamState
 from artflow.images import Picture, Size
 from artflow.models.info import ModelInfo
@@ -24,11 +24,11 @@ from tests.support.live import DRAWING, SIDE, STREAM, Person, difference, held, 
 from tests.support.models import tiny_runner
 
 
-def preprocess(picture: np.ndarray, params: LiveParams, model: ModelInfo) -> tuple[Picture, InpaintRegion]:
+def preprocess(picture: np.ndarray, params: LiveParams, model: ModelInfo) -> Seen:
     """See-through is the hole, the model is shown all of the picture, and people see what it makes half as bright."""
     colours, mask = picture[..., :3], 255 - picture[..., 3]
     masked_image = np.where(mask[..., None] > 0, np.uint8(127), colours) if model.inpaints else None
-    return colours, InpaintRegion(mask, masked_image, lambda made: made // 2)
+    return Seen(colours, InpaintRegion(mask, masked_image), lambda made: made // 2)
 
 
 HOLED = StreamPolicy("inpaint", pipelined=False, latest_only=False, preprocess=preprocess, keep_alpha=True)
@@ -153,7 +153,7 @@ def test_a_frame_with_a_hole_is_made_at_its_own_size(engine: Engine, runner: Run
 
 def test_under_load_holes_shrink_with_their_picture(engine: Engine, runner: Runner) -> None:
     person = Person(engine, runner, HOLED, priority="latency", steps=2)
-    person.session._quality = QualityController(target=0.0, window=2, patience=1)  # whatever a frame takes is too long
+    person.engine_session._quality = QualityController(target=0.0, window=2, patience=1)  # all is too long
     wide = np.repeat(np.repeat(holed(noisy(1)), 2, 0), 4, 1)  # 256 x 128
     sizes = {person.answer(wide).picture.shape[:2] for _ in range(12)}
     assert (64, 128) in sizes and not person.errors
@@ -187,16 +187,17 @@ def test_what_waits_is_cut_out_anew_under_new_settings(engine: Engine, runner: R
     """A hole is cut when its frame comes in; a frame that waits must still show settings that came after it."""
     seen: list[str] = []
 
-    def looking(picture: np.ndarray, params: LiveParams, model: ModelInfo) -> tuple[Picture, InpaintRegion]:
-        shown, region = preprocess(picture, params, model)
-        return shown, replace(region, composite=lambda made: seen.append(params.prompt) or made)
+    def looking(picture: np.ndarray, params: LiveParams, model: ModelInfo) -> Seen:
+        hole = preprocess(picture, params, model)
+        return hole._replace(composite=lambda made: seen.append(params.prompt) or made)
 
     person = Person(engine, runner, replace(LATEST, preprocess=looking), prompt="before")
     with held(engine):
         person.send(holed(noisy(1)))
         person.change(prompt="after")
-        assert not person.session.repeat()  # it waits already: there is one answer to come, not two
-    (result,) = person.wait_for(1)
+        assert person.session.repeat()
+    first, result = person.wait_for(2)
+    assert first.dropped  # the picture comes once
     result.whole()
     assert seen == ["after"] and result.recipe["prompt"] == "after"
 

@@ -126,9 +126,9 @@ def test_many_jobs_take_turns_and_leave_live_work_its_calls(engine: Engine, runn
             order.append("job" if rows[0].latent.shape[-1] != 8 or len(rows) > 1 else "live")
             return super().predict(rows)
 
-    person.session.runner = Listening(runner.model)
+    person.engine_session.runner = Listening(runner.model)
     for job in jobs:
-        job.runner = person.session.runner
+        job.runner = person.engine_session.runner
     with held(engine):
         for job in jobs:
             engine.add(job)

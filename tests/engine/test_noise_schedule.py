@@ -6,7 +6,8 @@ import pytest
 import torch
 from diffusers import EulerDiscreteScheduler, LCMScheduler
 
-from artflow.engine.noise_schedule import ScheduleMaker, betas, boundary_scalings, lcm_timesteps, trailing_timesteps
+from artflow.engine.noise_schedule import ScheduleMaker, betas, boundary_scalings
+from artflow.engine.timesteps import lcm_timesteps, trailing_timesteps
 from artflow.errors import ArtflowError
 
 STABLE_DIFFUSION = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}

@@ -132,11 +132,11 @@ def test_progress_counts_and_cancel_ends_before_the_next_piece() -> None:
 def test_all_work_is_done_in_small_pieces_where_it_is_told() -> None:
     pieces, towers = [], WordTowers(SHOWS)
 
-    def run(work):
+    def errand(work, *values):
         pieces.append(1)
-        return work()
+        return work(*values)
 
-    interrogate(PICTURE, towers, published(LISTS, LISTS), "classic", run=run)
+    interrogate(PICTURE, towers, published(LISTS, LISTS), "classic", errand=errand)
     assert len(pieces) == len(towers.calls) + 1  # the picture itself
     assert max(towers.calls) <= 256 < sum(towers.calls)
 

@@ -20,11 +20,13 @@ from skimage.metrics import peak_signal_noise_ratio as psnr
 
 from artflow.errors import ArtflowError
 from artflow.images import Picture
+from artflow.models import upscaler
 from artflow.models.hub import download_file
 from artflow.models.span import Span, load_span
+from artflow.models.upscaler import Network
 from artflow.modes import upscale as upscale_module
 from artflow.modes.tiles import Tile, Tiling, seams, tiled
-from artflow.modes.upscale import FACTORS, Network, fetch, network_chain, upscale, upscalers
+from artflow.modes.upscale import FACTORS, chain, fetch, upscale, upscalers
 from artflow.pipeline import Pipeline
 from tests.api.client import tiny_catalog, tiny_settings
 from tests.support.hub_server import HubServer
@@ -131,14 +133,14 @@ def test_progress_counts_tiles_and_cancel_ends_after_one() -> None:
 
 
 def test_tiles_run_where_they_are_told() -> None:
-    threads = []
+    runs = []
 
-    def run(work):
-        threads.append(threading.get_ident())
-        return work()
+    def errand(work, *values, long=False):
+        runs.append((work.__name__, long))
+        return work(*values)
 
-    upscale(crop(60, 100), 2, "span", run=run, tiling=Tiling(side=80))
-    assert len(threads) == 2
+    upscale(crop(60, 100), 2, "span", errand=errand, tiling=Tiling(side=80))
+    assert runs == [("scales", True), ("enlarge", False), ("enlarge", False)]
 
 
 @pytest.mark.parametrize(
@@ -149,8 +151,7 @@ def test_tiles_run_where_they_are_told() -> None:
     ],
 )  # fmt: skip
 def test_plans(available: tuple[int, ...], factor: int, scales: list[int]) -> None:
-    networks = {scale: Network(lambda x: x, scale, "cpu") for scale in available}
-    assert [network.scale for network in network_chain(factor, networks)] == scales
+    assert chain(factor, available) == scales
 
 
 @pytest.mark.parametrize(
@@ -206,7 +207,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def spandrel() -> None:
     """The package, which is not among the requirements: it asks for torchvision."""
     fetch_spandrel()
-    upscale_module._spandrel()
+    upscaler._spandrel()
 
 
 def test_an_esrgan_from_the_folder(folder: Path, spandrel: None) -> None:
@@ -303,7 +304,7 @@ def test_a_file_that_is_no_upscaler(folder: Path, spandrel: None) -> None:
 
 def test_without_the_package_the_command_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_file(esrgan(), folder / "x.safetensors")
-    monkeypatch.setattr(upscale_module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(upscaler.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ArtflowError, match="pip install --no-deps spandrel einops"):
         upscale(crop(8, 8), 2, "x")
 

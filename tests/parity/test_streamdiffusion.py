@@ -14,6 +14,7 @@ from diffusers import StableDiffusionPipeline
 from artflow.engine.engine import Engine
 from artflow.engine.params import LiveParams
 from artflow.engine.session import LiveSession
+from artflow.engine.stream import LiveStream
 from artflow.engine.stream_policy import Result, StreamPolicy
 from tests.support.models import tiny_folder, tiny_runner
 from tests.support.reference import streamdiffusion
@@ -67,20 +68,21 @@ def our_latents(count: int, indices: tuple[int, ...], cfg_type: str, delta: floa
         prompt="a red fox", negative_prompt="blurry", seed=5, t_index_list=indices, cfg_type=cfg_type,
         guidance_scale=GUIDANCE[cfg_type], delta=delta, width=SIDE, height=SIDE, priority="quality",
     )  # fmt: skip
-    session = LiveSession(runner, params, StreamPolicy("test", pipelined=True, latest_only=False), results.append)
-    engine.add(session)
+    policy = StreamPolicy("test", pipelined=True, latest_only=False)
+    stream = LiveStream(runner.model.info, params, policy, results.append)
+    engine.add(LiveSession.of(stream, runner))
     for frame in frames(count):
-        session.submit(frame)
-    engine_idle(engine, session)
+        stream.submit(frame)
+    engine_idle(engine, stream)
     engine.close()
     errors = [r.error for r in results if r.error is not None and r.error.code != "engine_closed"]
     assert not errors  # the frames that were in flight when the engine was closed are told so
     return seen
 
 
-def engine_idle(engine: Engine, session: LiveSession) -> None:
+def engine_idle(engine: Engine, stream: LiveStream) -> None:
     """Wait until the engine has taken every frame and finished the step."""
-    while session.waiting:
+    while stream.waiting:
         time.sleep(0.002)
     engine.run_on_engine_thread(lambda: None).result()
 

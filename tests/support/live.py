@@ -14,6 +14,7 @@ from artflow.engine.engine import Engine
 from artflow.engine.params import LiveParams
 from artflow.engine.runner import Runner
 from artflow.engine.session import LiveSession
+from artflow.engine.stream import LiveStream
 from artflow.engine.stream_policy import Result, StreamPolicy
 from artflow.images import Picture
 
@@ -65,8 +66,9 @@ class Person:
         self.results: list[Result] = []
         self._came = threading.Condition()
         wanted = {"width": SIDE, "height": SIDE, "priority": "quality", "seed": 1} | params
-        self.session = LiveSession(runner, kind(**wanted), policy, self._take)
-        engine.add(self.session)
+        self.session = LiveStream(runner.model.info, kind(**wanted), policy, self._take)
+        self.engine_session = LiveSession.of(self.session, runner)
+        engine.add(self.engine_session)
 
     def _take(self, result: Result) -> None:
         with self._came:

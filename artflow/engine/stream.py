@@ -1,0 +1,276 @@
+"""A person's side of a live session: what they send is checked, fitted and compared before the engine has it."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artflow.engine.frame import Frame, Outcome, Session
+from artflow.engine.params import MAX_STEPS, LiveParams, random_seed
+from artflow.engine.quality import STAGES
+from artflow.engine.session_metrics import SessionMetrics
+from artflow.engine.similarity import SimilarityFilter
+from artflow.engine.stream_policy import Composite, OnBegun, Result, Seen, StreamPolicy, ignore_begun
+from artflow.engine.timesteps import live_timesteps
+from artflow.errors import ArtflowError
+from artflow.images import check_size
+from artflow.models.info import ModelInfo
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Sent:
+    """A frame that the engine has: what its person calls it, when it came, and what its picture goes back into."""
+
+    frame: int
+    received: float
+    composite: Composite | None
+    begun: bool = False
+
+
+class LiveStream:
+    """A live session, as its person's connection sees it. Safe from any thread.
+
+    ``on_result`` is called once for every frame whose fate is decided before ``close``, from the thread that decides
+    it, ``on_begun`` for every frame that is begun where the latest wins. They must not block.
+    """
+
+    def __init__(
+        self,
+        model: ModelInfo,
+        params: LiveParams,
+        policy: StreamPolicy,
+        on_result: Callable[[Result], None],
+        on_begun: OnBegun = ignore_begun,
+        *,
+        max_size: int = 1024,
+    ) -> None:
+        self.id = secrets.token_hex(4)  # for the log
+        self.model = model
+        self.policy = policy
+        self.metrics = SessionMetrics()
+        self.stage = STAGES[0].name()
+        """What the session gave up under load for its last picture; ``full``: nothing."""
+        self.waiting = 0
+        """Frames that have come and are not begun."""
+        self.closed = False
+        self._session: Session | None = None
+        self._on_result, self._on_begun = on_result, on_begun
+        self._max_size = max_size
+        self._entry = threading.Lock()  # one submitter at a time; held while pictures are resized and compared
+        self._lock = threading.Lock()  # what follows; held for moments only, because the engine waits for it
+        self._sent: dict[int, Sent] = {}  # what the engine has, by the engine's number
+        self._count = 0  # of frames that the engine was given
+        self._unshown = False  # whether something that the filter knows was never shown
+        self._replaced = 0  # frames that passed the filter and were replaced since it last heard
+        self._fading = False  # whether equal frames give different pictures, since a crossfade goes on
+        self._after = 0.0  # seconds that the last picture took to its person
+        self._last_picture: NDArray[np.uint8] | None = None
+        self._next_number = 0
+        self._params = self._checked(params)
+        self._filter = self._new_filter()
+
+    def serve(self, session: Session) -> None:
+        """Begin: this is what serves it. Nothing can be sent before."""
+        self._session = session
+
+    @property
+    def params(self) -> LiveParams:
+        """What the next frame will be made with."""
+        return self._params
+
+    @property
+    def depth(self) -> int:
+        """Frames that must come in before the first of them is shown: the steps of a pipelined stream, else one."""
+        return self._depth(self._params)
+
+    @property
+    def greatest_depth(self) -> int:
+        """What `depth` can become by other settings."""
+        return MAX_STEPS if self.policy.pipelined else 1
+
+    # -- what a person sends ----------------------------------------------------------------------------------------
+
+    def update(self, params: LiveParams) -> None:
+        """Use these settings from the next frame on.
+
+        Raises:
+            ArtflowError: if the size or the step indices are not possible; the old settings stay.
+        """
+        params = self._checked(params)
+        with self._entry:
+            old, self._params = self._params, params
+            if _filter_settings(params) != _filter_settings(old):
+                self._filter = self._new_filter()
+            elif not params.same_pictures(old):
+                self._filter.forget()
+            self._filter.depth = self._depth(params)
+            if (session := self._session) is not None:
+                session.use(params)
+
+    def submit(self, picture: NDArray[np.uint8], number: int | None = None, received: float | None = None) -> int:
+        """Hand in a frame that arrived at ``received`` (monotonic seconds; None: now).
+
+        Returns its number (counted up from 0 where none is given).
+
+        Raises:
+            ArtflowError: ``too_many_waiting``, ``session_closed``, or what the policy's ``preprocess`` raises.
+        """
+        received = time.monotonic() if received is None else received
+        with self._entry:
+            number = self._next_number if number is None else number
+            if not self.policy.latest_only and self.waiting >= self.policy.max_waiting:
+                raise ArtflowError(
+                    "too_many_waiting", f"{self.waiting} strokes wait already; at most {self.policy.max_waiting} may."
+                )
+            seen = self.policy.preprocess(picture, self._params, self.model)
+            skip = self._skips(seen)
+            if not skip:
+                self._put(Sent(number, received, seen.composite), seen)
+            elif self.policy.pipelined and (session := self._session) is not None:
+                session.skipped()
+            self._next_number = number + 1
+            if not self.policy.pipelined:  # only those are repeated, perhaps at another size: uncut
+                self._last_picture = picture
+        if skip:
+            self.metrics.skip()
+            self._tell(Result(number, time.monotonic() - received, skipped=True))
+        return number
+
+    def repeat(self) -> bool:
+        """Answer the last frame once more, under its number, because the settings have changed.
+
+        Where one waits that will show them anyway, the answer says that this one was dropped. False, and no answer,
+        where there is no frame yet.
+        """
+        with self._entry:
+            if self._last_picture is None:
+                return False
+            sent = Sent(self._next_number - 1, time.monotonic(), None)
+            seen = self.policy.preprocess(self._last_picture, self._params, self.model)
+            sent.composite = seen.composite
+            self._put(sent, seen, repeat=True)
+        return True
+
+    def discard(self, number: int, received: float) -> None:
+        """Count and answer a frame that a newer one replaced before it was handed in."""
+        self.metrics.drop()
+        self._tell(Result(number, time.monotonic() - received, dropped=True))
+
+    def delivered(self, seconds: float) -> None:
+        """Note how long a picture took from the engine to its person."""
+        self._after = seconds
+
+    def close(self) -> None:
+        """End the session: what waits and what is on its way is let go."""
+        with self._lock:
+            self.closed = True
+            self._sent.clear()
+            # They know each other: without this they would wait for the garbage collector.
+            session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    # -- what the engine says (see `Listener`) ----------------------------------------------------------------------
+
+    def begun(self, number: int, now: float, waited: float, idle: float) -> None:
+        """A frame is begun."""
+        with self._lock:
+            if (sent := self._sent.get(number)) is None:
+                return
+            sent.begun = True
+            self.waiting -= 1
+        if self.policy.latest_only:
+            self._on_begun(now, waited, idle)
+
+    def finished(self, outcome: Outcome) -> None:
+        """The fate of a frame is known."""
+        hidden = outcome.error is not None and outcome.error.code == "hidden"
+        shown = outcome.picture is not None or hidden
+        with self._lock:
+            if (sent := self._sent.pop(outcome.number, None)) is None:
+                return
+            self.waiting -= not sent.begun
+            if not shown:
+                self._unshown |= sent.begun or outcome.error is not None
+                self._replaced += outcome.dropped
+        latency = time.monotonic() - sent.received
+        if shown:
+            self.metrics.answered(latency + self._after)
+        elif outcome.dropped:
+            self.metrics.drop()
+        if outcome.recipe is not None:
+            self.stage, self._fading = outcome.recipe["stage"], "crossfade" in outcome.recipe
+        made = outcome.picture, outcome.recipe
+        self._tell(Result(sent.frame, latency, *made, False, outcome.dropped, outcome.error, sent.composite))
+
+    def lost(self, error: ArtflowError) -> None:
+        """The engine has lost all that it had of this session; its frames are answered with the reason."""
+        with self._lock:
+            numbers = list(self._sent)
+        for number in numbers:
+            self.finished(Outcome(number, error=error))
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _put(self, sent: Sent, seen: Seen, *, repeat: bool = False) -> None:
+        with self._lock:
+            if (session := self._session) is None:
+                raise ArtflowError("session_closed", "This session has ended; connect again.")
+            number = self._count
+            self._count += 1
+            self._sent[number] = sent
+            self.waiting += 1
+        session.put(Frame(number, seen.picture, sent.received, seen.region, repeat, self._after))
+
+    def _skips(self, seen: Seen) -> bool:
+        """Whether a frame is too like the last one. A filter does not see what is a hole, and what fades changes."""
+        with self._lock:
+            unshown, self._unshown = self._unshown, False
+            replaced, self._replaced = self._replaced, 0
+        self._filter.replaced(replaced)
+        if unshown or self._fading:
+            self._filter.forget()
+        filtered = self._params.enable_similar_image_filter and seen.region is None
+        return filtered and not self._filter.passes(seen.picture)
+
+    def _checked(self, params: LiveParams) -> LiveParams:
+        check_size(params.width, params.height, multiple=self.model.vae_scale, longest=self._max_size)
+        self._timesteps(params)
+        if params.seed == -1:
+            return params.model_copy(update={"seed": random_seed()})
+        return params
+
+    def _timesteps(self, params: LiveParams) -> list[int]:
+        of_model = self.model.live_schedule, params.steps, params.strength, params.t_index_list, self.model.train_steps
+        return live_timesteps(*of_model)
+
+    def _depth(self, params: LiveParams) -> int:
+        return len(self._timesteps(params)) if self.policy.pipelined else 1
+
+    def _new_filter(self) -> SimilarityFilter:
+        return SimilarityFilter(*_filter_settings(self._params)[1:], depth=self._depth(self._params))
+
+    def _tell(self, result: Result) -> None:
+        if self.closed:
+            return
+        try:
+            self._on_result(result)
+        except Exception:
+            log.exception("a result could not be handed over", extra={"session": self.id})
+
+
+def _filter_settings(params: LiveParams) -> tuple[bool, float, int]:
+    return (
+        params.enable_similar_image_filter,
+        params.similar_image_filter_threshold,
+        params.similar_image_filter_max_skip_frame,
+    )
