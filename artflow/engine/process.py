@@ -34,6 +34,7 @@ class EngineProcess:
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._client: ThreadClient  # from `start` on
+        self._telling = threading.Lock()
         self._sessions: dict[str, LiveSession | ArtflowError] = {}
         self._loading: dict[int, ModelHandle] = {}  # not ready yet, by the key of who asked
         self._leases: dict[int, AbstractContextManager[ModelHandle]] = {}
@@ -139,8 +140,11 @@ class EngineProcess:
 
     def _tell_status(self) -> None:
         client = self._client
-        ready = [name for name in client.loaded if client.has(name)]
-        self._wire.send("status", client.loaded, ready, client.notes, client.threads, client.metrics(), client.alive)
+        with self._telling:  # an older state is never told after a newer one
+            ready = [name for name in client.loaded if client.has(name)]
+            self._wire.send(
+                "status", client.loaded, ready, client.notes, client.threads, client.metrics(), client.alive
+            )
 
 
 class _Listener:

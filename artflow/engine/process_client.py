@@ -23,15 +23,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from artflow.engine.client import EngineClient
-from artflow.engine.engine_metrics import EngineMetrics
-from artflow.engine.frame import Frame, Outcome
-from artflow.engine.job_request import JobEnded, JobEvent, JobRequest, OnEvent
-from artflow.engine.params import LiveParams
+from artflow.engine.job_request import JobEnded, JobRequest, OnEvent
+from artflow.engine.process_replies import RemoteSession, Replies, Status
 from artflow.engine.stream import LiveStream
 from artflow.engine.wire import Ring, Wire, shared_file
 from artflow.errors import ArtflowError
 from artflow.models.catalog import ModelSpec
-from artflow.models.info import ModelHandle, ModelInfo
+from artflow.models.info import ModelHandle
 from artflow.settings import ModelSettings, SafetySettings
 
 log = logging.getLogger(__name__)
@@ -40,8 +38,6 @@ T = TypeVar("T")
 MOST_DEATHS, DEATH_SECONDS = 3, 120.0  # so many deaths in so many seconds, and it is not started again
 LAST_WORDS = 5.0  # seconds that it may take to end
 CLOSED = ArtflowError("engine_closed", "The app is shutting down.")
-NOTHING_YET = {"active_jobs": 0, "waiting_live": 0, "waiting_job": 0, "starved": False, "gpu_memory_mb": None}
-NOTHING_YET |= EngineMetrics().snapshot()
 
 
 class ProcessClient(EngineClient):
@@ -51,24 +47,20 @@ class ProcessClient(EngineClient):
         if not hasattr(socket, "AF_UNIX") or os.name == "nt":
             raise ArtflowError("bad_settings", "model.engine `process` needs Linux or macOS; use `thread`.")
         self._start_with = settings, safety, device, own
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._keys = itertools.count()
         self._wire: Wire | None = None  # while a process runs
         self._process: subprocess.Popen[bytes] | None = None
         self._gone: ArtflowError | None = None  # why there will be none any more
         self._deaths: deque[float] = deque(maxlen=MOST_DEATHS)
-        self._handles: dict[int, ModelHandle] = {}  # being loaded, by the key of who asked
+        self.handles: dict[int, ModelHandle] = {}  # being loaded, by the key of who asked
         self._found: dict[str, ModelHandle] = {}  # the last one that was asked for, by its model
         self._specs: dict[str, ModelSpec] = {}
-        self._loaded: list[str] = []
-        self._ready: set[str] = set()
-        self._notes: list[str] = []
-        self._threads: dict[str, dict[str, dict[int, int]]] = {}
-        self._metrics: dict[str, Any] = NOTHING_YET
-        self._device_answers = True
-        self._sessions: dict[str, RemoteSession] = {}
-        self._jobs: dict[str, OnEvent] = {}
-        self._errands: dict[int, Future[Any]] = {}
+        self.ready: set[str] = set()  # models in memory
+        self.status = Status()
+        self.served: dict[str, RemoteSession] = {}
+        self.jobs: dict[str, OnEvent] = {}
+        self.errands: dict[int, Future[Any]] = {}
         self._begin()
         self._keeper = threading.Thread(target=self._keep, name="engine process", daemon=True)
         self._keeper.start()
@@ -77,71 +69,71 @@ class ProcessClient(EngineClient):
 
     def load(self, spec: ModelSpec) -> ModelHandle:
         """See `EngineClient`."""
-        with self._lock:
+        with self.lock:
             found = self._found.get(spec.id)
-            if found is not None and (not found.info.done() or (not found.failed and spec.id in self._ready)):
+            if found is not None and (not found.info.done() or (not found.failed and spec.id in self.ready)):
                 return found
             key, handle = self._ask_for(spec)
-            self._send("load", key, spec)
+            self.send("load", key, spec)
             return handle
 
     @contextmanager
     def lease(self, spec: ModelSpec) -> Iterator[ModelHandle]:
         """See `EngineClient`."""
-        with self._lock:
+        with self.lock:
             key, handle = self._ask_for(spec)
-            self._send("lease", key, spec)
+            self.send("lease", key, spec)
         try:
             yield handle
         finally:
-            self._send("release", key)
+            self.send("release", key)
 
     @property
     def loaded(self) -> list[str]:
         """See `EngineClient`."""
-        return list(self._loaded)
+        return list(self.status.loaded)
 
     def has(self, model_id: str) -> bool:
         """See `EngineClient`."""
-        return model_id in self._ready
+        return model_id in self.ready
 
     @property
     def notes(self) -> list[str]:
         """See `EngineClient`."""
-        return list(self._notes)
+        return list(self.status.notes)
 
     # -- pictures ---------------------------------------------------------------------------------------------------
 
     def _serve(self, stream: LiveStream) -> None:
-        with self._lock:
+        with self.lock:
             if self._gone is not None:
                 raise self._gone
-            session = self._sessions[stream.id] = RemoteSession(self, stream)
+            session = self.served[stream.id] = RemoteSession(self, stream)
             stream.serve(session)
-            self._open(session)
+            self.open_session(session)
 
     def submit(self, request: JobRequest, on_event: OnEvent) -> None:
         """See `EngineClient`."""
-        with self._lock:
+        with self.lock:
             if (error := self._why_not()) is None:
-                self._jobs[request.id] = on_event
-                self._send("submit", request)
+                self.jobs[request.id] = on_event
+                self.send("submit", request)
         if error is not None:
             on_event(JobEnded(error))
 
     def cancel(self, job_id: str) -> None:
         """See `EngineClient`."""
-        self._send("cancel", job_id)
+        self.send("cancel", job_id)
 
     def errand(self, work: Callable[..., T], *values: Any, long: bool = False) -> T:
         """See `EngineClient`."""
         done: Future[T] = Future()
-        with self._lock:
+        with self.lock:
             if (error := self._why_not()) is not None:
                 raise error
             key = next(self._keys)
-            self._errands[key] = done
-            self._send("errand", key, work, values, long)
+            self.errands[key] = done
+            self.send("errand", key, work, values, long)
         return done.result()
 
     # -- the engine itself ------------------------------------------------------------------------------------------
@@ -149,25 +141,25 @@ class ProcessClient(EngineClient):
     @property
     def sessions(self) -> int:
         """See `EngineClient`."""
-        return len(self._sessions)
+        return len(self.served)
 
     @property
     def alive(self) -> bool:
         """See `EngineClient`."""
-        return self._gone is None and self._device_answers
+        return self._gone is None and self.status.device_answers
 
     @property
     def threads(self) -> dict[str, dict[str, dict[int, int]]]:
         """See `EngineClient`."""
-        return self._threads
+        return self.status.threads
 
     def metrics(self) -> dict[str, Any]:
         """See `EngineClient`."""
-        return self._metrics | {"engine": "process", "sessions": len(self._sessions)}
+        return self.status.metrics | {"engine": "process", "sessions": len(self.served)}
 
     def close(self) -> None:
         """See `EngineClient`."""
-        with self._lock:
+        with self.lock:
             self._gone, wire = CLOSED, self._wire
         if wire is not None:
             wire.close()
@@ -179,8 +171,8 @@ class ProcessClient(EngineClient):
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    def _send(self, name: str, *values: Any) -> None:
-        with self._lock:
+    def send(self, name: str, *values: Any) -> None:
+        with self.lock:
             if self._wire is not None:
                 self._wire.send(name, *values)
 
@@ -197,13 +189,13 @@ class ProcessClient(EngineClient):
         if self._gone is not None:
             handle.fail(self._gone)
         else:
-            self._handles[key] = self._found[spec.id] = handle
+            self.handles[key] = self._found[spec.id] = handle
         return key, handle
 
-    def _open(self, session: RemoteSession) -> None:
+    def open_session(self, session: RemoteSession) -> None:
         """Begin a session in the process, once its model is there; the lock is held."""
         model = session.stream.model.id
-        if self._wire is not None and model in self._ready:
+        if self._wire is not None and model in self.ready:
             session.begin()
         elif (found := self._found.get(model)) is None or found.info.done():
             self.load(self._specs[model])
@@ -214,7 +206,7 @@ class ProcessClient(EngineClient):
             wire, process = self._wire, self._process
             assert wire is not None and process is not None
             wire.serve(Replies(self))
-            with self._lock:
+            with self.lock:
                 self._wire = None
             code = _ended(process)
             if self._gone is None:
@@ -227,12 +219,12 @@ class ProcessClient(EngineClient):
         """Start a process, and ask it for what people wait for."""
         wire, process = _started()
         wire.send("start", *self._start_with, logging.getLogger("artflow").getEffectiveLevel())
-        with self._lock:
+        with self.lock:
             self._wire, self._process = wire, process
-            for key, handle in self._handles.items():
-                self._send("load", key, handle.spec)
-            for session in self._sessions.values():
-                self._open(session)
+            for key, handle in self.handles.items():
+                self.send("load", key, handle.spec)
+            for session in self.served.values():
+                self.open_session(session)
 
     def _died(self, code: int) -> None:
         """Tell everybody, and what is to be done again."""
@@ -248,11 +240,11 @@ class ProcessClient(EngineClient):
         self._lose(ArtflowError("engine_stopped", sentence))
 
     def _lose(self, error: ArtflowError) -> None:
-        with self._lock:
-            jobs, self._jobs = self._jobs, {}
-            errands, self._errands = self._errands, {}
-            self._loaded, self._ready, sessions = [], set(), list(self._sessions.values())
-            handles = self._handles if self._gone is not None else {}
+        with self.lock:
+            jobs, self.jobs = self.jobs, {}
+            errands, self.errands = self.errands, {}
+            self.status, self.ready, sessions = Status(), set(), list(self.served.values())
+            handles = self.handles if self._gone is not None else {}
             for session in sessions:
                 session.stopped()
         for on_event in jobs.values():
@@ -263,140 +255,6 @@ class ProcessClient(EngineClient):
             handle.fail(error)
         for session in sessions:
             session.stream.lost(error)
-
-
-class RemoteSession:
-    """A live session of the process (see `Session`); while there is none, what comes in is kept for the next."""
-
-    def __init__(self, client: ProcessClient, stream: LiveStream) -> None:
-        self.stream = stream
-        self._client = client
-        self.running = False
-        self._kept: list[Frame] = []
-
-    def begin(self) -> None:
-        """Open it in the process, which has its model; the client's lock is held."""
-        stream, send = self.stream, self._client._send
-        send("open", stream.id, stream.model.id, stream.params, stream.policy.flow)
-        for frame in self._kept:
-            send("put", stream.id, frame)
-        self._kept, self.running = [], True
-
-    def stopped(self) -> None:
-        """The process has died; the client's lock is held."""
-        self._kept, self.running = [], False
-
-    def put(self, frame: Frame) -> None:
-        """See `Session`."""
-        dropped: list[Frame] = []
-        with self._client._lock:
-            if self.running:
-                self._client._send("put", self.stream.id, frame)
-                return
-            if self.stream.policy.latest_only:
-                dropped, self._kept = self._kept, []
-            self._kept.append(frame)
-            self._client._open(self)
-        for old in dropped:
-            self.stream.finished(Outcome(old.number, dropped=True))
-
-    def use(self, params: LiveParams) -> None:
-        """See `Session`."""
-        self._tell("use", params)
-
-    def skipped(self) -> None:
-        """See `Session`."""
-        self._tell("skipped")
-
-    def close(self) -> None:
-        """See `Session`."""
-        with self._client._lock:
-            self._client._sessions.pop(self.stream.id, None)
-            self._tell("end")
-
-    def _tell(self, name: str, *values: Any) -> None:
-        with self._client._lock:
-            if self.running:
-                self._client._send(name, self.stream.id, *values)
-
-
-class Replies:
-    """What the process may call (`Wire.serve`)."""
-
-    def __init__(self, client: ProcessClient) -> None:
-        self._client = client
-
-    def status(
-        self,
-        loaded: list[str],
-        ready: list[str],
-        notes: list[str],
-        threads: Any,
-        metrics: dict[str, Any],
-        answers: bool,
-    ) -> None:
-        """How it is, every second and whenever its models change."""
-        client = self._client
-        client._loaded, client._ready, client._notes = loaded, set(ready), notes
-        client._threads, client._metrics, client._device_answers = threads, metrics, answers
-
-    def loading(self, key: int, message: str, fraction: float | None) -> None:
-        """How far a load is."""
-        if (handle := self._client._handles.get(key)) is not None:
-            handle.say(message, fraction)
-
-    def loaded(self, key: int, info: ModelInfo) -> None:
-        """A model is ready."""
-        client = self._client
-        with client._lock:
-            client._ready.add(info.id)
-            handle = client._handles.pop(key)
-            for session in client._sessions.values():
-                if session.stream.model.id == info.id:
-                    client._open(session)
-        handle.info.set_result(info)
-
-    def not_loaded(self, key: int, error: ArtflowError) -> None:
-        """A model is not to be had; who was live on it is told with each frame, each of which tries again."""
-        client = self._client
-        with client._lock:
-            handle = client._handles.pop(key)
-            waiting = [s for s in client._sessions.values() if s.stream.model.id == handle.spec.id and not s.running]
-            for session in waiting:
-                session.stopped()
-        handle.fail(error)
-        for session in waiting:
-            session.stream.lost(error)
-
-    def begun(self, name: str, number: int, now: float, waited: float, idle: float) -> None:
-        """A session's frame is begun."""
-        if (session := self._client._sessions.get(name)) is not None:
-            session.stream.begun(number, now, waited, idle)
-
-    def finished(self, name: str, outcome: Outcome) -> None:
-        """The fate of a session's frame."""
-        if (session := self._client._sessions.get(name)) is not None:
-            session.stream.finished(outcome)
-
-    def event(self, name: str, event: JobEvent) -> None:
-        """News of a job."""
-        ended = isinstance(event, JobEnded)
-        jobs = self._client._jobs
-        if (on_event := jobs.pop(name, None) if ended else jobs.get(name)) is not None:
-            on_event(event)
-
-    def done(self, key: int, result: Any) -> None:
-        """An errand's result."""
-        self._client._errands.pop(key).set_result(result)
-
-    def failed(self, key: int, error: BaseException) -> None:
-        """An errand's error."""
-        self._client._errands.pop(key).set_exception(error)
-
-    def logged(self, facts: dict[str, Any]) -> None:
-        """What it logs goes where ours does."""
-        record = logging.makeLogRecord(facts)
-        logging.getLogger(record.name).handle(record)
 
 
 def _started() -> tuple[Wire, subprocess.Popen[bytes]]:
