@@ -11,10 +11,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from typing import TypeVar
 
-from artflow.engine.job import Job
-from artflow.engine.request import Owner, Request
-from artflow.engine.session import LiveSession
+from artflow.engine.request import JobOwner, LiveOwner, Owner, Request
 from artflow.errors import ArtflowError
 
 log = logging.getLogger(__name__)
@@ -22,7 +21,7 @@ log = logging.getLogger(__name__)
 LARGE_SECONDS = 0.15  # what makes a row a large one
 JOB_SECONDS = 1.0  # what jobs' rows in a call may cost while nobody is live: a job is cancelled between two calls
 
-Offer = tuple[Owner, list[Request]]
+AnyOwner = TypeVar("AnyOwner", LiveOwner, JobOwner)
 
 
 class Scheduler:
@@ -30,8 +29,8 @@ class Scheduler:
 
     def __init__(self, max_rows: int) -> None:
         self.max_rows = max_rows
-        self.sessions: list[LiveSession] = []
-        self.jobs: list[Job] = []
+        self.sessions: list[LiveOwner] = []
+        self.jobs: list[JobOwner] = []
         self.large_waits = False
         """Whether rows wait that are too costly to share the device with live ones."""
         self.served_live = float("-inf")
@@ -40,9 +39,9 @@ class Scheduler:
 
     def add(self, owner: Owner) -> None:
         """Serve a live session or a job until it is over."""
-        if isinstance(owner, LiveSession):
+        if owner.kind == "live":
             self.sessions.append(owner)
-        elif isinstance(owner, Job):
+        else:
             self.jobs.append(owner)
 
     @property
@@ -78,25 +77,24 @@ class Scheduler:
             turn = self._turn(now, max(self.max_rows // 2, 1), self._live_cost, large)
         else:
             turn = self._turn(now, self.max_rows, JOB_SECONDS, large)
-        late = [offer for offer in turn if isinstance(offer[0], Job) and offer[0].skipped_calls]
-        others = [offer for offer in turn if offer not in late]
+        late = [offer for offer in turn if offer[0].skipped_calls]
+        others = [offer for offer in turn if not offer[0].skipped_calls]
 
         picked: list[Request] = []
-        for owner, requests in chain(late, live, others):
+        for owner, requests in chain[tuple[Owner, list[Request]]](late, live, others):
             if not picked or self._fits(picked, requests, self.max_rows):
                 picked += requests
                 owner.in_call = True
                 owner.last_served = now
-                if isinstance(owner, LiveSession) and not large:
+                if owner.kind == "live" and not large:
                     self.served_live = now
         if mine := [request for owner, requests in live if owner.in_call for request in requests]:
             self._live_cost = _cost(mine)
         for job, _ in turn:
-            if isinstance(job, Job):
-                job.skipped_calls = 0 if job.in_call or not picked else job.skipped_calls + 1
+            job.skipped_calls = 0 if job.in_call or not picked else job.skipped_calls + 1
         return picked
 
-    def _turn(self, now: float, room: int, seconds: float, large: bool) -> list[Offer]:
+    def _turn(self, now: float, room: int, seconds: float, large: bool) -> list[tuple[JobOwner, list[Request]]]:
         """The jobs whose turn it is, with what each may bring: all can share one call, with at most ``room`` rows and
         of at most so many ``seconds``, or with a single row.
 
@@ -104,7 +102,7 @@ class Scheduler:
         waited longer. That leaves every second call to live sessions, however many jobs there are.
         """
         line = sorted(self.jobs, key=lambda job: (not job.running, job.waiting_since))
-        turn: list[Offer] = []
+        turn: list[tuple[JobOwner, list[Request]]] = []
         picked: list[Request] = []
         offers = list(self._offers(line, now, large))
         crowded = any(not _alike(offers[0][1][0], requests[0]) for _, requests in offers)
@@ -137,7 +135,7 @@ class Scheduler:
         rows = sum(request.row_count for request in (*picked, *more))
         return _alike(first, more[0]) and rows <= min(room, first.runner.max_rows(first.plan.compat))
 
-    def _offers(self, owners: Iterable[Owner], now: float, large: bool) -> Iterator[Offer]:
+    def _offers(self, owners: Iterable[AnyOwner], now: float, large: bool) -> Iterator[tuple[AnyOwner, list[Request]]]:
         """What each owner has ready; one that raises is told so and left out."""
         for owner in owners:
             if owner.in_call or owner.over:

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ class LiveSession:
     decides it, ``on_begun`` for every frame that is begun where the latest wins. They must not block.
     """
 
-    kind: ClassVar[str] = "live"
+    kind: ClassVar[Literal["live"]] = "live"
 
     def __init__(
         self,
