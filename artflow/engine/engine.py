@@ -202,9 +202,7 @@ class Engine:
             _settle(task, future)
         with self._changed, torch.inference_mode():
             now = time.monotonic()
-            self._scheduler.remove_finished()
             batch = self._scheduler.schedule(now, large=large)
-            self._scheduler.remove_finished()  # a job that was cancelled or refused ends there
             if not batch:
                 return self._scheduler.due(now) - now
         begun = time.perf_counter()

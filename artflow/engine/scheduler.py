@@ -51,11 +51,14 @@ class Scheduler:
 
     def remove_finished(self) -> None:
         """Let go of those that are over, and of what they have in flight."""
-        for owner in self.owners:
-            if owner.over:
+        over = [owner for owner in self.owners if owner.over]
+        self.sessions = [session for session in self.sessions if session not in over]
+        self.jobs = [job for job in self.jobs if job not in over]
+        for owner in over:
+            try:
                 owner.end(ArtflowError("session_closed", "This session has ended."))
-        self.sessions = [session for session in self.sessions if not session.over]
-        self.jobs = [job for job in self.jobs if not job.over]
+            except Exception:
+                log.exception("an owner could not be told of its end", extra={"owner": owner.id})
 
     def due(self, now: float) -> float:
         """When the next session has something to do that no event announces (monotonic seconds).
@@ -66,11 +69,12 @@ class Scheduler:
         return min((due for due in times if due > now), default=float("inf"))
 
     def schedule(self, now: float, *, large: bool) -> list[Request]:
-        """The requests of the next call, with their owners marked; empty when nothing is ready.
+        """The requests of the next call, with their owners marked; empty when nothing is ready. Who is over is let go.
 
         ``now`` is monotonic seconds. ``large`` picks among the rows that are too costly to share the device with live
         ones, else among all others. An owner whose settings cannot be prepared is told so and left out.
         """
+        self.remove_finished()
         self.large_waits = False
         live = list(self._offers(sorted(self.sessions, key=lambda session: session.last_served), now, large))
         if live:
@@ -80,16 +84,22 @@ class Scheduler:
         late = [offer for offer in turn if offer[0].skipped_calls]
         others = [offer for offer in turn if not offer[0].skipped_calls]
 
+        served: list[Owner] = []
         picked: list[Request] = []
         for owner, requests in chain[tuple[Owner, list[Request]]](late, live, others):
             if not picked or self._fits(picked, requests, self.max_rows):
                 picked += requests
-                owner.in_call = True
-                owner.last_served = now
-                if owner.kind == "live" and not large:
-                    self.served_live = now
-        if mine := [request for owner, requests in live if owner.in_call for request in requests]:
-            self._live_cost = _cost(mine)
+                served.append(owner)
+        mine = [request for owner, requests in live if owner in served for request in requests]
+        live_cost = _cost(mine) if mine else self._live_cost
+        self.remove_finished()  # a job that was cancelled or refused has ended meanwhile
+
+        # Marks come last: the engine takes them off after the call, of which there is none where anything raises.
+        self._live_cost = live_cost
+        if mine and not large:
+            self.served_live = now
+        for owner in served:
+            owner.in_call, owner.last_served = True, now
         for job, _ in turn:
             job.skipped_calls = 0 if job.in_call or not picked else job.skipped_calls + 1
         return picked

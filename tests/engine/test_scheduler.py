@@ -6,6 +6,9 @@ import subprocess
 import sys
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
+
+import pytest
 
 from artflow.engine.request import Request
 from artflow.engine.scheduler import Scheduler
@@ -69,6 +72,33 @@ def test_any_owner_is_served_as_its_kind_says() -> None:
     job.over = True
     scheduler.remove_finished()
     assert (scheduler.owners, job.ended, live.ended) == ([live], 1, 0)
+
+
+def test_who_was_picked_in_vain_is_picked_again() -> None:
+    """What raises while a call is put together must not leave anybody marked as being in it."""
+    model = runner()
+    live = Somebody("live", model)
+    scheduler = scheduler_of(live)
+    model.cost.seconds = Mock(side_effect=[0.01, ValueError("of the whole call"), 0.01, 0.01])  # of a row, of the call
+    with pytest.raises(ValueError):
+        scheduler.schedule(1.0, large=False)
+    assert (live.in_call, live.last_served, scheduler.served_live) == (False, 0.0, float("-inf"))
+    assert scheduler.schedule(2.0, large=False) == [live.request]
+    assert (live.in_call, live.last_served, scheduler.served_live) == (True, 2.0, 2.0)
+
+
+def test_an_owner_that_cannot_be_ended_is_let_go_and_keeps_nobody_up() -> None:
+    class Stuck(Somebody):
+        def end(self, error: Exception) -> None:
+            super().end(error)
+            raise OSError
+
+    model = runner()
+    stuck, other, live = Stuck("live", model), Somebody("job", model), Somebody("live", model)
+    scheduler = scheduler_of(stuck, other, live)
+    stuck.over = other.over = True
+    assert scheduler.schedule(1.0, large=False) == [live.request]
+    assert (scheduler.owners, stuck.ended, other.ended) == ([live], 1, 1)
 
 
 def test_the_scheduler_knows_neither_sessions_nor_jobs() -> None:
