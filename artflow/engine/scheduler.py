@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TypeVar
 
+from artflow.engine.isolation import as_artflow_error
 from artflow.engine.request import JobOwner, LiveOwner, Owner, Request
 from artflow.errors import ArtflowError
 
@@ -169,11 +170,3 @@ def _cost(requests: list[Request]) -> float:
 
 def _alike(a: Request, b: Request) -> bool:
     return a.runner is b.runner and a.plan.compat == b.plan.compat
-
-
-def as_artflow_error(error: Exception, owner: Owner) -> ArtflowError:
-    """What a person is told of an error inside a step; the log has the rest."""
-    if isinstance(error, ArtflowError):
-        return error.with_traceback(None)  # whose frames hold what was computed
-    log.error("a step failed", exc_info=error, extra={"owner": owner.id})
-    return ArtflowError("engine_error", f"This picture could not be made: {type(error).__name__}: {error}")
