@@ -72,7 +72,8 @@ def test_health(server: Served) -> None:
 def test_metrics(server: Served) -> None:
     idle = server.http.get("/api/metrics").json()
     assert idle | {"queue_length": 0, "worker_status": "idle", "active_jobs": 0} == idle
-    assert idle["starved"] in (True, False)
+    assert idle["engine"]["starved"] in (True, False)
+    assert not set(idle) & set(idle["engine"])  # each number is said once
     with server.person("canvas").greeted() as person:
         person.answer(jpeg(9, 9, 9), steps=1)
         metrics = server.http.get("/api/metrics").json()
@@ -90,6 +91,7 @@ def test_prometheus_text(server: Served) -> None:
     assert float(values["artflow_sessions"]) == 1
     assert float(values["artflow_rows"]) >= float(values["artflow_model_calls"]) >= 1
     assert "# TYPE artflow_sessions gauge" in response.text
+    assert re.findall(r"^artflow_starved (.+)$", response.text, re.MULTILINE) in (["0.0"], ["1.0"])
     assert 'artflow_threads{model="tiny",network="predict",pixels="4096"}' in response.text
 
 
