@@ -11,6 +11,7 @@ import torch
 from diffusers import AutoencoderTiny
 
 from artflow.models.dtypes import memory_format
+from artflow.models.families.checkpoint import CheckpointKind, Shapes
 from artflow.models.model import Condition, Model
 from artflow.models.parts import Parts
 from artflow.models.weights import refused
@@ -57,6 +58,15 @@ class UNetModel(Model):
         known = (None, "text", "text_time")
         if parts.unet.config.addition_embed_type not in known or parts.unet.config.class_embed_type is not None:
             raise refused(spec.id, "its UNet takes conditions that neither Stable Diffusion 1, 2 nor SDXL has")
+
+    @classmethod
+    def checkpoint_kind(cls, model: str, shapes: Shapes) -> CheckpointKind | None:
+        """How a single file with these tensors is read; None where it is not of this family.
+
+        Raises:
+            ArtflowError: ``model_load_failed`` where it is, and ``model`` cannot make pictures.
+        """
+        raise NotImplementedError
 
     @classmethod
     def vae_dtype_for(cls, vae: Any, dtype: torch.dtype) -> torch.dtype:
