@@ -11,6 +11,7 @@ from artflow.api.channel import Channel
 from artflow.api.pool import Pool
 from artflow.errors import ArtflowError
 from artflow.images import encode_jpeg
+from artflow.modes.filters.live import filtered
 
 if TYPE_CHECKING:
     from artflow.engine.stream_policy import Result
@@ -79,8 +80,6 @@ class Api:
 
 
 def _as_jpeg(result: Result, quality: int, longest: int) -> bytes:
-    from artflow.modes.filters.live import filtered
-
     return encode_jpeg(filtered(result.whole(), (result.recipe or {}).get("filters"), longest), quality)
 
 

@@ -6,16 +6,15 @@ Everything is float32 on the CPU; a `Schedule` is a handful of numbers for each 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import torch
 
+from artflow.engine.params import LCM_GRID, check_indices
 from artflow.errors import ArtflowError
 
-LCM_GRID = 50  # the steps of the teacher that latent consistency models were distilled on
 SIGMA_DATA = 0.5
 
 
@@ -127,18 +126,4 @@ class ScheduleMaker:
             sigma=tuple((1 - self._products[t]) ** 0.5 for t in times),
             c_skip=tuple(skip for skip, _ in scalings),
             c_out=tuple(out for _, out in scalings),
-        )
-
-
-def check_indices(indices: Sequence[int]) -> None:
-    """Refuse what is no list of steps.
-
-    Raises:
-        ArtflowError: ``bad_t_index_list``.
-    """
-    rising = all(a < b for a, b in pairwise(indices))
-    if not (1 <= len(indices) <= 8 and rising and indices[0] >= 0 and indices[-1] < LCM_GRID):
-        raise ArtflowError(
-            "bad_t_index_list",
-            f"t_index_list {list(indices)} is not allowed: 1 to 8 rising whole numbers from 0 to {LCM_GRID - 1}.",
         )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
+from artflow.errors import ArtflowError
 from artflow.settings import MaxFps
 
 MAX_SEED = 2**53 - 1  # what JavaScript counts to
 MAX_STEPS = 8
+LCM_GRID = 50  # the steps of the teacher that latent consistency models were distilled on
 
 CfgType = Literal["none", "self", "initialize", "full"]
 
@@ -75,3 +79,15 @@ FLOW_FIELDS = {
     "max_fps",
     "jpeg_quality",
 }
+
+
+def check_indices(indices: Sequence[int]) -> None:
+    """Refuse what is no list of steps.
+
+    Raises:
+        ArtflowError: ``bad_t_index_list``.
+    """
+    rising = all(a < b for a, b in pairwise(indices))
+    if not (1 <= len(indices) <= MAX_STEPS and rising and indices[0] >= 0 and indices[-1] < LCM_GRID):
+        allowed = f"1 to {MAX_STEPS} rising whole numbers from 0 to {LCM_GRID - 1}"
+        raise ArtflowError("bad_t_index_list", f"t_index_list {list(indices)} is not allowed: {allowed}.")
