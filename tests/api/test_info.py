@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from unittest.mock import Mock
 
 import pytest
 
+from artflow.api.state import Api
 from artflow.engine.threads import cores
 from tests.api.client import PAGE, Served, jpeg, serve
 
@@ -80,6 +82,16 @@ def test_metrics(server: Served) -> None:
     assert metrics["worker_status"] == "busy"
     for network in ("encode", "predict", "decode"):
         assert metrics["threads"]["tiny"][network][str(64 * 64)] in (1, cores())
+
+
+def test_the_numbers_that_all_sessions_show_are_measured_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = [100.0, 100.5, 100.9, 101.0, 101.5]
+    monkeypatch.setattr("artflow.api.state.time", Mock(monotonic=Mock(side_effect=times)))
+    pipeline = Mock()
+    api = Api(pipeline)
+    assert all(api.metrics is pipeline.metrics.return_value for _ in times)
+    assert pipeline.metrics.call_count == 2
+    api.close()
 
 
 def test_prometheus_text(server: Served) -> None:
