@@ -20,6 +20,7 @@ from artflow.engine.sampling import SAMPLERS
 from artflow.images import Picture, Size
 from artflow.models.catalog import ModelSpec
 from artflow.models.loader import load_model
+from artflow.models.span import load_span
 from tests.engine.test_inpaint_region import HOLED, holed
 from tests.support.jobs import all_steps, sampling_state, text_job
 from tests.support.live import DRAWING, STREAM, Person, difference, noisy
@@ -215,6 +216,14 @@ def test_a_batch_too_large_to_be_recorded_leaves_the_smaller_ones(gpu: Simulated
     monkeypatch.setattr(torch.cuda, "graph", full)
     runner = on_gpu(graphs=True)
     assert (gpu.captures, runner.graphs.problem) == (9, "")
+
+
+def test_the_embedded_upscaler_waits_for_nothing(gpu: SimulatedGpu) -> None:
+    network = load_span.__wrapped__(2, "cuda")
+    tile = torch.rand(1, 3, 16, 16, device="cuda")
+    gpu.forget()
+    assert network(tile).shape == (1, 3, 32, 32)
+    assert not gpu.waits
 
 
 def test_a_large_job_runs_beside_live_pictures(gpu: SimulatedGpu) -> None:
