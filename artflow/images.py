@@ -9,6 +9,7 @@ import io
 import warnings
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -94,8 +95,6 @@ def _plain_jpeg(image: Image.Image, data: bytes) -> Picture | None:
     The pixels are Pillow's to the last bit. OpenCV takes half the time, and releases the interpreter's lock all the
     while. What it returns None for, Pillow reads or reports.
     """
-    import cv2
-
     if image.format != "JPEG" or image.mode not in ("L", "RGB"):
         return None
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
@@ -176,8 +175,6 @@ def encode_jpeg(picture: Picture, quality: int) -> bytes:
 
     By OpenCV, since Pillow's encoder holds the interpreter's lock and so stops every other thread.
     """
-    import cv2
-
     sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444 if quality >= 90 else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
     options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
     _, file = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)

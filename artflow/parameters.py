@@ -6,21 +6,28 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from artflow.engine.image_spec import check_sampler
+from artflow.engine.params import LiveParams
+from artflow.engine.timesteps import check_indices
 from artflow.errors import ArtflowError
 from artflow.images import check_size
 from artflow.log import about_prompt
 from artflow.models.catalog import Catalog, ModelSpec
+from artflow.modes import text
+from artflow.modes.canvas import CANVAS
+from artflow.modes.filters.live import check_live
+from artflow.modes.live import LiveMode
+from artflow.modes.live_inpaint import LIVE_INPAINT, preprocess
+from artflow.modes.realtime import REALTIME
+from artflow.modes.schema import merged
+from artflow.modes.text import JobParams, TextParams
+from artflow.modes.upscale import check_upscaler
 from artflow.settings import Settings
 
-if TYPE_CHECKING:
-    from artflow.engine.params import LiveParams
-    from artflow.modes.live import LiveMode
-    from artflow.modes.text import JobParams, TextParams
-
 log = logging.getLogger(__name__)
-P = TypeVar("P", bound="JobParams")
+P = TypeVar("P", bound=JobParams)
 
 
 class Parameters:
@@ -32,10 +39,6 @@ class Parameters:
     @property
     def modes(self) -> dict[str, LiveMode]:
         """The live modes by name."""
-        from artflow.modes.canvas import CANVAS
-        from artflow.modes.live_inpaint import LIVE_INPAINT, preprocess
-        from artflow.modes.realtime import REALTIME
-
         limits = self._settings.server
         canvas = CANVAS.policy
         if self._settings.canvas.coalesce:
@@ -51,8 +54,6 @@ class Parameters:
 
     def text(self) -> TextParams:
         """What the text tab starts with."""
-        from artflow.modes import text
-
         return text.defaults(self._spec, self._settings.text.generation)
 
     def job(self, kind: type[P], changes: Mapping[str, Any] | None = None) -> P:
@@ -61,8 +62,6 @@ class Parameters:
         Raises:
             ArtflowError: ``bad_parameter`` or ``prompt_too_long``.
         """
-        from artflow.modes.schema import merged
-
         defaults = {k: v for k, v in self.text().model_dump().items() if k in kind.model_fields}
         return merged(kind, defaults, changes or {}, max_prompt=self._settings.server.max_prompt)
 
@@ -72,9 +71,6 @@ class Parameters:
         Raises:
             ArtflowError: ``bad_parameter``, ``prompt_too_long``, ``bad_stack``, ``bad_filter``; nothing changes then.
         """
-        from artflow.modes.filters.live import check_live
-        from artflow.modes.schema import merged
-
         server, logging_ = self._settings.server, self._settings.logging
         new = merged(type(params), params.model_dump(), changes, max_prompt=server.max_prompt)
         if new.filters != params.filters:
@@ -89,8 +85,6 @@ class Parameters:
         Raises:
             ArtflowError: as `check_job` raises; ``unknown_upscaler``.
         """
-        from artflow.modes.upscale import check_upscaler
-
         self.check_job(params)
         if params.hires_scale > 1:
             check_upscaler(params.hires_upscaler)
@@ -101,8 +95,6 @@ class Parameters:
         Raises:
             ArtflowError: ``unknown_sampler``, ``unknown_model``.
         """
-        from artflow.engine.image_spec import check_sampler
-
         check_sampler(params.sampler)
         if params.model not in ("", self._spec.id):
             self._catalog.get(params.model)
@@ -113,10 +105,6 @@ class Parameters:
         Raises:
             ArtflowError: ``bad_settings``.
         """
-        from artflow.engine.timesteps import check_indices
-        from artflow.modes.filters.live import check_live
-        from artflow.modes.upscale import check_upscaler
-
         longest = self._settings.server.max_size
         at = "text"
         try:

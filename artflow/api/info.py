@@ -85,7 +85,6 @@ async def metrics(request: Request) -> dict[str, Any]:
         "active_jobs": active,
         "threads": pipeline.threads,
         "engine": {name: value for name, value in numbers.items() if name not in ("jobs", "active_jobs")},
-        "starved": numbers["starved"],
     }
 
 

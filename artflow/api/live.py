@@ -17,7 +17,7 @@ from artflow.api import framing
 from artflow.api.channel import FLOOD, Channel
 from artflow.api.messages import Message, Reader, read_framed, read_three
 from artflow.api.security import foreign_page, may_connect, owner_of
-from artflow.api.state import Api, api_of
+from artflow.api.state import METRICS_EVERY, Api, api_of
 from artflow.errors import ArtflowError
 from artflow.images import decode
 from artflow.modes.schema import names
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 router = APIRouter()
 
-STATS_EVERY = 1.0
 POLICY = 1008  # close code: refused
 
 
@@ -282,13 +281,12 @@ async def _report(api: Api, channel: Channel, session: LiveStream) -> None:
     """The live numbers, once a second."""
     while True:
         if channel.outbox.empty():  # a client that does not read gets no heap of old numbers
-            app = api.pipeline.metrics()
             channel.send(
                 {"status": "stats", "waiting": session.waiting, "stage": session.stage}
                 | session.metrics.snapshot()
-                | {name: app[name] for name in ("sessions", "gpu_memory_mb")}
+                | {name: api.metrics[name] for name in ("sessions", "gpu_memory_mb")}
             )
-        await asyncio.sleep(STATS_EVERY)
+        await asyncio.sleep(METRICS_EVERY)
 
 
 async def _refuse(socket: WebSocket, error: ArtflowError) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import HTTPConnection
 
@@ -11,11 +12,13 @@ from artflow.api.channel import Channel
 from artflow.api.pool import Pool
 from artflow.errors import ArtflowError
 from artflow.images import encode_jpeg
+from artflow.modes.filters.live import filtered
 
 if TYPE_CHECKING:
     from artflow.engine.stream_policy import Result
     from artflow.pipeline import Pipeline
 
+METRICS_EVERY = 1.0  # seconds
 USER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -26,6 +29,15 @@ class Api:
         self.pipeline = pipeline
         self._channels: dict[tuple[str, str], Channel] = {}
         self.pool = Pool()
+        self._metrics: dict[str, Any] = {}
+        self._measured = float("-inf")  # monotonic seconds
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """`Pipeline.metrics`, measured once a second for all who watch: asking a GPU for its memory takes a while."""
+        if (now := time.monotonic()) - self._measured >= METRICS_EVERY:
+            self._metrics, self._measured = self.pipeline.metrics(), now
+        return self._metrics
 
     def claim(self, mode: str, user_id: str, channel: Channel) -> None:
         """Register a channel under its user's id.
@@ -79,8 +91,6 @@ class Api:
 
 
 def _as_jpeg(result: Result, quality: int, longest: int) -> bytes:
-    from artflow.modes.filters.live import filtered
-
     return encode_jpeg(filtered(result.whole(), (result.recipe or {}).get("filters"), longest), quality)
 
 

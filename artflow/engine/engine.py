@@ -1,35 +1,35 @@
-"""The engine: threads that own the device and go round schedule, prepare, predict, advance, decode, deliver."""
+"""The engine: a thread that owns the device and goes round schedule, prepare, predict, advance, decode, deliver."""
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 
 from artflow.engine.engine_metrics import EngineMetrics
-from artflow.engine.request import Owner, Request, Status
-from artflow.engine.runner import Runner, device_lost
-from artflow.engine.scheduler import Scheduler, as_artflow_error
-from artflow.engine.threads import cores, with_threads
+from artflow.engine.isolation import as_artflow_error, fail, failing, isolated, settle
+from artflow.engine.lane import Lane
+from artflow.engine.request import Owner, Request, State, Status
+from artflow.engine.runner import Runner
+from artflow.engine.scheduler import Scheduler
+from artflow.engine.threads import cores
 from artflow.engine.transfer import stream
 from artflow.errors import ArtflowError
+from artflow.images import Picture
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Item = TypeVar("Item")
+V = TypeVar("V")
 
 ROUND_FAILED = 0.05  # seconds to wait then, so that an error that stays does not keep a core busy
 LATELY = 0.5  # seconds for which people count as being served live after a step of theirs
 LONGEST_PAUSE = 60.0  # seconds: waits take no more than what a clock can count
-LANE_IDLE = 2.0  # seconds after which the lane of large rows ends; its thread's team of OpenMP threads ends with it
 
 
 class Engine:
@@ -49,8 +49,8 @@ class Engine:
         self._device = device
         self._live_stream: Any = None  # on a GPU, what live kernels are launched into
         self._changed = threading.Condition()
-        self._news = self._large_news = self._closing = False
-        self._large: threading.Thread | None = None
+        self._news = self._closing = False
+        self._lane = Lane(device, lambda: self._round(large=True) == 0, lambda: self.spare_threads, self._wake)
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
         self._thread.start()
 
@@ -128,8 +128,9 @@ class Engine:
 
     def _wake(self) -> None:
         with self._changed:
-            self._news = self._large_news = True
+            self._news = True
             self._changed.notify_all()
+        self._lane.wake()
 
     # -- the engine's threads -------------------------------------------------------------------------------------
 
@@ -138,8 +139,7 @@ class Engine:
         with stream(self._device, first=True):
             self._live_stream = torch.cuda.current_stream() if self._device == "cuda" else None
             self._serve()
-        if (lane := self._large) is not None:
-            lane.join()
+        self._lane.close()
         error = ArtflowError("engine_closed", "The app is shutting down.")
         for _, future in self._tasks:
             if future.set_running_or_notify_cancel():
@@ -151,7 +151,8 @@ class Engine:
         while not self._closing:
             try:
                 pause = self._round(large=False)
-                self._start_lane()
+                if self._scheduler.large_waits:
+                    self._lane.start(after=self._live_stream)
             except Exception:
                 log.exception("a round of the engine failed")
                 pause = ROUND_FAILED
@@ -159,52 +160,21 @@ class Engine:
                 if pause > 0 and not self._news and not self._closing:
                     self._changed.wait(min(LONGEST_PAUSE, pause))
 
-    def _start_lane(self) -> None:
-        """Start the lane of large rows where there are any and it is not running."""
-        with self._changed:
-            if self._large is None and not self._closing and self._scheduler.large_waits:
-                threads = self.spare_threads
-                loop = functools.partial(with_threads, threads, functools.partial(self._large_loop, threads))
-                self._large = threading.Thread(target=loop, name="engine, large rows", daemon=True)
-                self._large.start()
-
-    def _large_loop(self, threads: int) -> None:
-        worked = time.monotonic()
-        while True:
-            try:
-                with stream(self._device, after=self._live_stream):
-                    if self._round(large=True) == 0:
-                        worked = time.monotonic()
-            except Exception:
-                log.exception("a round of the engine failed")
-            with self._changed:
-                # It also ends where it should compute in more or fewer threads, and another one begins.
-                if self._closing or time.monotonic() - worked > LANE_IDLE or self.spare_threads != threads:
-                    self._large, self._news = None, True
-                    self._changed.notify_all()
-                    return
-                if not self._large_news:
-                    self._changed.wait(ROUND_FAILED)
-
     def _round(self, *, large: bool) -> float:
         """All that can be done now; returns the seconds until there may be more.
 
         A function of its own, so that nothing of a session that has closed lives on in a thread that waits.
         """
         tasks: list[tuple[Callable[[], Any], Future]] = []
-        with self._changed:
-            if large:
-                self._large_news = False
-            else:
+        if not large:
+            with self._changed:
                 self._news = False
                 tasks, self._tasks = self._tasks, []
         for task, future in tasks:
-            _settle(task, future)
+            settle(task, future)
         with self._changed, torch.inference_mode():
             now = time.monotonic()
-            self._scheduler.remove_finished()
             batch = self._scheduler.schedule(now, large=large)
-            self._scheduler.remove_finished()  # a job that was cancelled or refused ends there
             if not batch:
                 return self._scheduler.due(now) - now
         begun = time.perf_counter()
@@ -212,7 +182,7 @@ class Engine:
             self._step(batch)
         except Exception as error:  # noqa: BLE001 - the owners are told, and the next round is another
             for request in batch:
-                request.owner.fail([request], as_artflow_error(error, request.owner))
+                fail([request], as_artflow_error(error, request.owner))
         finally:
             for request in batch:
                 request.owner.in_call = False
@@ -225,60 +195,56 @@ class Engine:
     @torch.inference_mode()
     def _step(self, batch: list[Request]) -> None:
         """One call: new pictures in, a step for every request, finished pictures out."""
-        batch = self._prepare(batch)
-        outputs = self._isolated(self._predict, batch, lambda request: request)
-        advanced = self._advance(outputs)
-        decoded = self._isolated(_decode, self._stepped(advanced), lambda item: item[0])
-        for (request, _), (picture, flagged) in decoded:
-            with _failing(request):
-                request.owner.deliver(request, picture, flagged)
+        prepared = self._prepare(batch)
+        predicted = self._isolated(self._predict, prepared)
+        advanced = self._advance(predicted)
+        decoded = self._isolated(_decode, self._stepped(advanced))
+        self._deliver(decoded)
 
-    def _prepare(self, batch: list[Request]) -> list[Request]:
-        """Begin new requests: their pictures are encoded in one call, and their states made together."""
+    def _prepare(self, batch: list[Request]) -> list[tuple[Request, State]]:
+        """Begin new requests: their pictures are encoded in one call, and their states made together.
+
+        Returns all requests that have a state, with it.
+        """
         now = time.monotonic()
-        new: list[tuple[Request, list[Any]]] = []
+        new: list[tuple[Request, list[Picture]]] = []
         for request in batch:
             if request.state is None:
-                with _failing(request):
+                with failing(request):
                     pictures = request.owner.enter(request, now)
                     request.status = Status.CANCELLED if pictures is None else Status.PREPARING
                     if pictures is not None:
                         new.append((request, pictures))
-        encoded = [(item[0], latents) for item, latents in self._isolated(_encode, new, lambda item: item[0])]
+        encoded = self._isolated(_encode, new)
         for kind in {type(request.owner) for request, _ in encoded}:
-            self._isolated(
-                lambda items: kind.begin([r for r, _ in items], [latents for _, latents in items]) or items,  # noqa: B023
-                [item for item in encoded if type(item[0].owner) is kind],
-                lambda item: item[0],
-            )
-        begun = [request for request in batch if request.state is not None and request.status is not Status.FAILED]
-        for request in begun:
+            self._isolated(_begin, [item for item in encoded if type(item[0].owner) is kind])
+        begun = [(r, r.state) for r in batch if r.state is not None and r.status is not Status.FAILED]
+        for request, _ in begun:
             request.status = Status.RUNNING
         return begun
 
-    def _predict(self, requests: Sequence[Request]) -> list[torch.Tensor]:
-        """The network's outputs for each request's rows."""
-        rows = [request.state.rows() for request in requests if request.state is not None]
-        runner = requests[0].runner
+    def _predict(self, items: Sequence[tuple[Request, State]]) -> list[torch.Tensor]:
+        """The network's outputs for the rows of each request's coming step."""
+        first = items[0][0]
+        rows = [state.rows() for _, state in items]
         begun = time.perf_counter()
-        output = runner.predict([row for those in rows for row in those])
+        output = first.runner.predict([row for those in rows for row in those])
         seconds = time.perf_counter() - begun
-        runner.cost.observe(requests[0].plan.compat, len(output), seconds)
-        self.metrics.called((r.owner.kind for r, those in zip(requests, rows, strict=True) for _ in those), seconds)
+        first.runner.cost.observe(first.plan.compat, len(output), seconds)
+        self.metrics.called((r.owner.kind for (r, _), those in zip(items, rows, strict=True) for _ in those), seconds)
         return list(output.split([len(those) for those in rows]))
 
-    def _advance(self, outputs: list[tuple[Request, torch.Tensor]]) -> list[Request]:
-        """Take the step; returns the requests that have."""
-        advanced: list[Request] = []
-        outputs = [(request, output) for request, output in outputs if request.status is not Status.FAILED]
+    def _advance(self, predicted: list[tuple[Request, torch.Tensor]]) -> list[Request]:
+        """Take the step; returns the requests that have, in the same order."""
+        outputs = [(request, output) for request, output in predicted if request.status is not Status.FAILED]
+        advanced: set[Request] = set()
         for kind in {type(request.state) for request, _ in outputs if request.state is not None}:
             items = [item for item in outputs if type(item[0].state) is kind]
             for group in [items] if kind.batched else [[item] for item in items]:
-                advanced += [request for (request, _), _ in self._isolated(_take_step, group, lambda item: item[0])]
+                advanced |= {request for request, _ in self._isolated(_take_step, group)}
         for request in advanced:
             request.step += 1
-        order = {id(request): place for place, (request, _) in enumerate(outputs)}
-        return sorted(advanced, key=lambda request: order[id(request)])
+        return [request for request, _ in outputs if request in advanced]
 
     def _stepped(self, requests: list[Request]) -> list[tuple[Request, torch.Tensor]]:
         """Tell the owners of their steps; returns what is to be decoded."""
@@ -288,81 +254,46 @@ class Engine:
             if request.status is not Status.FAILED:
                 mine.setdefault(id(request.owner), []).append(request)
         for group in mine.values():
-            with _failing(*group):
+            with failing(*group):
                 wanted += group[0].owner.stepped(group)
         for request, _ in wanted:
             request.status = Status.DECODING
         return wanted
 
+    def _deliver(self, decoded: list[tuple[Request, tuple[Picture, bool]]]) -> None:
+        """Hand the pictures to their owners, with whether they must not be shown."""
+        for request, (picture, flagged) in decoded:
+            with failing(request):
+                request.owner.deliver(request, picture, flagged)
+
     def _isolated(
-        self,
-        compute: Callable[[Sequence[Item]], Sequence[T]],
-        items: list[Item],
-        request_of: Callable[[Item], Request],
-    ) -> list[tuple[Item, T]]:
-        """Each item with its outcome: ``compute`` of all at once; if that raises, of each half, down to single ones,
-        so that an error stays with its owner, and what was too large for the memory is tried smaller."""
-        if not items:
-            return []
-        try:
-            return list(zip(items, compute(items), strict=True))
-        except Exception as error:  # noqa: BLE001 - whatever a model raises ends one owner's frames, not the engine
-            runner = request_of(items[0]).runner
-            self.metrics.device_lost |= device_lost(error)
-            full = runner.out_of_memory(error, request_of(items[0]).plan.compat, len(items))
-            if len(items) == 1:
-                told = full or as_artflow_error(error, request_of(items[0]).owner)
-        # Behind the handler: the error's traceback held what the failed call had computed.
-        if len(items) == 1:
-            with _logged():
-                request_of(items[0]).owner.fail([request_of(items[0])], told)
-            return []
-        if full:
-            runner.free_memory()
-        half = len(items) // 2
-        return [pair for part in (items[:half], items[half:]) for pair in self._isolated(compute, part, request_of)]
+        self, compute: Callable[[Sequence[tuple[Request, V]]], Sequence[T]], items: Sequence[tuple[Request, V]]
+    ) -> list[tuple[Request, T]]:
+        return isolated(compute, items, self.metrics)
 
 
-def _encode(items: Sequence[tuple[Request, list[Any]]]) -> list[torch.Tensor]:
+def _encode(items: Sequence[tuple[Request, list[Picture]]]) -> list[torch.Tensor]:
     """The clean latents of each request's pictures, (pictures, channels, height, width), one call for all of them."""
     pictures = [picture for _, those in items for picture in those]
     latents = items[0][0].runner.encode(pictures) if pictures else torch.empty(0)
     return list(latents.split([len(those) for _, those in items]))
 
 
+def _begin(items: Sequence[tuple[Request, torch.Tensor]]) -> Sequence[Any]:
+    """Give requests of owners of one kind their state, from the latents of their pictures."""
+    items[0][0].owner.begin([request for request, _ in items], [latents for _, latents in items])
+    return items
+
+
 def _take_step(items: Sequence[tuple[Request, torch.Tensor]]) -> Sequence[Any]:
+    """Take a step of requests whose states are of one kind, by the network's outputs."""
     states = [request.state for request, _ in items if request.state is not None]
     states[0].advance(states, [output for _, output in items])
     return items
 
 
-def _decode(items: Sequence[tuple[Request, torch.Tensor]]) -> list[tuple[Any, bool]]:
+def _decode(items: Sequence[tuple[Request, torch.Tensor]]) -> list[tuple[Picture, bool]]:
+    """The picture of each latent, and whether it must not be shown."""
     runner = items[0][0].runner
     pictures = runner.decode(torch.stack([latent for _, latent in items]))
     return list(zip(pictures, runner.flagged(pictures), strict=True))
-
-
-@contextmanager
-def _failing(*requests: Request) -> Iterator[None]:
-    """What goes wrong inside is the owner's of these requests alone."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 - a sampler or a listener may raise anything
-        with _logged():
-            requests[0].owner.fail(requests, as_artflow_error(error, requests[0].owner))
-
-
-@contextmanager
-def _logged() -> Iterator[None]:
-    try:
-        yield
-    except Exception:
-        log.exception("an owner could not be told of an error")
-
-
-def _settle(task: Callable[[], Any], future: Future) -> None:
-    if future.set_running_or_notify_cancel():
-        try:
-            future.set_result(task())
-        except Exception as error:  # noqa: BLE001 - it is the caller's: the future raises it there
-            future.set_exception(error)

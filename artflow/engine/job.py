@@ -6,7 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -32,14 +32,14 @@ class Job:
     ``on_event`` must not block. It hears of each step and each finished picture, and `JobEnded` once, at last.
     """
 
-    kind: ClassVar[str] = "job"
+    kind: ClassVar[Literal["job"]] = "job"
 
     def __init__(self, request: JobRequest, runner: Runner, on_event: OnEvent) -> None:
         self.id = request.id
         self.runner = runner
         self.over = False
-        self.cancelled = False  # set by any thread; the job ends before its next step
-        self.skipped_calls = 0  # model calls that went by without a row of this job
+        self.cancelled = False
+        self.skipped_calls = 0
         self.last_served = 0.0
         self.in_call = False
         self.wake: Callable[[], None] = lambda: None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import torch
@@ -113,12 +113,10 @@ class Request(Generic[P, S]):
         return self.runner.cost.seconds(self.plan.compat, 1)
 
 
-class Owner(Protocol):
-    """Who has requests: a live session or a job. All of it is called by the engine's threads alone."""
+class BaseOwner(Protocol):
+    """Who has requests. All of it is called by the engine's threads alone."""
 
     id: str
-    kind: ClassVar[str]
-    """For the metrics: ``live`` or ``job``."""
     runner: Runner
     last_served: float
     """When a call with its requests began (monotonic seconds)."""
@@ -170,3 +168,37 @@ class Owner(Protocol):
     def end(self, error: ArtflowError) -> None:
         """Nobody will serve it any more."""
         ...
+
+
+class LiveOwner(BaseOwner, Protocol):
+    """Somebody who watches each picture come: a live session. It goes before those who wait in line."""
+
+    kind: ClassVar[Literal["live"]]
+
+    @property
+    def due(self) -> float:
+        """When it has something to do that no event announces (monotonic seconds); infinity: events announce all."""
+        ...
+
+
+class JobOwner(BaseOwner, Protocol):
+    """Somebody who waits in line for pictures that are asked for once: a job."""
+
+    kind: ClassVar[Literal["job"]]
+    cancelled: bool
+    """Set by any thread; it ends before its next step."""
+    skipped_calls: int
+    """Calls that went by without a row of it though it was its turn."""
+
+    @property
+    def running(self) -> bool:
+        """Whether a picture has been begun and is not finished."""
+        ...
+
+    @property
+    def waiting_since(self) -> float:
+        """When its last picture was finished, or it came (monotonic seconds)."""
+        ...
+
+
+Owner = LiveOwner | JobOwner

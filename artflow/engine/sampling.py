@@ -24,6 +24,7 @@ from artflow.engine.conditioning import Tensors
 from artflow.engine.image_spec import ImageSpec, check_sampler
 from artflow.engine.request import Row, compat_of
 from artflow.engine.runner import Runner
+from artflow.engine.transfer import pinned_draws, upload
 from artflow.errors import ArtflowError
 
 SAMPLERS: dict[str, tuple[type[SchedulerMixin], dict[str, Any]]] = {
@@ -126,7 +127,7 @@ class SamplingState:
             raise ArtflowError("bad_parameter", sentence)
         # The generator stays on the CPU, so that a seed means the same picture on every device.
         generator = torch.Generator().manual_seed(spec.seed)
-        self._noise = _noise(spec, plan.latent_shape, generator).to(device)
+        self._noise = upload(_noise(spec, plan.latent_shape, generator), device)
         sampler.set_timesteps(steps)
         takes_generator = "generator" in inspect.signature(sampler.step).parameters
         self._extra = {"generator": generator} if takes_generator else {}
@@ -146,10 +147,10 @@ class SamplingState:
         if hasattr(sampler, "set_begin_index"):  # else it looks the timestep up, and a GPU is waited for
             sampler.set_begin_index(first)
         if begins_late and source is not None:
-            self.latent = sampler.add_noise(source[None], self._noise, self._times[:1])
+            self.latent = self._noised(source[None], 0)
         else:
             self.latent = self._noise * sampler.init_noise_sigma
-        self._device_times = self._times.to(device, torch.float32)
+        self._device_times = upload(self._times.to(torch.float32), device)
         self.preview: torch.Tensor | None = None
         self.step = 0
 
@@ -179,15 +180,26 @@ class SamplingState:
     def _advance(self, output: torch.Tensor) -> None:
         if self.plan.guided:
             output = output[1:] + self.plan.spec.guidance * (output[:1] - output[1:])
-        result = self._sampler.step(output, self._times[self.step], self.latent, **self._extra)
+        with pinned_draws(self.latent.device):
+            result = self._sampler.step(output, self._times[self.step], self.latent, **self._extra)
         self.latent = result.prev_sample
         self.preview = self._expected(result)
         self.step += 1
         if self._keep is not None:
             source, mask = self._keep
             if not self.done:
-                source = self._sampler.add_noise(source, self._noise, self._times[self.step : self.step + 1])
+                source = self._noised(source, self.step)
             self.latent = torch.lerp(source, self.latent, mask)
+
+    def _noised(self, source: torch.Tensor, step: int) -> torch.Tensor:
+        """The source with as much noise as a picture has before this step.
+
+        Every sampler adds so much of the one to so much of the other. It is asked on the CPU how much: given tensors of
+        a GPU, it would copy its tables there at each step, and wait.
+        """
+        times = self._times[step : step + 1].expand(2)
+        keeps, adds = self._sampler.add_noise(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), times).tolist()
+        return source * keeps + self._noise * adds
 
     def _expected(self, result: Any) -> torch.Tensor:
         """The picture that the sampler is up to, as a latent: each of `SAMPLERS` keeps it under another name."""

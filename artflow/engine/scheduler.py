@@ -11,10 +11,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from typing import TypeVar
 
-from artflow.engine.job import Job
-from artflow.engine.request import Owner, Request
-from artflow.engine.session import LiveSession
+from artflow.engine.isolation import as_artflow_error
+from artflow.engine.request import JobOwner, LiveOwner, Owner, Request
 from artflow.errors import ArtflowError
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 LARGE_SECONDS = 0.15  # what makes a row a large one
 JOB_SECONDS = 1.0  # what jobs' rows in a call may cost while nobody is live: a job is cancelled between two calls
 
-Offer = tuple[Owner, list[Request]]
+AnyOwner = TypeVar("AnyOwner", LiveOwner, JobOwner)
 
 
 class Scheduler:
@@ -30,8 +30,8 @@ class Scheduler:
 
     def __init__(self, max_rows: int) -> None:
         self.max_rows = max_rows
-        self.sessions: list[LiveSession] = []
-        self.jobs: list[Job] = []
+        self.sessions: list[LiveOwner] = []
+        self.jobs: list[JobOwner] = []
         self.large_waits = False
         """Whether rows wait that are too costly to share the device with live ones."""
         self.served_live = float("-inf")
@@ -40,9 +40,9 @@ class Scheduler:
 
     def add(self, owner: Owner) -> None:
         """Serve a live session or a job until it is over."""
-        if isinstance(owner, LiveSession):
+        if owner.kind == "live":
             self.sessions.append(owner)
-        elif isinstance(owner, Job):
+        else:
             self.jobs.append(owner)
 
     @property
@@ -52,11 +52,14 @@ class Scheduler:
 
     def remove_finished(self) -> None:
         """Let go of those that are over, and of what they have in flight."""
-        for owner in self.owners:
-            if owner.over:
+        over = [owner for owner in self.owners if owner.over]
+        self.sessions = [session for session in self.sessions if session not in over]
+        self.jobs = [job for job in self.jobs if job not in over]
+        for owner in over:
+            try:
                 owner.end(ArtflowError("session_closed", "This session has ended."))
-        self.sessions = [session for session in self.sessions if not session.over]
-        self.jobs = [job for job in self.jobs if not job.over]
+            except Exception:
+                log.exception("an owner could not be told of its end", extra={"owner": owner.id})
 
     def due(self, now: float) -> float:
         """When the next session has something to do that no event announces (monotonic seconds).
@@ -67,36 +70,42 @@ class Scheduler:
         return min((due for due in times if due > now), default=float("inf"))
 
     def schedule(self, now: float, *, large: bool) -> list[Request]:
-        """The requests of the next call, with their owners marked; empty when nothing is ready.
+        """The requests of the next call, with their owners marked; empty when nothing is ready. Who is over is let go.
 
         ``now`` is monotonic seconds. ``large`` picks among the rows that are too costly to share the device with live
         ones, else among all others. An owner whose settings cannot be prepared is told so and left out.
         """
+        self.remove_finished()
         self.large_waits = False
         live = list(self._offers(sorted(self.sessions, key=lambda session: session.last_served), now, large))
         if live:
             turn = self._turn(now, max(self.max_rows // 2, 1), self._live_cost, large)
         else:
             turn = self._turn(now, self.max_rows, JOB_SECONDS, large)
-        late = [offer for offer in turn if isinstance(offer[0], Job) and offer[0].skipped_calls]
-        others = [offer for offer in turn if offer not in late]
+        late = [offer for offer in turn if offer[0].skipped_calls]
+        others = [offer for offer in turn if not offer[0].skipped_calls]
 
+        served: list[Owner] = []
         picked: list[Request] = []
-        for owner, requests in chain(late, live, others):
+        for owner, requests in chain[tuple[Owner, list[Request]]](late, live, others):
             if not picked or self._fits(picked, requests, self.max_rows):
                 picked += requests
-                owner.in_call = True
-                owner.last_served = now
-                if isinstance(owner, LiveSession) and not large:
-                    self.served_live = now
-        if mine := [request for owner, requests in live if owner.in_call for request in requests]:
-            self._live_cost = _cost(mine)
+                served.append(owner)
+        mine = [request for owner, requests in live if owner in served for request in requests]
+        live_cost = _cost(mine) if mine else self._live_cost
+        self.remove_finished()  # a job that was cancelled or refused has ended meanwhile
+
+        # Marks come last: the engine takes them off after the call, of which there is none where anything raises.
+        self._live_cost = live_cost
+        if mine and not large:
+            self.served_live = now
+        for owner in served:
+            owner.in_call, owner.last_served = True, now
         for job, _ in turn:
-            if isinstance(job, Job):
-                job.skipped_calls = 0 if job.in_call or not picked else job.skipped_calls + 1
+            job.skipped_calls = 0 if job.in_call or not picked else job.skipped_calls + 1
         return picked
 
-    def _turn(self, now: float, room: int, seconds: float, large: bool) -> list[Offer]:
+    def _turn(self, now: float, room: int, seconds: float, large: bool) -> list[tuple[JobOwner, list[Request]]]:
         """The jobs whose turn it is, with what each may bring: all can share one call, with at most ``room`` rows and
         of at most so many ``seconds``, or with a single row.
 
@@ -104,7 +113,7 @@ class Scheduler:
         waited longer. That leaves every second call to live sessions, however many jobs there are.
         """
         line = sorted(self.jobs, key=lambda job: (not job.running, job.waiting_since))
-        turn: list[Offer] = []
+        turn: list[tuple[JobOwner, list[Request]]] = []
         picked: list[Request] = []
         offers = list(self._offers(line, now, large))
         crowded = any(not _alike(offers[0][1][0], requests[0]) for _, requests in offers)
@@ -137,7 +146,7 @@ class Scheduler:
         rows = sum(request.row_count for request in (*picked, *more))
         return _alike(first, more[0]) and rows <= min(room, first.runner.max_rows(first.plan.compat))
 
-    def _offers(self, owners: Iterable[Owner], now: float, large: bool) -> Iterator[Offer]:
+    def _offers(self, owners: Iterable[AnyOwner], now: float, large: bool) -> Iterator[tuple[AnyOwner, list[Request]]]:
         """What each owner has ready; one that raises is told so and left out."""
         for owner in owners:
             if owner.in_call or owner.over:
@@ -161,11 +170,3 @@ def _cost(requests: list[Request]) -> float:
 
 def _alike(a: Request, b: Request) -> bool:
     return a.runner is b.runner and a.plan.compat == b.plan.compat
-
-
-def as_artflow_error(error: Exception, owner: Owner) -> ArtflowError:
-    """What a person is told of an error inside a step; the log has the rest."""
-    if isinstance(error, ArtflowError):
-        return error.with_traceback(None)  # whose frames hold what was computed
-    log.error("a step failed", exc_info=error, extra={"owner": owner.id})
-    return ArtflowError("engine_error", f"This picture could not be made: {type(error).__name__}: {error}")

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 
@@ -46,7 +46,7 @@ class LiveSession:
     decides it.
     """
 
-    kind: ClassVar[str] = "live"
+    kind: ClassVar[Literal["live"]] = "live"
 
     def __init__(self, runner: Runner, params: LiveParams, flow: Flow, listener: Listener, id: str = "") -> None:
         self.id = id  # for the log

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 
 from artflow.images import Picture
 
@@ -28,6 +29,27 @@ def upload_pictures(pictures: Sequence[Picture], device: torch.device) -> torch.
     together = torch.empty((len(pictures), *pictures[0].shape), dtype=torch.uint8, pin_memory=pinned)
     np.stack(pictures, out=together.numpy())
     return upload(together, device)
+
+
+def pinned_draws(device: torch.device) -> AbstractContextManager[Any]:
+    """On a GPU: noise that a generator of the CPU draws in the body comes to the device from pinned memory.
+
+    For samplers of diffusers. They draw on the CPU, so that a seed means the same everywhere, and would wait for the
+    copy.
+    """
+    return _PinnedDraws(device) if device.type == "cuda" else nullcontext()
+
+
+class _PinnedDraws(TorchFunctionMode):
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self._device = device
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.randn and kwargs.get("generator") is not None:
+            return upload(func(*args, **kwargs, pin_memory=True), self._device)
+        return func(*args, **kwargs)
 
 
 def download(*values: torch.Tensor) -> list[torch.Tensor]:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 from artflow.errors import ArtflowError
 from artflow.images import Picture
@@ -145,8 +146,6 @@ def load_towers(
 
 
 def _read(folder: Path, name: str, device: str, dtype: torch.dtype) -> Towers:
-    from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
-
     kind = json.loads((folder / "config.json").read_text("utf-8")).get("model_type")
     if kind != "clip":
         raise refused(name, f"it is a {kind} model, and interrogation needs a clip one")

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from huggingface_hub import constants
+from safetensors.numpy import load_file, save
 
 from artflow.models.clip import Features, SharedTowers, Towers
 
@@ -19,8 +21,6 @@ log = logging.getLogger(__name__)
 
 def default_folder() -> Path:
     """The default cache folder, beside the Hub's cache (``HF_HOME`` moves both)."""
-    from huggingface_hub import constants
-
     return Path(constants.HF_HOME) / "artflow" / "terms"
 
 
@@ -42,8 +42,6 @@ def features(
 
     A broken file is replaced. If the folder is not writable, features are recomputed each time, with a warning.
     """
-    from safetensors.numpy import load_file, save
-
     if folder is None:
         return compute()
     path = feature_file(folder, towers, group, terms)

@@ -10,6 +10,10 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
+import httpx
+from huggingface_hub import HfApi, constants, errors, snapshot_download
+from tqdm import tqdm
+
 from artflow.errors import ArtflowError
 from artflow.models.progress import no_progress
 from artflow.models.weights import STEMS, choose_weights, require_weights
@@ -176,9 +180,6 @@ def _fetch(
     token: Literal[False] | None = None,
     largest: int | None = None,
 ) -> Path:
-    from huggingface_hub import HfApi, constants, snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
     where: dict[str, Any] = {
         "repo_id": repo,
         "revision": revision,
@@ -190,7 +191,7 @@ def _fetch(
         folder = Path(snapshot_download(**where, local_files_only=True, allow_patterns=[]))
         if complete(_files(folder)):
             return folder
-    except LocalEntryNotFoundError:
+    except errors.LocalEntryNotFoundError:
         pass
     on_progress(f"Looking for {repo}", 0.0)
     endpoint = endpoint or constants.ENDPOINT
@@ -222,7 +223,6 @@ def _message(repo: str, done: float, total: int) -> str:
 
 def _bar(report: Callable[[float], None]) -> type:
     """A progress bar class that prints nothing and reports the bytes that arrived over all files."""
-    from tqdm import tqdm
 
     class Bytes(tqdm):
         monitor_interval = 0
@@ -243,8 +243,6 @@ def _bar(report: Callable[[float], None]) -> type:
 
 def _unreachable(error: BaseException | None) -> bool:
     """Whether the error or one of its causes is a missing connection, whichever library raised it."""
-    import httpx
-
     while error is not None:
         if isinstance(error, httpx.TransportError | ConnectionError):
             return True
@@ -254,8 +252,6 @@ def _unreachable(error: BaseException | None) -> bool:
 
 def _sentence(repo: str, revision: str | None, endpoint: str, error: Exception) -> str:
     """The error as one sentence for the user who chose this model."""
-    from huggingface_hub import errors
-
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, errors.HfHubHTTPError | errors.OfflineModeIsEnabled):
         cause = cause.__cause__

@@ -18,6 +18,7 @@ from artflow.models.folder import read_folder, read_vae
 from artflow.models.model import Model
 from artflow.models.parts import Parts
 from artflow.models.progress import ProgressReporter, no_progress
+from artflow.models.single_file import read_single_file
 from artflow.models.weight_loading import weight_loading_lock
 from artflow.models.weights import refused, require_weights
 
@@ -69,8 +70,6 @@ def _read(spec: ModelSpec, dtype: torch.dtype, tiny_vae: str | None, progress: P
     """Read the model's parts, without its own VAE if a small one replaces it."""
     skip = {"vae"} if tiny_vae is not None else set()
     if spec.source.file is not None:
-        from artflow.models.single_file import read_single_file
-
         with weight_loading_lock():
             return read_single_file(spec, dtype, skip, progress.part(0.0, 0.85))
     folder = spec.source.folder

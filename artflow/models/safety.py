@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from torch.nn.functional import interpolate, normalize
+from transformers import CLIPImageProcessorPil
 
 from artflow.errors import ArtflowError
 from artflow.images import Picture
@@ -101,9 +103,6 @@ def load_checker(
 
 
 def _read(folder: Path, name: str, device: str, dtype: torch.dtype) -> SafetyChecker:
-    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-    from transformers import CLIPImageProcessorPil
-
     kinds = json.loads((folder / "config.json").read_text("utf-8")).get("architectures") or ["model"]
     if kinds != [KIND]:
         raise refused(name, f"it is a {kinds[0]}, and the safety check needs a {KIND}")

@@ -39,6 +39,8 @@ class Block(nn.Module):
 class Span(nn.Module):
     """The network at inference, its training-time branches folded into single convolutions."""
 
+    mean: Tensor
+
     def __init__(self, scale: int, channels: int = CHANNELS) -> None:
         super().__init__()
         self.conv_1 = nn.Conv2d(3, channels, 3, padding=1)
@@ -47,10 +49,11 @@ class Span(nn.Module):
         self.conv_cat = nn.Conv2d(4 * channels, channels, 1)
         self.upsampler = nn.Conv2d(channels, 3 * scale * scale, 3, padding=1)
         self.scale = scale
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[n, 3, h, w]``, RGB from 0 to 1, to ``[n, 3, h * scale, w * scale]``, not yet cut off at 0 and 1."""
-        begin = self.conv_1((x - x.new_tensor(MEAN).view(1, 3, 1, 1)) * 255)
+        begin = self.conv_1((x - self.mean) * 255)
         results, first = [begin], begin
         for block in self.blocks.values():
             result, first = block(results[-1])
@@ -61,7 +64,10 @@ class Span(nn.Module):
 
 @lru_cache(maxsize=4)
 def load_span(scale: int, device: str) -> Span:
-    """The network for 2 or 4 times, with the weights that ship with the app, in float32."""
+    """The network for 2 or 4 times, with the weights that ship with the app.
+
+    In float32 everywhere: of a fine checkerboard its layers make numbers of nearly 100,000, which float16 has not.
+    """
     with weight_loading_lock():
         model = Span(scale)
     weights = load_file(FOLDER / f"span_x{scale}.safetensors")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from unittest.mock import Mock
 
 import pytest
 
+from artflow.api.state import Api
 from artflow.engine.threads import cores
 from tests.api.client import PAGE, Served, jpeg, serve
 
@@ -72,13 +74,24 @@ def test_health(server: Served) -> None:
 def test_metrics(server: Served) -> None:
     idle = server.http.get("/api/metrics").json()
     assert idle | {"queue_length": 0, "worker_status": "idle", "active_jobs": 0} == idle
-    assert idle["starved"] in (True, False)
+    assert idle["engine"]["starved"] in (True, False)
+    assert not set(idle) & set(idle["engine"])  # each number is said once
     with server.person("canvas").greeted() as person:
         person.answer(jpeg(9, 9, 9), steps=1)
         metrics = server.http.get("/api/metrics").json()
     assert metrics["worker_status"] == "busy"
     for network in ("encode", "predict", "decode"):
         assert metrics["threads"]["tiny"][network][str(64 * 64)] in (1, cores())
+
+
+def test_the_numbers_that_all_sessions_show_are_measured_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = [100.0, 100.5, 100.9, 101.0, 101.5]
+    monkeypatch.setattr("artflow.api.state.time", Mock(monotonic=Mock(side_effect=times)))
+    pipeline = Mock()
+    api = Api(pipeline)
+    assert all(api.metrics is pipeline.metrics.return_value for _ in times)
+    assert pipeline.metrics.call_count == 2
+    api.close()
 
 
 def test_prometheus_text(server: Served) -> None:
@@ -90,6 +103,7 @@ def test_prometheus_text(server: Served) -> None:
     assert float(values["artflow_sessions"]) == 1
     assert float(values["artflow_rows"]) >= float(values["artflow_model_calls"]) >= 1
     assert "# TYPE artflow_sessions gauge" in response.text
+    assert re.findall(r"^artflow_starved (.+)$", response.text, re.MULTILINE) in (["0.0"], ["1.0"])
     assert 'artflow_threads{model="tiny",network="predict",pixels="4096"}' in response.text
 
 

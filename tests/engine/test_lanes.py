@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from artflow.engine.engine import Engine
+from artflow.engine.lane import Lane
 from artflow.engine.runner import Runner
 from artflow.errors import ArtflowError
 from tests.support.colour_family import ColourModel
@@ -91,3 +92,21 @@ def test_closing_ends_a_large_job_too() -> None:
     assert not closing.is_alive()
     with pytest.raises(ArtflowError, match="shutting down"):
         job.wait()
+
+
+def test_the_thread_ends_when_there_is_nothing_to_do_and_another_can_begin(monkeypatch) -> None:
+    monkeypatch.setattr("artflow.engine.lane.IDLE", 0.0)
+    worked, ended = threading.Semaphore(0), threading.Semaphore(0)
+
+    def work() -> bool:
+        assert threading.current_thread().name == "engine, large rows"
+        worked.release()
+        raise ValueError("an error of a round ends nothing")
+
+    lane = Lane("cpu", work, lambda: 1, ended.release)
+    for _ in range(2):
+        lane.start(after=None)
+        assert worked.acquire(timeout=PATIENCE) and ended.acquire(timeout=PATIENCE)
+    lane.close()
+    lane.start(after=None)
+    assert not worked.acquire(timeout=0.1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -10,6 +12,9 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from artflow.errors import ArtflowError
 from artflow.models.catalog import ModelSpec, Source
+from artflow.models.families import FAMILIES, checkpoint_kind
+from artflow.models.families.checkpoint import CheckpointKind
+from artflow.models.families.sd import SD2, StableDiffusion
 from artflow.models.loader import load_model
 from artflow.models.single_file import CONFIGS, clip_tokenizer
 from tests.models.ldm import write_checkpoint
@@ -73,6 +78,53 @@ def test_files_that_are_no_checkpoint_are_refused_with_the_reason(tiny, load, tm
     with pytest.raises(ArtflowError, match=r"bad\.safetensors cannot be read") as caught:
         load_file_model(tmp_path / "bad.safetensors")
     assert caught.value.code == "model_load_failed"
+
+
+@pytest.mark.parametrize(
+    ("names", "config"),
+    [
+        (["cond_stage_model.transformer.text_model.final_layer_norm.weight"], "sd15"),
+        (["cond_stage_model.model.ln_final.weight"], "sd2"),
+        (["conditioner.embedders.0.transformer.x", "conditioner.embedders.1.model.ln_final.weight"], "sdxl"),
+        (["first_stage_model.encoder.conv_in.weight"], None),
+    ],
+)
+def test_each_family_knows_its_checkpoints(names, config):
+    kind = checkpoint_kind("checkpoint", dict.fromkeys(names, (1,)))
+    assert (kind and kind.config) == config
+
+
+@pytest.mark.parametrize(("away", "prediction"), [(0.0, "epsilon"), (-2.0, "v_prediction")])
+def test_what_an_sd2_unet_predicts_is_found_out_by_running_it(away, prediction):
+    unet = torch.nn.Linear(1, 1)
+    unet.config = SimpleNamespace(cross_attention_dim=8)
+    unet.forward = lambda latents, timestep, encoder_hidden_states: SimpleNamespace(sample=latents + away)
+    assert SD2.prediction_of(unet) == prediction
+
+
+@pytest.mark.parametrize("tower", ["conditioner.embedders.0.model.x", "conditioner.embedders.0.transformer.x"])
+def test_half_of_sdxls_text_encoders_are_not_enough(tower):
+    with pytest.raises(ArtflowError, match="one text encoder and SDXL needs two"):
+        checkpoint_kind("checkpoint", {tower: (1,)})
+
+
+def test_a_family_that_is_added_reads_its_checkpoints_in_its_own_way(tiny, load, tmp_path, monkeypatch):
+    class Pipeline:
+        @staticmethod
+        def from_single_file(path, *, tokenizer, **options):
+            raise ArtflowError("model_load_failed", f"read with {tokenizer.pad_token} and {options['adapter']}")
+
+    class Added(StableDiffusion):
+        family = "added"
+
+        @classmethod
+        def checkpoint_kind(cls, model, shapes):
+            return CheckpointKind("sd15", Pipeline, ("!",), left_out=("adapter",))
+
+    monkeypatch.setattr("artflow.models.families.FAMILIES", (Added, *FAMILIES))
+    path = write_checkpoint(load(tiny(vae="kl")), tmp_path / "model.safetensors")
+    with pytest.raises(ArtflowError, match="read with ! and None"):
+        load_file_model(path, tiny_vae="unused")
 
 
 def test_a_checkpoint_of_another_size_than_its_config_is_refused(tiny, load, tmp_path):

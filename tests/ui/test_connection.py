@@ -69,15 +69,22 @@ def test_loading_shows_its_progress_until_connected(webcam: Webcam, echo: Echo) 
         {"message": "Downloading sd-turbo", "progress": 0.42},
         {"message": "Preparing sd-turbo", "progress": None},
     ]
+    hint = webcam.part(".af-result .af-empty")
+    expect(hint).to_be_visible()
     webcam.click(".af-start")
     expect(webcam.part(".af-veil-text")).to_have_text("Downloading sd-turbo")
+    expect(hint).to_be_hidden()
     assert webcam.part(".af-veil progress").evaluate("bar => bar.value") == 0.42
     echo.loaded = 1
     expect(webcam.part(".af-veil-text")).to_have_text("Preparing sd-turbo")
     assert webcam.part(".af-veil progress").evaluate("bar => bar.position") == -1, "no end in sight"
+    webcam.click(".af-start")
+    expect(hint).to_be_visible()
     echo.loaded = 2
+    webcam.click(".af-start")
     webcam.wait_shown(1)
     expect(webcam.part(".af-veil")).to_be_hidden()
+    expect(hint).to_be_hidden()
 
 
 def test_error_is_shown_and_the_session_goes_on(webcam: Webcam, echo: Echo) -> None:

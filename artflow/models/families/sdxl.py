@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from diffusers import StableDiffusionXLPipeline
 
+from artflow.models.families.checkpoint import CheckpointKind, Shapes
 from artflow.models.families.unet import UNetModel
 from artflow.models.model import Condition
 from artflow.models.parts import Parts
@@ -15,6 +17,10 @@ from artflow.models.weights import refused
 if TYPE_CHECKING:
     from artflow.images import Size
     from artflow.models.catalog import ModelSpec
+
+
+ONE_ENCODER = "it has one text encoder and SDXL needs two (a refiner cannot make pictures on its own)"
+CHECKPOINT = CheckpointKind("sdxl", StableDiffusionXLPipeline, ("<|endoftext|>", "!"))
 
 
 class StableDiffusionXL(UNetModel):
@@ -30,8 +36,15 @@ class StableDiffusionXL(UNetModel):
     def check(cls, spec: ModelSpec, parts: Parts) -> None:
         super().check(spec, parts)
         if len(parts.text_encoders) != 2:
-            sentence = "it has one text encoder and SDXL needs two (a refiner cannot make pictures on its own)"
-            raise refused(spec.id, sentence)
+            raise refused(spec.id, ONE_ENCODER)
+
+    @classmethod
+    def checkpoint_kind(cls, model: str, shapes: Shapes) -> CheckpointKind | None:
+        if "conditioner.embedders.1.model.ln_final.weight" in shapes:
+            return CHECKPOINT
+        if any(name.startswith("conditioner.embedders.") for name in shapes):
+            raise refused(model, ONE_ENCODER)
+        return None
 
     @classmethod
     def vae_dtype_for(cls, vae: Any, dtype: torch.dtype) -> torch.dtype:

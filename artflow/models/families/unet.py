@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 from diffusers import AutoencoderTiny
 
 from artflow.models.dtypes import memory_format
+from artflow.models.families.checkpoint import CheckpointKind, Shapes
 from artflow.models.model import Condition, Model
 from artflow.models.parts import Parts
 from artflow.models.weights import refused
@@ -22,6 +25,11 @@ if TYPE_CHECKING:
     from artflow.models.catalog import ModelSpec
 
 Tensors = Mapping[str, torch.Tensor]
+
+TILED_FROM = (
+    1536**2
+)  # pixels of a picture from which on AutoencoderKL works in tiles: a layer of it takes 2.4 GB, float32
+TILE = 1024  # pixels, the side of a tile
 
 
 @dataclass(eq=False)
@@ -57,6 +65,15 @@ class UNetModel(Model):
         known = (None, "text", "text_time")
         if parts.unet.config.addition_embed_type not in known or parts.unet.config.class_embed_type is not None:
             raise refused(spec.id, "its UNet takes conditions that neither Stable Diffusion 1, 2 nor SDXL has")
+
+    @classmethod
+    def checkpoint_kind(cls, model: str, shapes: Shapes) -> CheckpointKind | None:
+        """How a single file with these tensors is read; None where it is not of this family.
+
+        Raises:
+            ArtflowError: ``model_load_failed`` where it is, and ``model`` cannot make pictures.
+        """
+        raise NotImplementedError
 
     @classmethod
     def vae_dtype_for(cls, vae: Any, dtype: torch.dtype) -> torch.dtype:
@@ -170,17 +187,29 @@ class UNetModel(Model):
 
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
         """AutoencoderKL gives the mean of its posterior, so that the same frame is the same latent."""
-        vae = self.vae
+        vae = self._vae_for(pixels.shape[1] * pixels.shape[2])
         pixels = pixels.permute(0, 3, 1, 2).to(self.vae_dtype).div_(127.5).sub_(1)
         tiny = isinstance(vae, AutoencoderTiny)
         latents = vae.encode(pixels).latents if tiny else vae.encode(pixels).latent_dist.mode()
         return (latents.float() - self._shift) * vae.config.scaling_factor
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        latents = (latents / self.vae.config.scaling_factor + self._shift).to(self.vae_dtype)
-        return self.vae.decode(latents.contiguous(memory_format=memory_format(self.device)), return_dict=False)[
-            0
-        ].float()
+        vae = self._vae_for(latents.shape[2] * latents.shape[3] * self.vae_scale**2)
+        latents = (latents / vae.config.scaling_factor + self._shift).to(self.vae_dtype)
+        latents = latents.contiguous(memory_format=memory_format(self.device))
+        return vae.decode(latents, return_dict=False)[0].float()
+
+    def _vae_for(self, pixels: int) -> AutoencoderTiny | AutoencoderKL:
+        """The autoencoder for pictures of so many pixels; in tiles only where it must, as these may differ."""
+        return self.vae if self.small_autoencoder or pixels < TILED_FROM else self._tiling_vae
+
+    @cached_property
+    def _tiling_vae(self) -> AutoencoderKL:
+        """The same modules and weights. A switch on the one object would act on what another thread is decoding."""
+        vae = copy.copy(self.vae)
+        vae.enable_tiling()
+        vae.tile_sample_min_size, vae.tile_latent_min_size = TILE, TILE // self.vae_scale
+        return vae
 
     @property
     def _shift(self) -> float:

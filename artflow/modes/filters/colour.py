@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
@@ -20,8 +21,6 @@ def saturation(picture: Picture, amount: float) -> Picture:
 @filter_entry("Hue", GROUP, angle=Slider("Turn, degrees", -180, 180, 30, step=1))
 def hue(picture: Picture, angle: int) -> Picture:
     """Rotates the hue of all colours."""
-    import cv2
-
     hsv = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV_FULL)
     turn = np.uint8(round(angle / 360 * 256) % 256)
     hsv[..., 0] += turn  # the hue circle has 256 steps, so a byte's overflow wraps around
@@ -33,8 +32,6 @@ def hue(picture: Picture, angle: int) -> Picture:
 )
 def temperature(picture: Picture, warmth: float, tint: float) -> Picture:
     """A shift along the two colour axes of CIELAB; lightness stays."""
-    import cv2
-
     lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
     return cv2.cvtColor(cv2.add(lab, (0.0, 40 * tint + 10 * warmth, 40 * warmth, 0.0)), cv2.COLOR_LAB2RGB)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from artflow.images import Picture
@@ -26,8 +27,6 @@ def sharpness(picture: Picture, amount: float, radius: float) -> Picture:
 @filter_entry("Blur", GROUP, radius=Slider("Radius, ‰", 0, 60, 4, step=0.1))
 def blur(picture: Picture, radius: float) -> Picture:
     """Gaussian blur."""
-    import cv2
-
     sigma = _sigma(picture, radius)
     if sigma <= 0.1:
         return picture
@@ -49,8 +48,6 @@ def blur(picture: Picture, radius: float) -> Picture:
 )  # fmt: skip
 def grain(picture: Picture, amount: float, size: float, coloured: bool, seed: int) -> Picture:
     """The grain of film: Gaussian noise, grey or in colour."""
-    import cv2
-
     height, width = picture.shape[:2]
     step = max(1.0, _sigma(picture, size))
     rows, columns = max(1, round(height / step)), max(1, round(width / step))
@@ -68,8 +65,6 @@ def grain(picture: Picture, amount: float, size: float, coloured: bool, seed: in
 )  # fmt: skip
 def edge(picture: Picture, look: str, fine: float, colour: float) -> Picture:
     """Outlines: pen (Canny), pencil (grey divided by its blur), or glowing lines on black (Scharr)."""
-    import cv2
-
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     if look == "pen":
         lines = cv2.bitwise_not(cv2.Canny(grey, 300 - 260 * fine, 400 - 300 * fine))
@@ -83,6 +78,4 @@ def edge(picture: Picture, look: str, fine: float, colour: float) -> Picture:
 
 
 def _weighted(first: Picture, weight: float, second: Picture, other_weight: float) -> Picture:
-    import cv2
-
     return cv2.addWeighted(first, weight, second, other_weight, 0)

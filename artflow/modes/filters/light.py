@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
@@ -35,8 +36,6 @@ def auto_level(picture: Picture, cut: float, keep_tone: bool) -> Picture:
 @filter_entry("Vignette", GROUP, amount=Slider("Darkness", 0, 1, 0.5), size=Slider("Bright part", 0.2, 2, 0.8))
 def vignette(picture: Picture, amount: float, size: float) -> Picture:
     """Darker towards the corners, by a Gaussian as wide as the picture."""
-    import cv2
-
     height, width = picture.shape[:2]
     bell = [cv2.getGaussianKernel(side, max(side, 2) * size / 2, cv2.CV_32F) for side in (height, width)]
     mask = (bell[0] / bell[0].max()) @ (bell[1] / bell[1].max()).T
