@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from artflow.engine.job_request import JobProgress
 from artflow.errors import ArtflowError
 from artflow.images import Picture
 from artflow.job_context import Errand, JobContext, in_thread
@@ -146,7 +147,6 @@ class Interrogator:
     def _look(
         self, picture: Picture, towers: SharedTowers, mode: str, chosen: str, context: JobContext
     ) -> Interrogation | None:
-        from artflow.engine.job_request import JobProgress
         from artflow.models.features import default_folder
 
         def progress(doing: str, done: int, total: int) -> None:

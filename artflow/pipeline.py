@@ -6,28 +6,29 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from artflow import log as logs
+from artflow.engine.client import EngineClient, start
+from artflow.engine.job_request import GeneratedImage, JobProgress
+from artflow.engine.stream import LiveStream
 from artflow.engine.stream_policy import OnBegun, Result, ignore_begun
 from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture, Size, check_size
 from artflow.interrogator import Answer, Interrogator
 from artflow.job_context import JobContext, in_thread
-from artflow.log import about_prompt
 from artflow.models.catalog import Catalog, ModelSpec, load_catalog
 from artflow.models.dtypes import pick_device, pick_dtype
 from artflow.models.info import ModelHandle, ModelInfo
 from artflow.models.progress import LoadProgress
+from artflow.modes import hires, inpaint, native_resolution, outpaint, text, tiled_img2img
+from artflow.modes.job_runner import JobRunner
+from artflow.modes.masks import Mask
+from artflow.modes.text import JobParams
+from artflow.modes.upscale import check_upscaler, fetch, upscale
 from artflow.parameters import Parameters
 from artflow.prompts.vocabulary import Vocabulary, load_vocabulary
 from artflow.settings import Settings, load_settings
-
-if TYPE_CHECKING:
-    from artflow.engine.client import EngineClient, LiveStream
-    from artflow.engine.job_request import GeneratedImage
-    from artflow.modes.job_runner import JobRunner
-    from artflow.modes.masks import Mask
-    from artflow.modes.text import JobParams
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -68,8 +69,6 @@ class Pipeline:
     @property
     def client(self) -> EngineClient:
         """The engine and its models, started on first use."""
-        from artflow.engine.client import start
-
         with self._lock:
             if self._client is None:
                 self._client = start(self.settings.model, self.settings.safety, self.device, self.spec.id)
@@ -138,9 +137,6 @@ class Pipeline:
         Raises:
             ArtflowError: bad parameters, ``busy`` where too many wait, or what went wrong on the way.
         """
-        from artflow.modes import hires, native_resolution, text
-        from artflow.modes.upscale import check_upscaler
-
         params, context = self.parameters.job(text.TextParams, changes), context or JobContext()
         limits, enlarge = self.settings.server, partial(self._enlarge, context)
         self.parameters.check_text(params)
@@ -170,8 +166,6 @@ class Pipeline:
         Raises:
             ArtflowError: bad parameters, ``empty_mask``, ``bad_mask``, ``busy``, ``hidden``.
         """
-        from artflow.modes import inpaint
-
         params = self.parameters.job(inpaint.InpaintParams, changes)
         return self._job(params, lambda run: inpaint.make(picture, mask, params, run), context or JobContext())
 
@@ -183,8 +177,6 @@ class Pipeline:
         Raises:
             ArtflowError: bad parameters, ``no_border``, ``picture_too_large``, ``busy``, ``hidden``.
         """
-        from artflow.modes import outpaint
-
         params = self.parameters.job(outpaint.OutpaintParams, changes)
         size = Size(picture.shape[1], picture.shape[0])
         outpaint.check_borders(size, params.borders(size), max_pixels=self.settings.server.max_pixels)
@@ -199,9 +191,6 @@ class Pipeline:
             ArtflowError: bad parameters, ``picture_too_large``, ``unknown_upscaler``, ``not_installed``, ``busy``,
                 ``hidden``.
         """
-        from artflow.engine.job_request import GeneratedImage
-        from artflow.modes import tiled_img2img
-
         params, context = self.parameters.job(tiled_img2img.UpscaleParams, changes), context or JobContext()
         if params.strength > 0:
             self.parameters.check_job(params)
@@ -213,9 +202,6 @@ class Pipeline:
         return self._job(params, lambda run: tiled_img2img.in_tiles(larger, params, run), context)
 
     def _enlarge(self, context: JobContext, picture: Picture, factor: int, upscaler: str) -> Picture | None:
-        from artflow.engine.job_request import JobProgress
-        from artflow.modes.upscale import fetch, upscale
-
         state = LoadProgress(f"Looking for {upscaler}")
         fetched = in_thread("download", lambda: fetch(upscaler, state.say))
         if not context.wait_for(fetched, state):
@@ -244,12 +230,10 @@ class Pipeline:
                 raise ArtflowError("busy", f"{limits.max_jobs} jobs wait already; try again in a moment.")
             self._jobs += 1
         try:
-            from artflow.modes.job_runner import JobRunner
-
             with self.client.lease(self._spec(params.model)) as loading:
                 if not context.wait_for(loading.info, loading):
                     return []
-                about = {"model": loading.spec.id} | about_prompt(params.prompt, self.settings.logging)
+                about = {"model": loading.spec.id} | logs.about_prompt(params.prompt, self.settings.logging)
                 return work(
                     JobRunner(self.client, loading.info.result(), context.on_progress, context.cancelled, about)
                 )
@@ -296,8 +280,6 @@ def get_pipeline() -> Pipeline:
     Raises:
         ArtflowError: ``bad_settings``, ``unknown_model``, ``bad_parameter``, ``bad_device``.
     """
-    from artflow import log as logs
-
     settings = load_settings()
     logs.set_up(settings.logging)
     return Pipeline(settings)
