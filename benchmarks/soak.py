@@ -122,7 +122,9 @@ async def visits(port: int, number: int) -> None:
             "cfg_type": dice.choice(["none", "self", "full"]),
             "guidance_scale": 1.4,
         }
-        live = Person(number).live(port, dice.choice(["realtime", "canvas"]), dice.choice([1, 2, 4]), settings)
+        live = Person(number).live(
+            port, dice.choice(["realtime", "canvas", "inpaint"]), dice.choice([1, 2, 4]), settings
+        )
         with contextlib.suppress(TimeoutError, OSError):
             await asyncio.wait_for(live, dice.uniform(3, 15))
 
