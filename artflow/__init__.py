@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from artflow import memory
+
 # How often the threads of one computation look for each other before they sleep, read when torch is imported. libgomp's
 # own 300,000 times are 20 ms of a core: beside another program that is what each of hundreds of waits in a call takes.
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+memory.keep_little()
 
 if TYPE_CHECKING:
     from artflow.ui.app import Artflow

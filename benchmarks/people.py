@@ -1,7 +1,7 @@
 """Live people at the other end of sockets, in a process of their own: ``People`` starts them and asks for numbers.
 
 Every person keeps ``window`` frames on the way, as the pages do: a camera's next frame is sent when one comes back.
-Frames are JPEG of the model's size, made before; what comes back is not decoded.
+Frames are JPEG of the model's size, made before, for live inpaint PNG with a hole; what comes back is not decoded.
 """
 
 from __future__ import annotations
@@ -86,12 +86,12 @@ class Person:
         self.came: list[tuple[float, float]] = []  # when, and how long after its frame was sent
         self.seen = asyncio.Event()
         self._sent: dict[int, float] = {}
-        rng = np.random.default_rng(number)
-        self._frames = cycle([_scene(rng) for _ in range(SCENES)])
+        self._rng = np.random.default_rng(number)
 
     async def live(self, port: int, mode: str, window: int, settings: dict[str, Any]) -> None:
         """Send frames and take answers until cancelled."""
         address = f"ws://127.0.0.1:{port}/api/{mode}/ws/{uuid4().hex}?results=1"
+        frames = cycle([_scene(self._rng, hole=mode == "inpaint") for _ in range(SCENES)])
         places = 0
         async with connect(address, max_size=None, compression=None) as socket:
             async for message in socket:
@@ -109,18 +109,27 @@ class Person:
                         self.seen.set()
                 while places and len(self._sent) < window:
                     places -= 1
-                    await self._send(socket, settings)
+                    await self._send(socket, settings, next(frames))
 
-    async def _send(self, socket: Any, settings: dict[str, Any]) -> None:
+    async def _send(self, socket: Any, settings: dict[str, Any], frame: bytes) -> None:
         number = self._number = getattr(self, "_number", -1) + 1
         self._sent[number] = time.perf_counter()
-        await socket.send(pack({"status": "next_frame", "frame": number} | settings, next(self._frames)))
+        await socket.send(pack({"status": "next_frame", "frame": number} | settings, frame))
 
 
-def _scene(rng: np.random.Generator, side: int = 128) -> bytes:
+def _scene(rng: np.random.Generator, side: int = 128, *, hole: bool = False) -> bytes:
+    """A picture as a page sends it; with a hole it is transparent there."""
     out = io.BytesIO()
     coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8))
-    coarse.resize((side, side), Image.Resampling.BICUBIC).save(out, "JPEG", quality=85)
+    scene = coarse.resize((side, side), Image.Resampling.BICUBIC)
+    if hole:
+        opaque = Image.new("L", scene.size, 255)
+        left, top = rng.integers(0, side // 2, 2).tolist()
+        opaque.paste(0, (left, top, left + side // 2, top + side // 2))
+        scene.putalpha(opaque)
+        scene.save(out, "PNG", compress_level=1)
+    else:
+        scene.save(out, "JPEG", quality=85)
     return out.getvalue()
 
 
