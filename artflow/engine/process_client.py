@@ -195,6 +195,8 @@ class ProcessClient(EngineClient):
     def open_session(self, session: RemoteSession) -> None:
         """Begin a session in the process, once its model is there; the lock is held."""
         model = session.stream.model.id
+        if session.running:  # whoever else asks for its model hears that it is there
+            return
         if self._wire is not None and model in self.ready:
             session.begin()
         elif (found := self._found.get(model)) is None or found.info.done():

@@ -59,6 +59,8 @@ class RemoteSession:
             if self.running:
                 self._client.send("put", self.stream.id, frame)
                 return
+            if self.stream.closed:  # it would begin again, and nobody would end it
+                return
             if self.stream.policy.latest_only:
                 dropped, self._kept = self._kept, []
             self._kept.append(frame)
