@@ -35,7 +35,7 @@ class EngineProcess:
         self._wire = wire
         self._client: ThreadClient  # from `start` on
         self._telling = threading.Lock()
-        self._sessions: dict[str, LiveSession | ArtflowError] = {}
+        self._sessions: dict[str, LiveSession] = {}
         self._loading: dict[int, ModelHandle] = {}  # not ready yet, by the key of who asked
         self._leases: dict[int, AbstractContextManager[ModelHandle]] = {}
 
@@ -67,29 +67,26 @@ class EngineProcess:
         try:
             self._sessions[name] = self._client.session(model, params, flow, _Listener(self._wire, name), name)
         except ArtflowError as error:
-            self._sessions[name] = error
+            self._wire.send("not_opened", name, error)
 
     def put(self, name: str, frame: Frame) -> None:
         """A frame for a session."""
-        session = self._sessions.get(name)
-        if isinstance(session, ArtflowError):
-            self._wire.send("finished", name, Outcome(frame.number, error=session))
-        elif session is not None:
+        if (session := self._sessions.get(name)) is not None:  # else its frames have been answered
             session.put(frame)
 
     def use(self, name: str, params: LiveParams) -> None:
         """Settings for a session."""
-        if isinstance(session := self._sessions.get(name), LiveSession):
+        if (session := self._sessions.get(name)) is not None:
             session.use(params)
 
     def skipped(self, name: str) -> None:
         """A session's person sees what they should."""
-        if isinstance(session := self._sessions.get(name), LiveSession):
+        if (session := self._sessions.get(name)) is not None:
             session.skipped()
 
     def end(self, name: str) -> None:
         """End a session."""
-        if isinstance(session := self._sessions.pop(name, None), LiveSession):
+        if (session := self._sessions.pop(name, None)) is not None:
             session.close()
 
     def submit(self, request: JobRequest) -> None:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from artflow.engine import process_client
 from artflow.engine.frame import Frame
 from artflow.engine.params import LiveParams
+from artflow.engine.process import EngineProcess
 from artflow.engine.process_client import ProcessClient
 from artflow.engine.stream import LiveStream
 from artflow.engine.stream_policy import Result
 from artflow.engine.wire import Ring, Wire, shared_file
+from artflow.errors import ArtflowError
 from artflow.models.catalog import ModelSpec
 from artflow.models.info import ModelInfo
 from artflow.settings import ModelSettings, SafetySettings
-from tests.support.live import DRAWING, PATIENCE, SIDE, noisy
+from tests.support.live import DRAWING, PATIENCE, SIDE, noisy, wait_until
 
 SPEC = ModelSpec(id="some", source={"folder": "/nowhere"}, width=SIDE, height=SIDE)
 MODEL = ModelInfo("some", SIDE, SIDE, 8, False, False, "lcm", 1000, None)
@@ -36,7 +40,7 @@ class Child:
             self._wire = Wire(self._end, Ring(answers.fileno()), Ring(questions.fileno()))
         self.asked: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         self.say = self._wire.send
-        self._code = 0
+        self.code = 0
         self._thread = threading.Thread(target=self._wire.serve, args=(self,), daemon=True)
         self._thread.start()
 
@@ -56,18 +60,22 @@ class Child:
 
     def kill(self) -> None:
         """End as a process does that the system kills."""
-        self._code = -9
-        self._end.shutdown(socket.SHUT_RDWR)
+        self.code = -9
+        with contextlib.suppress(OSError):  # it has ended
+            self._end.shutdown(socket.SHUT_RDWR)
 
     def wait(self, timeout: float | None = None) -> int:
         """The exit code."""
-        return self._code
+        return self.code
+
+
+Children = queue.SimpleQueue[Child]
 
 
 @pytest.fixture
-def children(monkeypatch: pytest.MonkeyPatch) -> queue.SimpleQueue[Child]:
+def children(monkeypatch: pytest.MonkeyPatch) -> Children:
     """What is started in place of processes."""
-    started: queue.SimpleQueue[Child] = queue.SimpleQueue()
+    started: Children = queue.SimpleQueue()
 
     def start() -> tuple[Wire, Child]:
         child = Child()
@@ -79,14 +87,14 @@ def children(monkeypatch: pytest.MonkeyPatch) -> queue.SimpleQueue[Child]:
 
 
 @pytest.fixture
-def client(children: queue.SimpleQueue[Child]) -> Iterator[ProcessClient]:
+def client(children: Children) -> Iterator[ProcessClient]:
     client = ProcessClient(ModelSettings(), SafetySettings(), "cpu", "some")
     yield client
     client.close()
 
 
 @pytest.fixture
-def child(client: ProcessClient, children: queue.SimpleQueue[Child]) -> Child:
+def child(client: ProcessClient, children: Children) -> Child:
     """The first process, which has the model."""
     child = children.get(timeout=PATIENCE)
     child.next("start")
@@ -125,3 +133,83 @@ def test_a_frame_behind_the_end_of_its_session_begins_no_other(client: ProcessCl
     session.put(Frame(0, noisy(0), 0.0))
     client.cancel("the next question")
     child.next("cancel")
+
+
+def test_a_model_that_made_room_before_its_session_came_is_asked_for_again(client: ProcessClient, child: Child) -> None:
+    stream, results = opened(client)
+    child.next("open")
+    stream.submit(noisy(1))
+    child.next("put")
+    child.say("not_opened", stream.id, ArtflowError("model_not_loaded", "It has made room."))
+    told = results.get(timeout=PATIENCE)
+    assert told.error is not None and told.error.code == "model_not_loaded"
+    stream.submit(noisy(2))
+    child.serve_model()
+    child.next("open")
+    child.next("put")
+    assert results.empty()
+
+
+def test_frames_are_answered_when_there_will_be_no_process_any_more(
+    client: ProcessClient, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room() -> None:
+        raise OSError("no room for a process")
+
+    monkeypatch.setattr(process_client, "_started", no_room)
+    stream, results = opened(client)
+    stream.submit(noisy(1))
+    child.kill()
+    told = results.get(timeout=PATIENCE)
+    assert told.error is not None and told.error.code == "engine_stopped"
+    with pytest.raises(ArtflowError, match="no room for a process"):
+        client.load(ModelSpec(id="other", source={"folder": "/nowhere"})).info.result(PATIENCE)
+    assert not client.alive
+    stream.submit(noisy(2))
+    told = results.get(timeout=PATIENCE)
+    assert told.frame == 1 and told.error is not None and "no room for a process" in told.error.message
+
+
+def test_who_waits_for_a_model_to_keep_it_keeps_it_in_the_next_process(
+    client: ProcessClient, child: Child, children: Children
+) -> None:
+    with client.lease(SPEC) as loading:
+        child.next("lease")
+        child.kill()
+        following = children.get(timeout=PATIENCE)
+        following.next("start")
+        assert following.next("lease")[2] == SPEC
+        following.say("loaded", 1, MODEL)
+        assert loading.info.result(PATIENCE) == MODEL
+    following.next("release")
+
+
+def test_a_process_that_starts_while_the_client_closes_ends(
+    client: ProcessClient, child: Child, children: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, starting, closed = process_client._started, threading.Event(), threading.Event()
+
+    def slowly() -> tuple[Wire, Child]:
+        starting.set()
+        assert closed.wait(PATIENCE)
+        return start()
+
+    monkeypatch.setattr(process_client, "_started", slowly)
+    child.kill()
+    assert starting.wait(PATIENCE)
+    closing = threading.Thread(target=client.close, daemon=True)
+    closing.start()
+    wait_until(lambda: client.gone)
+    closed.set()
+    closing.join(PATIENCE)
+    assert not closing.is_alive() and children.get(timeout=PATIENCE).code == 0  # it did not have to be killed
+
+
+def test_a_process_says_that_a_session_has_no_model_and_waits_for_another() -> None:
+    said: list[tuple[Any, ...]] = []
+    error = ArtflowError("model_not_loaded", "It has made room.")
+    process = EngineProcess(Mock(send=lambda *values: said.append(values)))
+    process._client = Mock(session=Mock(side_effect=error))
+    process.open("a", "some", LiveParams(), DRAWING.flow)
+    process.put("a", Frame(0, noisy(0), 0.0))
+    assert said == [("not_opened", "a", error)]
