@@ -19,7 +19,7 @@ from artflow.engine.job_request import JobRequest
 from artflow.engine.params import LiveParams
 from artflow.engine.session import LiveSession
 from artflow.engine.thread_client import ThreadClient
-from artflow.engine.wire import Ring, Wire
+from artflow.engine.wire import Ring, Wire, check_portable
 from artflow.errors import ArtflowError
 from artflow.models.catalog import ModelSpec
 from artflow.models.info import ModelHandle
@@ -103,7 +103,9 @@ class EngineProcess:
 
         def run() -> None:
             try:
-                self._wire.send("done", key, self._client.errand(work, *values, long=long))
+                result = self._client.errand(work, *values, long=long)
+                check_portable(result)  # the wire only logs what it cannot send
+                self._wire.send("done", key, result)
             except Exception as error:  # noqa: BLE001 - raised again where somebody waits for it
                 self._wire.send("failed", key, _portable(error))
 
@@ -168,7 +170,11 @@ class _LogSender(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record, its error as text."""
-        facts = record.__dict__ | {"msg": record.getMessage(), "args": None}
+        try:
+            facts = record.__dict__ | {"msg": record.getMessage(), "args": None}
+        except Exception:  # noqa: BLE001 - words and values that do not fit must not end what was logged about
+            self.handleError(record)
+            return
         if record.exc_info:
             facts |= {"exc_text": logging.Formatter().formatException(record.exc_info), "exc_info": None}
         self._wire.send("logged", facts)

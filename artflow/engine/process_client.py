@@ -26,7 +26,7 @@ from artflow.engine.client import EngineClient
 from artflow.engine.job_request import JobEnded, JobRequest, OnEvent
 from artflow.engine.process_replies import RemoteSession, Replies, Status
 from artflow.engine.stream import LiveStream
-from artflow.engine.wire import Ring, Wire, shared_file
+from artflow.engine.wire import Ring, Wire, check_portable, shared_file
 from artflow.errors import ArtflowError
 from artflow.models.catalog import ModelSpec
 from artflow.models.info import ModelHandle
@@ -131,6 +131,7 @@ class ProcessClient(EngineClient):
 
     def errand(self, work: Callable[..., T], *values: Any, long: bool = False) -> T:
         """See `EngineClient`."""
+        check_portable((work, values))  # the wire only logs what it cannot send
         done: Future[T] = Future()
         with self.lock:
             if (error := self._why_not()) is not None:

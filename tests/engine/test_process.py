@@ -209,6 +209,13 @@ class Ear:
         raise RuntimeError("an error in a call")
 
 
+class Unreadable:
+    """Can be sent, and not be read."""
+
+    def __reduce__(self) -> tuple[object, tuple[int, int]]:
+        return divmod, (1, 0)
+
+
 def test_a_wire_calls_in_order_whatever_the_size(caplog: pytest.LogCaptureFixture) -> None:
     with shared_file() as first, shared_file() as second:
         mine, other = socket.socketpair()
@@ -222,10 +229,12 @@ def test_a_wire_calls_in_order_whatever_the_size(caplog: pytest.LogCaptureFixtur
         here.send("say", number, picture)
         here.send("fail")
     here.send("say", "not to be pickled", lambda: None)
+    here.send("say", Unreadable())
     here.send("say", "the end")
     for number, picture in enumerate(pictures):
         got = ear.heard.get(timeout=PATIENCE)
         assert got[0] == number and np.array_equal(got[1], picture)
+        assert got[1].flags.writeable  # also those that did not fit into the ring
     assert ear.heard.get(timeout=PATIENCE) == ("the end",)
     here.close()
     listening.join(PATIENCE)

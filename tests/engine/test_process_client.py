@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import pickle
 import queue
 import socket
 import threading
@@ -15,7 +17,7 @@ import pytest
 from artflow.engine import process_client
 from artflow.engine.frame import Frame
 from artflow.engine.params import LiveParams
-from artflow.engine.process import EngineProcess
+from artflow.engine.process import EngineProcess, _LogSender
 from artflow.engine.process_client import ProcessClient
 from artflow.engine.stream import LiveStream
 from artflow.engine.stream_policy import Result
@@ -213,3 +215,24 @@ def test_a_process_says_that_a_session_has_no_model_and_waits_for_another() -> N
     process.open("a", "some", LiveParams(), DRAWING.flow)
     process.put("a", Frame(0, noisy(0), 0.0))
     assert said == [("not_opened", "a", error)]
+
+
+def test_an_errand_that_cannot_be_sent_raises_and_does_not_wait_for_ever(client: ProcessClient, child: Child) -> None:
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        client.errand(lambda: None)
+    assert not client.errands
+
+
+def test_an_errand_whose_result_cannot_be_sent_fails() -> None:
+    said: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+    process = EngineProcess(Mock(send=lambda *values: said.put(values)))
+    process._client = Mock(errand=lambda work, *values, long: work(*values))
+    process.errand(7, threading.Lock, (), False)
+    name, key, error = said.get(timeout=PATIENCE)
+    assert (name, key) == ("failed", 7) and isinstance(error, TypeError)
+
+
+def test_a_log_line_whose_words_do_not_fit_raises_nothing_where_it_is_logged(capsys: pytest.CaptureFixture) -> None:
+    wire = Mock()
+    _LogSender(wire).handle(logging.LogRecord("artflow", logging.INFO, __file__, 1, "%d pictures", ("no",), None))
+    assert "%d pictures" in capsys.readouterr().err and not wire.send.called
