@@ -285,9 +285,10 @@ def _started() -> tuple[Wire, subprocess.Popen[bytes]]:
         descriptors = [other.fileno(), questions.fileno(), answers.fileno()]
         # Its parent's way to modules. `-m` of a module that needs no guard: a script would run once more.
         paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+        # In a group of its own: Ctrl+C is for this process, also while that one starts.
         process = subprocess.Popen(
             [sys.executable, "-m", "artflow.engine.process", *map(str, descriptors)],
-            pass_fds=descriptors, stdin=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": paths},
+            pass_fds=descriptors, process_group=0, stdin=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": paths},
         )  # fmt: skip
         return Wire(mine, Ring(questions.fileno()), Ring(answers.fileno())), process
 

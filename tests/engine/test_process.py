@@ -159,6 +159,11 @@ def test_one_that_dies_again_and_again_is_not_started_for_ever_and_leaves_nothin
     assert open_files() <= files
 
 
+def test_ctrl_c_is_not_for_it_not_even_while_it_starts(client: ProcessClient) -> None:
+    assert client._process is not None
+    assert os.getpgid(client._process.pid) == client._process.pid != os.getpgid(0)
+
+
 def test_what_it_logs_is_logged_here(client: ProcessClient, caplog: pytest.LogCaptureFixture) -> None:
     artflow = logging.getLogger("artflow")
     artflow.addHandler(caplog.handler)
