@@ -193,6 +193,8 @@ def main() -> None:
     """Serve who has started this process, until that has gone. Arguments: the descriptors of connection and rings."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for who has started this
     connection, questions, answers = map(int, sys.argv[1:])
+    for descriptor in (connection, answers, questions):
+        os.set_inheritable(descriptor, False)  # a program started from here would keep the connection after our end
     wire = Wire(socket.socket(fileno=connection), Ring(answers), Ring(questions))
     wire.serve(EngineProcess(wire))
     os._exit(0)  # nobody is there any more for whom anything would have to be finished

@@ -248,7 +248,8 @@ class ProcessClient(EngineClient):
 
     def _died(self, code: int) -> None:
         """Tell everybody, and what is to be done again."""
-        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
+        names = {number.value: number.name for number in signal.Signals}  # not all have one
+        how = f"by {names.get(-code, f'signal {-code}')}" if code < 0 else f"with code {code}"
         log.error("the engine's process has ended %s", how)
         self._deaths.append(time.monotonic())
         if len(self._deaths) == MOST_DEATHS and self._deaths[-1] - self._deaths[0] < DEATH_SECONDS:
@@ -264,7 +265,9 @@ class ProcessClient(EngineClient):
             jobs, self.jobs = self.jobs, {}
             errands, self.errands = self.errands, {}
             self.status, self.ready, sessions = Status(), set(), list(self.served.values())
-            handles = self.handles if self.gone is not None else {}
+            handles: dict[int, ModelHandle] = {}
+            if self.gone is not None:
+                handles, self.handles = self.handles, {}
             for session in sessions:
                 session.stopped()
         for on_event in jobs.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -157,6 +158,18 @@ def test_one_that_dies_again_and_again_is_not_started_for_ever_and_leaves_nothin
         client.errand(divmod, 1, 1)
     client.close()
     assert open_files() <= files
+
+
+def test_programs_that_it_starts_get_nothing_of_its_connection(client: ProcessClient) -> None:
+    assert client.errand(_inherited) <= {0, 1, 2}
+
+
+def _inherited() -> set[int]:
+    found = set()
+    for path in Path("/dev/fd").iterdir():
+        with contextlib.suppress(OSError):  # that of the listing
+            found |= {int(path.name)} if os.get_inheritable(int(path.name)) else set()
+    return found
 
 
 def test_ctrl_c_is_not_for_it_not_even_while_it_starts(client: ProcessClient) -> None:

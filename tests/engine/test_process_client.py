@@ -6,6 +6,7 @@ import contextlib
 import logging
 import pickle
 import queue
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -60,9 +61,9 @@ class Child:
         asked = self.next("load", "lease")
         self.say("loaded", asked[1], MODEL)
 
-    def kill(self) -> None:
+    def kill(self, by: int = signal.SIGKILL) -> None:
         """End as a process does that the system kills."""
-        self.code = -9
+        self.code = -by
         with contextlib.suppress(OSError):  # it has ended
             self._end.shutdown(socket.SHUT_RDWR)
 
@@ -159,17 +160,20 @@ def test_frames_are_answered_when_there_will_be_no_process_any_more(
         raise OSError("no room for a process")
 
     monkeypatch.setattr(process_client, "_started", no_room)
+    loading = client.load(ModelSpec(id="slow", source={"folder": "/nowhere"}))
     stream, results = opened(client)
     stream.submit(noisy(1))
-    child.kill()
+    child.kill(by=40)  # a signal that has no name
     told = results.get(timeout=PATIENCE)
-    assert told.error is not None and told.error.code == "engine_stopped"
+    assert told.error is not None and told.error.code == "engine_stopped" and "by signal 40" in told.error.message
+    assert isinstance(loading.info.exception(PATIENCE), ArtflowError)
     with pytest.raises(ArtflowError, match="no room for a process"):
         client.load(ModelSpec(id="other", source={"folder": "/nowhere"})).info.result(PATIENCE)
     assert not client.alive
     stream.submit(noisy(2))
     told = results.get(timeout=PATIENCE)
     assert told.frame == 1 and told.error is not None and "no room for a process" in told.error.message
+    client.close()  # everybody has been told
 
 
 def test_who_waits_for_a_model_to_keep_it_keeps_it_in_the_next_process(
