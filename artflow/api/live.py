@@ -250,9 +250,19 @@ async def _answer(api: Api, channel: Channel, session: LiveStream) -> None:
         except ArtflowError as error:
             answer = error.as_json() | {"frame": result.frame}
             # A drawing comes back by itself: the answer that counts is that of its repetition.
-            if error.code == "engine_stopped" and await api.pool.run(session.repeat):
+            if error.code == "engine_stopped" and await _comes_back(api, session):
                 then = None
         channel.send(answer, then)
+
+
+async def _comes_back(api: Api, session: LiveStream) -> bool:
+    """Whether the last picture of a drawing is answered once more, by an engine that is being started again."""
+    if not api.pipeline.healthy:  # it never will be, so the repetition would end just as this one, and so on
+        return False
+    try:
+        return await api.pool.run(session.repeat)
+    except ArtflowError:  # settings that have come since do not go with the picture; their message was answered so
+        return False
 
 
 async def _packed(api: Api, channel: Channel, session: LiveStream, result: Result, came: float) -> bytes:

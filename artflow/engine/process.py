@@ -19,7 +19,7 @@ from artflow.engine.job_request import JobRequest
 from artflow.engine.params import LiveParams
 from artflow.engine.session import LiveSession
 from artflow.engine.thread_client import ThreadClient
-from artflow.engine.wire import Ring, Wire
+from artflow.engine.wire import Ring, Wire, check_portable
 from artflow.errors import ArtflowError
 from artflow.models.catalog import ModelSpec
 from artflow.models.info import ModelHandle
@@ -35,7 +35,7 @@ class EngineProcess:
         self._wire = wire
         self._client: ThreadClient  # from `start` on
         self._telling = threading.Lock()
-        self._sessions: dict[str, LiveSession | ArtflowError] = {}
+        self._sessions: dict[str, LiveSession] = {}
         self._loading: dict[int, ModelHandle] = {}  # not ready yet, by the key of who asked
         self._leases: dict[int, AbstractContextManager[ModelHandle]] = {}
 
@@ -67,29 +67,26 @@ class EngineProcess:
         try:
             self._sessions[name] = self._client.session(model, params, flow, _Listener(self._wire, name), name)
         except ArtflowError as error:
-            self._sessions[name] = error
+            self._wire.send("not_opened", name, error)
 
     def put(self, name: str, frame: Frame) -> None:
         """A frame for a session."""
-        session = self._sessions.get(name)
-        if isinstance(session, ArtflowError):
-            self._wire.send("finished", name, Outcome(frame.number, error=session))
-        elif session is not None:
+        if (session := self._sessions.get(name)) is not None:  # else its frames have been answered
             session.put(frame)
 
     def use(self, name: str, params: LiveParams) -> None:
         """Settings for a session."""
-        if isinstance(session := self._sessions.get(name), LiveSession):
+        if (session := self._sessions.get(name)) is not None:
             session.use(params)
 
     def skipped(self, name: str) -> None:
         """A session's person sees what they should."""
-        if isinstance(session := self._sessions.get(name), LiveSession):
+        if (session := self._sessions.get(name)) is not None:
             session.skipped()
 
     def end(self, name: str) -> None:
         """End a session."""
-        if isinstance(session := self._sessions.pop(name, None), LiveSession):
+        if (session := self._sessions.pop(name, None)) is not None:
             session.close()
 
     def submit(self, request: JobRequest) -> None:
@@ -106,7 +103,9 @@ class EngineProcess:
 
         def run() -> None:
             try:
-                self._wire.send("done", key, self._client.errand(work, *values, long=long))
+                result = self._client.errand(work, *values, long=long)
+                check_portable(result)  # the wire only logs what it cannot send
+                self._wire.send("done", key, result)
             except Exception as error:  # noqa: BLE001 - raised again where somebody waits for it
                 self._wire.send("failed", key, _portable(error))
 
@@ -171,7 +170,11 @@ class _LogSender(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record, its error as text."""
-        facts = record.__dict__ | {"msg": record.getMessage(), "args": None}
+        try:
+            facts = record.__dict__ | {"msg": record.getMessage(), "args": None}
+        except Exception:  # noqa: BLE001 - words and values that do not fit must not end what was logged about
+            self.handleError(record)
+            return
         if record.exc_info:
             facts |= {"exc_text": logging.Formatter().formatException(record.exc_info), "exc_info": None}
         self._wire.send("logged", facts)
@@ -190,6 +193,8 @@ def main() -> None:
     """Serve who has started this process, until that has gone. Arguments: the descriptors of connection and rings."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for who has started this
     connection, questions, answers = map(int, sys.argv[1:])
+    for descriptor in (connection, answers, questions):
+        os.set_inheritable(descriptor, False)  # a program started from here would keep the connection after our end
     wire = Wire(socket.socket(fileno=connection), Ring(answers), Ring(questions))
     wire.serve(EngineProcess(wire))
     os._exit(0)  # nobody is there any more for whom anything would have to be finished

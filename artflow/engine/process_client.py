@@ -26,7 +26,7 @@ from artflow.engine.client import EngineClient
 from artflow.engine.job_request import JobEnded, JobRequest, OnEvent
 from artflow.engine.process_replies import RemoteSession, Replies, Status
 from artflow.engine.stream import LiveStream
-from artflow.engine.wire import Ring, Wire, shared_file
+from artflow.engine.wire import Ring, Wire, check_portable, shared_file
 from artflow.errors import ArtflowError
 from artflow.models.catalog import ModelSpec
 from artflow.models.info import ModelHandle
@@ -51,9 +51,10 @@ class ProcessClient(EngineClient):
         self._keys = itertools.count()
         self._wire: Wire | None = None  # while a process runs
         self._process: subprocess.Popen[bytes] | None = None
-        self._gone: ArtflowError | None = None  # why there will be none any more
+        self.gone: ArtflowError | None = None  # why there will be none any more
         self._deaths: deque[float] = deque(maxlen=MOST_DEATHS)
         self.handles: dict[int, ModelHandle] = {}  # being loaded, by the key of who asked
+        self._leases: set[int] = set()  # keys of those that were asked to stay
         self._found: dict[str, ModelHandle] = {}  # the last one that was asked for, by its model
         self._specs: dict[str, ModelSpec] = {}
         self.ready: set[str] = set()  # models in memory
@@ -82,11 +83,14 @@ class ProcessClient(EngineClient):
         """See `EngineClient`."""
         with self.lock:
             key, handle = self._ask_for(spec)
+            self._leases.add(key)
             self.send("lease", key, spec)
         try:
             yield handle
         finally:
-            self.send("release", key)
+            with self.lock:
+                self._leases.discard(key)
+                self.send("release", key)
 
     @property
     def loaded(self) -> list[str]:
@@ -106,8 +110,8 @@ class ProcessClient(EngineClient):
 
     def _serve(self, stream: LiveStream) -> None:
         with self.lock:
-            if self._gone is not None:
-                raise self._gone
+            if self.gone is not None:
+                raise self.gone
             session = self.served[stream.id] = RemoteSession(self, stream)
             stream.serve(session)
             self.open_session(session)
@@ -127,6 +131,7 @@ class ProcessClient(EngineClient):
 
     def errand(self, work: Callable[..., T], *values: Any, long: bool = False) -> T:
         """See `EngineClient`."""
+        check_portable((work, values))  # the wire only logs what it cannot send
         done: Future[T] = Future()
         with self.lock:
             if (error := self._why_not()) is not None:
@@ -146,7 +151,7 @@ class ProcessClient(EngineClient):
     @property
     def alive(self) -> bool:
         """See `EngineClient`."""
-        return self._gone is None and self.status.device_answers
+        return self.gone is None and self.status.device_answers
 
     @property
     def threads(self) -> dict[str, dict[str, dict[int, int]]]:
@@ -160,7 +165,7 @@ class ProcessClient(EngineClient):
     def close(self) -> None:
         """See `EngineClient`."""
         with self.lock:
-            self._gone, wire = CLOSED, self._wire
+            self.gone, wire = CLOSED, self._wire
         if wire is not None:
             wire.close()
         self._keeper.join(LAST_WORDS)
@@ -178,16 +183,16 @@ class ProcessClient(EngineClient):
 
     def _why_not(self) -> ArtflowError | None:
         """Why nothing can be asked just now."""
-        if self._gone is None and self._wire is None:
+        if self.gone is None and self._wire is None:
             return ArtflowError("engine_stopped", "The engine is being started again; try again in a moment.")
-        return self._gone
+        return self.gone
 
     def _ask_for(self, spec: ModelSpec) -> tuple[int, ModelHandle]:
         """A handle for a model, and the key that it is answered by; the lock is held."""
         key, handle = next(self._keys), ModelHandle(spec)
         self._specs[spec.id] = spec
-        if self._gone is not None:
-            handle.fail(self._gone)
+        if self.gone is not None:
+            handle.fail(self.gone)
         else:
             self.handles[key] = self._found[spec.id] = handle
         return key, handle
@@ -195,6 +200,8 @@ class ProcessClient(EngineClient):
     def open_session(self, session: RemoteSession) -> None:
         """Begin a session in the process, once its model is there; the lock is held."""
         model = session.stream.model.id
+        if session.running:  # whoever else asks for its model hears that it is there
+            return
         if self._wire is not None and model in self.ready:
             session.begin()
         elif (found := self._found.get(model)) is None or found.info.done():
@@ -209,32 +216,46 @@ class ProcessClient(EngineClient):
             with self.lock:
                 self._wire = None
             code = _ended(process)
-            if self._gone is None:
+            if self.gone is None:
                 self._died(code)
-            if self._gone is not None:
+            if self.gone is not None:
                 return
-            self._begin()
+            try:
+                self._begin()
+            except Exception as error:
+                log.exception("the engine's process cannot be started again")
+                sentence = f"The engine stopped and cannot be started again: {error}. The log says more."
+                self.gone = ArtflowError("engine_stopped", sentence)
+                self._lose(self.gone)
+                return
 
     def _begin(self) -> None:
-        """Start a process, and ask it for what people wait for."""
+        """Start a process, and ask it for what people wait for.
+
+        Raises:
+            OSError: the system has no room for one.
+        """
         wire, process = _started()
         wire.send("start", *self._start_with, logging.getLogger("artflow").getEffectiveLevel())
         with self.lock:
             self._wire, self._process = wire, process
+            if self.gone is not None:  # `close` came while it started, and knows nothing of it
+                wire.close()
             for key, handle in self.handles.items():
-                self.send("load", key, handle.spec)
+                self.send("lease" if key in self._leases else "load", key, handle.spec)
             for session in self.served.values():
                 self.open_session(session)
 
     def _died(self, code: int) -> None:
         """Tell everybody, and what is to be done again."""
-        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
+        names = {number.value: number.name for number in signal.Signals}  # not all have one
+        how = f"by {names.get(-code, f'signal {-code}')}" if code < 0 else f"with code {code}"
         log.error("the engine's process has ended %s", how)
         self._deaths.append(time.monotonic())
         if len(self._deaths) == MOST_DEATHS and self._deaths[-1] - self._deaths[0] < DEATH_SECONDS:
             sentence = f"The engine stopped {MOST_DEATHS} times within {DEATH_SECONDS:g} s, the last time {how}."
-            self._gone = ArtflowError("engine_stopped", f"{sentence} It is not started again; the log says more.")
-            self._lose(self._gone)
+            self.gone = ArtflowError("engine_stopped", f"{sentence} It is not started again; the log says more.")
+            self._lose(self.gone)
             return
         sentence = f"The engine stopped ({how}) and is starting again; live pictures go on by themselves."
         self._lose(ArtflowError("engine_stopped", sentence))
@@ -244,7 +265,9 @@ class ProcessClient(EngineClient):
             jobs, self.jobs = self.jobs, {}
             errands, self.errands = self.errands, {}
             self.status, self.ready, sessions = Status(), set(), list(self.served.values())
-            handles = self.handles if self._gone is not None else {}
+            handles: dict[int, ModelHandle] = {}
+            if self.gone is not None:
+                handles, self.handles = self.handles, {}
             for session in sessions:
                 session.stopped()
         for on_event in jobs.values():
@@ -265,9 +288,10 @@ def _started() -> tuple[Wire, subprocess.Popen[bytes]]:
         descriptors = [other.fileno(), questions.fileno(), answers.fileno()]
         # Its parent's way to modules. `-m` of a module that needs no guard: a script would run once more.
         paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+        # In a group of its own: Ctrl+C is for this process, also while that one starts.
         process = subprocess.Popen(
             [sys.executable, "-m", "artflow.engine.process", *map(str, descriptors)],
-            pass_fds=descriptors, stdin=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": paths},
+            pass_fds=descriptors, process_group=0, stdin=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": paths},
         )  # fmt: skip
         return Wire(mine, Ring(questions.fileno()), Ring(answers.fileno())), process
 

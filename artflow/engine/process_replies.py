@@ -54,17 +54,20 @@ class RemoteSession:
 
     def put(self, frame: Frame) -> None:
         """See `Session`."""
-        dropped: list[Frame] = []
         with self._client.lock:
             if self.running:
                 self._client.send("put", self.stream.id, frame)
                 return
-            if self.stream.policy.latest_only:
-                dropped, self._kept = self._kept, []
-            self._kept.append(frame)
-            self._client.open_session(self)
-        for old in dropped:
-            self.stream.finished(Outcome(old.number, dropped=True))
+            if self.stream.closed:  # it would begin again, and nobody would end it
+                return
+            if (gone := self._client.gone) is not None:
+                told = [Outcome(frame.number, error=gone)]
+            else:
+                told = [Outcome(old.number, dropped=True) for old in self._kept if self.stream.policy.latest_only]
+                self._kept = [*self._kept[len(told) :], frame]
+                self._client.open_session(self)
+        for outcome in told:
+            self.stream.finished(outcome)
 
     def use(self, params: LiveParams) -> None:
         """See `Session`."""
@@ -132,6 +135,16 @@ class Replies:
         handle.fail(error)
         for session in waiting:
             session.stream.lost(error)
+
+    def not_opened(self, name: str, error: ArtflowError) -> None:
+        """The model of a session has made room meanwhile; who was live is told, and the next frame asks for it."""
+        client = self._client
+        with client.lock:
+            if (session := client.served.get(name)) is None:
+                return
+            client.ready.discard(session.stream.model.id)
+            session.stopped()
+        session.stream.lost(error)
 
     def begun(self, name: str, number: int, now: float, waited: float, idle: float) -> None:
         """A session's frame is begun."""

@@ -28,11 +28,15 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Sent:
-    """A frame that the engine has: what its person calls it, when it came, and what its picture goes back into."""
+    """A frame that the engine has: what its person calls it, when it came, and what its picture goes back into.
+
+    ``repeat``: it has been answered before.
+    """
 
     frame: int
     received: float
     composite: Composite | None
+    repeat: bool = False
     begun: bool = False
 
 
@@ -154,10 +158,10 @@ class LiveStream:
         with self._entry:
             if self._last_picture is None:
                 return False
-            sent = Sent(self._next_number - 1, time.monotonic(), None)
+            sent = Sent(self._next_number - 1, time.monotonic(), None, repeat=True)
             seen = self.policy.preprocess(self._last_picture, self._params, self.model)
             sent.composite = seen.composite
-            self._put(sent, seen, repeat=True)
+            self._put(sent, seen)
         return True
 
     def discard(self, number: int, received: float) -> None:
@@ -205,7 +209,7 @@ class LiveStream:
         latency = time.monotonic() - sent.received
         if shown:
             self.metrics.answered(latency + self._after)
-        elif outcome.dropped:
+        elif outcome.dropped and not sent.repeat:  # no frame was lost, the picture had been shown
             self.metrics.drop()
         if outcome.recipe is not None:
             self.stage, self._fading = outcome.recipe["stage"], "crossfade" in outcome.recipe
@@ -221,7 +225,7 @@ class LiveStream:
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    def _put(self, sent: Sent, seen: Seen, *, repeat: bool = False) -> None:
+    def _put(self, sent: Sent, seen: Seen) -> None:
         with self._lock:
             if (session := self._session) is None:
                 raise ArtflowError("session_closed", "This session has ended; connect again.")
@@ -229,7 +233,7 @@ class LiveStream:
             self._count += 1
             self._sent[number] = sent
             self.waiting += 1
-        session.put(Frame(number, seen.picture, sent.received, seen.region, repeat, self._after))
+        session.put(Frame(number, seen.picture, sent.received, seen.region, sent.repeat, self._after))
 
     def _skips(self, seen: Seen) -> bool:
         """Whether a frame is too like the last one. A filter does not see what is a hole, and what fades changes."""

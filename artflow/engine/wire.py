@@ -70,6 +70,11 @@ def shared_file() -> BinaryIO:
     raise AssertionError
 
 
+def check_portable(value: Any) -> None:
+    """Raise what pickling a value raises; its arrays are not copied."""
+    pickle.dumps(value, protocol=5, buffer_callback=lambda _: None)
+
+
 class Wire:
     """One end of the connection. `send` never waits: a thread of its own does; `serve` reads until the end."""
 
@@ -99,12 +104,17 @@ class Wire:
             except (EOFError, OSError):
                 return
             buffers = [self._incoming.read(*place) if isinstance(place, tuple) else place for place in places]
+            self._call(target, pickled, buffers)
+            del buffers  # pictures: nothing here keeps them until the next message
+
+    @staticmethod
+    def _call(target: Any, pickled: bytes, buffers: list[bytearray]) -> None:
+        name = "it cannot be read"
+        try:
             name, values = pickle.loads(pickled, buffers=buffers)
-            try:
-                getattr(target, name)(*values)
-            except Exception:
-                log.exception("a message of another process failed: %s", name)
-            del buffers, values  # pictures: nothing here keeps them until the next message
+            getattr(target, name)(*values)
+        except Exception:
+            log.exception("a message of another process failed: %s", name)
 
     def close(self) -> None:
         """End the connection when what was sent has gone out; `serve` returns when the other end has done the same."""
@@ -127,6 +137,6 @@ class Wire:
         with contextlib.suppress(OSError):  # the other end was first
             self._socket.shutdown(socket.SHUT_WR)
 
-    def _place(self, data: memoryview) -> tuple[int, int] | bytes:
+    def _place(self, data: memoryview) -> tuple[int, int] | bytearray:
         begin = self._outgoing.write(data)
-        return bytes(data) if begin is None else (begin, len(data))
+        return bytearray(data) if begin is None else (begin, len(data))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -159,6 +160,23 @@ def test_one_that_dies_again_and_again_is_not_started_for_ever_and_leaves_nothin
     assert open_files() <= files
 
 
+def test_programs_that_it_starts_get_nothing_of_its_connection(client: ProcessClient) -> None:
+    assert client.errand(_inherited) <= {0, 1, 2}
+
+
+def _inherited() -> set[int]:
+    found = set()
+    for path in Path("/dev/fd").iterdir():
+        with contextlib.suppress(OSError):  # that of the listing
+            found |= {int(path.name)} if os.get_inheritable(int(path.name)) else set()
+    return found
+
+
+def test_ctrl_c_is_not_for_it_not_even_while_it_starts(client: ProcessClient) -> None:
+    assert client._process is not None
+    assert os.getpgid(client._process.pid) == client._process.pid != os.getpgid(0)
+
+
 def test_what_it_logs_is_logged_here(client: ProcessClient, caplog: pytest.LogCaptureFixture) -> None:
     artflow = logging.getLogger("artflow")
     artflow.addHandler(caplog.handler)
@@ -209,6 +227,13 @@ class Ear:
         raise RuntimeError("an error in a call")
 
 
+class Unreadable:
+    """Can be sent, and not be read."""
+
+    def __reduce__(self) -> tuple[object, tuple[int, int]]:
+        return divmod, (1, 0)
+
+
 def test_a_wire_calls_in_order_whatever_the_size(caplog: pytest.LogCaptureFixture) -> None:
     with shared_file() as first, shared_file() as second:
         mine, other = socket.socketpair()
@@ -222,10 +247,12 @@ def test_a_wire_calls_in_order_whatever_the_size(caplog: pytest.LogCaptureFixtur
         here.send("say", number, picture)
         here.send("fail")
     here.send("say", "not to be pickled", lambda: None)
+    here.send("say", Unreadable())
     here.send("say", "the end")
     for number, picture in enumerate(pictures):
         got = ear.heard.get(timeout=PATIENCE)
         assert got[0] == number and np.array_equal(got[1], picture)
+        assert got[1].flags.writeable  # also those that did not fit into the ring
     assert ear.heard.get(timeout=PATIENCE) == ("the end",)
     here.close()
     listening.join(PATIENCE)

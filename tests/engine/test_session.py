@@ -243,6 +243,7 @@ def test_a_stroke_that_waits_shows_new_settings_and_the_repeat_is_dropped(engine
         assert person.session.repeat()
     repeated, stroke = person.wait_for(2)
     assert repeated.dropped and stroke.recipe["prompt"] == "night"
+    assert person.session.metrics.dropped == 0  # every stroke was shown
 
 
 def test_max_fps_holds_frames_back_until_it_is_lifted(engine: Engine, runner: Runner) -> None:
