@@ -58,31 +58,24 @@ def test_on_a_cpu_the_one_copy_of_the_weights_is_packed(pipeline: Pipeline) -> N
     assert runner.model.unet.time_embedding.linear_1.weight.is_mkldnn
 
 
-def test_work_outside_of_the_engine_goes_to_its_thread_where_the_device_is_a_gpu(pipeline: Pipeline) -> None:
-    engine = pipeline.client.engine.run_on_engine_thread(threading.current_thread).result(PATIENCE)
-    for device in ("cuda", "mps"):
-        pipeline.client._device = device
-        assert pipeline.on_device(threading.current_thread) is engine
-
-
-def test_on_a_cpu_it_has_a_thread_of_its_own_which_ends_with_it(pipeline: Pipeline) -> None:
-    thread = pipeline.on_device(threading.current_thread)
+def test_an_errand_on_a_cpu_has_a_thread_of_its_own_which_ends_with_it(pipeline: Pipeline) -> None:
+    thread = pipeline.client.errand(threading.current_thread)
     engine = pipeline.client.engine.run_on_engine_thread(threading.current_thread).result(PATIENCE)
     assert thread not in (threading.current_thread(), engine)
     thread.join(PATIENCE)
     assert not thread.is_alive()
 
 
-def test_on_a_cpu_it_has_all_cores_while_nobody_is_served_live(
+def test_an_errand_on_a_cpu_has_all_cores_while_nobody_is_served_live(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert pipeline.on_device(torch.get_num_threads) == cores()
+    assert pipeline.client.errand(torch.get_num_threads) == cores()
     monkeypatch.setattr("artflow.engine.engine.LATELY", PATIENCE)
     answered = threading.Event()
     session = pipeline.open("canvas", loaded(pipeline), {"steps": 1}, lambda _: answered.set())
     session.submit(np.zeros((64, 64, 3), np.uint8))
     assert answered.wait(PATIENCE)
-    assert pipeline.on_device(torch.get_num_threads) == 1
+    assert pipeline.client.errand(torch.get_num_threads) == 1
 
 
 def test_text_to_picture(pipeline: Pipeline) -> None:
@@ -176,7 +169,7 @@ def test_idle_models_make_room_and_used_ones_stay(pipeline: Pipeline) -> None:
     assert set(pipeline.loaded) == {"tiny", "third"}
     second = pipeline.open("canvas", loaded(pipeline, "third"), {}, lambda result: None)
     with pytest.raises(ArtflowError, match="2 models are in use already"):
-        pipeline.load("other")
+        loaded(pipeline, "other")
     second.close()
     wait_until(lambda: not pipeline.client.engine.uses(pipeline.client.pool.runner("third")))
     assert loaded(pipeline, "other")
@@ -201,7 +194,7 @@ def test_a_model_that_a_job_comes_back_to_stays() -> None:
     loaded(pipeline)
     busy = pytest.raises(ArtflowError, match="1 models are in use already")
     with pipeline.client.lease(pipeline.spec) as loading, busy:
-        pipeline.load("other")
+        loaded(pipeline, "other")
     assert pipeline.load() is loading
     assert loaded(pipeline, "other")
     pipeline.close()

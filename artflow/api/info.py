@@ -111,9 +111,10 @@ def _exposition(api: Api) -> bytes:
         "starved": "1 while other programs keep calls waiting for a CPU core",
         "gpu_memory_mb": "GPU memory in use, MB",
     }
-    for name, value in api.pipeline.metrics().items():
-        if value is not None:
-            Gauge(f"artflow_{name}", words[name], registry=registry).set(value)
+    numbers = api.pipeline.metrics()
+    for name, about in words.items():
+        if numbers[name] is not None:
+            Gauge(f"artflow_{name}", about, registry=registry).set(numbers[name])
     labels = ["model", "network", "pixels"]
     threads = Gauge("artflow_threads", "CPU threads of calls with at most so many pixels", labels, registry=registry)
     for model, networks in api.pipeline.threads.items():

@@ -115,8 +115,8 @@ class EngineClient(ABC):
 
     @abstractmethod
     def metrics(self) -> dict[str, Any]:
-        """engine (``thread`` or ``process``), sessions, active_jobs (those with a picture begun), frames and pictures
-        that wait, `EngineMetrics.snapshot`, starved (other programs keep calls waiting for a CPU core), and
+        """transport (``thread`` or ``process``), sessions, active_jobs (those with a picture begun), frames and
+        pictures that wait, `EngineMetrics.snapshot`, starved (other programs keep calls waiting for a CPU core), and
         gpu_memory_mb (None: no GPU)."""
 
     @abstractmethod

@@ -191,6 +191,7 @@ def _portable(error: BaseException) -> BaseException:
 
 def main() -> None:
     """Serve who has started this process, until that has gone. Arguments: the descriptors of connection and rings."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # some send it to all processes of a service at once
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for who has started this
     connection, questions, answers = map(int, sys.argv[1:])
     for descriptor in (connection, answers, questions):

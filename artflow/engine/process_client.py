@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MOST_DEATHS, DEATH_SECONDS = 3, 120.0  # so many deaths in so many seconds, and it is not started again
+SILENCE = 60.0  # seconds without a word after which it counts as hung; it says something every second
 LAST_WORDS = 5.0  # seconds that it may take to end
 CLOSED = ArtflowError("engine_closed", "The app is shutting down.")
 
@@ -151,7 +152,8 @@ class ProcessClient(EngineClient):
     @property
     def alive(self) -> bool:
         """See `EngineClient`."""
-        return self.gone is None and self.status.device_answers
+        hangs = time.monotonic() - self.status.told > SILENCE
+        return self.gone is None and self.status.device_answers and not hangs
 
     @property
     def threads(self) -> dict[str, dict[str, dict[int, int]]]:
@@ -160,7 +162,7 @@ class ProcessClient(EngineClient):
 
     def metrics(self) -> dict[str, Any]:
         """See `EngineClient`."""
-        return self.status.metrics | {"engine": "process", "sessions": len(self.served)}
+        return self.status.metrics | {"transport": "process", "sessions": len(self.served)}
 
     def close(self) -> None:
         """See `EngineClient`."""

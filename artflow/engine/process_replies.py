@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ class Status:
     threads: dict[str, dict[str, dict[int, int]]] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=lambda: NOTHING_YET | EngineMetrics().snapshot())
     device_answers: bool = True
+    told: float = float("inf")
+    """When it was said (monotonic seconds); before the first time there is nothing to wait for."""
 
 
 class RemoteSession:
@@ -106,7 +109,7 @@ class Replies:
     ) -> None:
         """How it is, every second and whenever its models change."""
         self._client.ready = set(ready)
-        self._client.status = Status(loaded, notes, threads, metrics, answers)
+        self._client.status = Status(loaded, notes, threads, metrics, answers, time.monotonic())
 
     def loading(self, key: int, message: str, fraction: float | None) -> None:
         """How far a load is."""

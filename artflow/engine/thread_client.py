@@ -120,7 +120,7 @@ class ThreadClient(EngineClient):
             memory = round(torch.cuda.memory_reserved() / 1e6)  # with what graphs hold
         engine = self.engine
         return {
-            "engine": "thread",
+            "transport": "thread",
             "sessions": engine.sessions,
             "active_jobs": engine.active_jobs,
             **{f"waiting_{kind}": count for kind, count in engine.waiting.items()},

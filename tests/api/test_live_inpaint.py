@@ -69,9 +69,11 @@ def test_only_the_newest_text_is_rendered(server: Served) -> None:
         with held(server.pipeline.client.engine):
             for text in ("a", "a re", "a red"):
                 person.send(prompt=text)
-            assert person.answer(steps="many")[0]["code"] == "bad_parameter"  # all that came before is taken in
-        header, data = person.answers(1)[0]
-        assert header["recipe"]["prompt"] == "a red" and data
+            person.send(steps="many")
+            assert person.until("error")["code"] == "bad_parameter"  # all that came before is taken in
+        header, picture = person.answers(1)[0]
+        assert picture
+        assert header["recipe"]["prompt"] == "a red"
         assert server.pipeline.client.engine.metrics.calls == calls + header["recipe"]["steps"]
 
 

@@ -99,7 +99,7 @@ def test_a_live_session_answers_its_frames(client: EngineClient, model: ModelInf
     stream.submit(noisy(1), 7)
     result = results.get(timeout=PATIENCE)
     assert result.frame == 7 and result.picture is not None and result.picture.shape == (SIDE, SIDE, 3)
-    assert client.sessions == 1
+    assert client.sessions == 1 and client.metrics()["transport"] in type(client).__name__.lower()
     wait_until(lambda: client.metrics()["sessions"] == 1 and client.metrics()["model_calls"] > calls)
     stream.close()
     wait_until(lambda: client.sessions == 0)

@@ -127,6 +127,17 @@ def test_a_job_on_a_model_leaves_its_live_sessions_alone(client: ProcessClient, 
     child.next("put")
 
 
+def test_one_that_says_nothing_any_more_is_not_healthy(
+    client: ProcessClient, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert client.alive  # it starts, which may take long
+    child.say("status", [], [], [], {}, client.status.metrics, True)
+    wait_until(lambda: client.status.told < float("inf"))
+    assert client.alive
+    monkeypatch.setattr(process_client, "SILENCE", -1.0)
+    assert not client.alive
+
+
 def test_a_frame_behind_the_end_of_its_session_begins_no_other(client: ProcessClient, child: Child) -> None:
     stream, _ = opened(client)
     child.next("open")

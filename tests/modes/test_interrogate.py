@@ -133,7 +133,8 @@ def test_all_work_is_done_in_small_pieces_where_it_is_told() -> None:
     pieces, towers = [], WordTowers(SHOWS)
 
     def errand(work, *values):
-        pieces.append(1)
+        if work != towers.full:  # which computes nothing
+            pieces.append(work)
         return work(*values)
 
     interrogate(PICTURE, towers, published(LISTS, LISTS), "classic", errand=errand)
