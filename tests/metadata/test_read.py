@@ -8,11 +8,12 @@ import json
 from typing import Any
 
 import pytest
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import Image, PngImagePlugin
 
 from artflow.errors import ArtflowError
 from artflow.metadata import carried_recipe, comfyui, encode_png, fitting, read_metadata
 from artflow.modes.text import TextParams
+from tests.metadata.files import as_gif, png, with_exif
 from tests.support.live import noisy
 
 A1111 = """a castle on a hill, (sunset:1.2), <lora:foo:0.8>
@@ -54,32 +55,6 @@ WORKFLOW = {
 }  # fmt: skip
 
 
-def png(**texts: str) -> bytes:
-    info = PngImagePlugin.PngInfo()
-    for key, value in texts.items():
-        info.add_text(key, value, zip=len(value) > 500)
-    out = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=info)
-    return out.getvalue()
-
-
-def as_gif() -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(out, "GIF")
-    return out.getvalue()
-
-
-def with_exif(kind: str, tags: dict[int, Any] | None = None, comment: bytes | None = None) -> bytes:
-    exif = Image.Exif()
-    for tag, value in (tags or {}).items():
-        exif[tag] = value
-    if comment is not None:
-        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = comment
-    out = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(out, kind, exif=exif)
-    return out.getvalue()
-
-
 def test_our_own() -> None:
     recipe = {"mode": "canvas", "prompt": "ein Apfel, 苹果", "seed": 7, "steps": 2, "filters": [{"filter": "blur"}]}
     found = read_metadata(encode_png(noisy(1), recipe))
@@ -88,7 +63,7 @@ def test_our_own() -> None:
 
 
 A1111_VALUES = {
-    "prompt": "a castle on a hill, (sunset:1.2), <lora:foo:0.8>\nsecond line: with a colon",
+    "prompt": "a castle on a hill, (sunset:1.2)\nsecond line: with a colon", "loras": [{"name": "foo", "weight": 0.8}],
     "negative_prompt": "blurry, low quality", "steps": 28, "sampler": "DPM++ 2M Karras", "guidance_scale": 6.5,
     "seed": 1234567890, "width": 640, "height": 512, "model": "dreamshaper_8", "strength": 0.45,
 }  # fmt: skip
