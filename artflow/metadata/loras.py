@@ -42,7 +42,7 @@ def written(loras: Any) -> str:
     named = (
         [one for one in loras[:MOST] if isinstance(one, dict) and one.get("name")] if isinstance(loras, list) else []
     )
-    return " ".join(f"<lora:{one['name']}:{one.get('weight', 1.0)}>" for one in named)
+    return " ".join(f"<lora:{one['name']}{':' + str(one['weight']) if 'weight' in one else ''}>" for one in named)
 
 
 def _lora(tag: re.Match[str]) -> Lora:

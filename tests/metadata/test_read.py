@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import time
 from typing import Any
 
 import pytest
 from PIL import Image, PngImagePlugin
 
 from artflow.errors import ArtflowError
-from artflow.metadata import carried_recipe, comfyui, encode_png, fitting, read_metadata
+from artflow.metadata import carried_recipe, encode_png, fitting, read_metadata
 from artflow.modes.text import TextParams
 from tests.metadata.files import as_gif, png, with_exif
 from tests.support.live import noisy
@@ -103,7 +104,7 @@ def test_a1111_with_what_we_do_not_have() -> None:
 
 COMFY_VALUES = {
     "prompt": "a red fox", "negative_prompt": "ugly", "seed": 42, "steps": 22, "guidance_scale": 7.5,
-    "sampler": "Euler a", "width": 512, "height": 768, "model": "model-v1",
+    "sampler": "Euler a", "width": 512, "height": 768, "model": "model-v1", "loras": [{"name": "x"}],
 }  # fmt: skip
 
 
@@ -247,17 +248,19 @@ def test_a_hostile_last_line_is_read_at_once(filler: str) -> None:
         read_metadata(png(parameters=f"a cat\nSteps: 20, {filler}!"))
 
 
-def test_hostile_graphs_are_read_in_few_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks: list[Any] = []
-    target = comfyui._target
-    monkeypatch.setattr(comfyui, "_target", lambda nodes, link: looks.append(link) or target(nodes, link))
+def test_hostile_graphs_are_read_at_once() -> None:
     ring = {str(i): {"class_type": "Node", "inputs": {"a": [str((i + 1) % 190), 0]}} for i in range(190)}
-    samplers = {f"s{i}": {"class_type": "KSampler", "inputs": {"latent_image": [str(i % 190), 0]}} for i in range(5000)}
-    dead = {"class_type": "KSampler", "inputs": {f"x{i}": [f"nowhere{i}", 0] for i in range(50_000)}}
-    for graph in (ring | samplers, {"1": dead, "2": {"class_type": "KSampler", "inputs": {"latent_image": ["1", 0]}}}):
+    inputs = {"positive": ["0", 0], "negative": ["1", 0], "seed": 1}
+    samplers = {
+        f"s{i}": {"class_type": "KSampler", "inputs": inputs | {"latent_image": [str(i % 190), 0]}} for i in range(5000)
+    }
+    dead = {"class_type": "KSampler", "inputs": inputs | {f"x{i}": [f"nowhere{i}", 0] for i in range(50_000)}}
+    for graph in (ring | samplers, {"1": dead, "2": {"class_type": "KSampler", "inputs": inputs}}):
+        data = png(prompt=json.dumps(graph))
+        begun = time.process_time()
         with contextlib.suppress(ArtflowError):
-            read_metadata(png(prompt=json.dumps(graph)))
-    assert 100 < len(looks) < 20_000
+            read_metadata(data)
+        assert time.process_time() - begun < 1
 
 
 def test_what_is_nested_deeper_than_anybody_writes_is_no_recipe() -> None:
