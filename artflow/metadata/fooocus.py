@@ -21,7 +21,7 @@ SIZE = re.compile(r"\(?\s*(\d{1,9})\s*[,x]\s*(\d{1,9})\s*\)?")
 
 def read(text: str) -> Metadata | None:
     """The parameters in a ``parameters`` text; None where it is no JSON of Fooocus."""
-    data = json_object(text)
+    data = json_object(text) if '"metadata_scheme"' in text or '"Fooocus' in text else None
     if data is None or not ("metadata_scheme" in data or str(data.get("version", "")).startswith("Fooocus")):
         return None
     values, unknown = renamed(data, NAMES)

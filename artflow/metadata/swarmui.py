@@ -16,7 +16,7 @@ NAMES = {
 
 def read(text: str) -> Metadata | None:
     """The parameters in a ``parameters`` text; None where it is no JSON of SwarmUI."""
-    data = json_object(text)
+    data = json_object(text) if '"sui_image_params"' in text else None
     about = data.get("sui_image_params") if data else None
     if not isinstance(about, dict):
         return None

@@ -19,6 +19,7 @@ from artflow.images import opened
 from artflow.metadata.values import json_object
 
 MAX_TEXT = 2_000_000  # characters of one text; longer ones are ignored
+MOST_TEXTS = 3_000_000  # characters of all; reading more would take more than a moment
 MOST_DECODED = 20_000_000  # pixels of a PNG; only up to so many are decoded to reach the texts after them
 CODES = (b"UNICODE\0", b"ASCII\0\0\0", b"JIS\0\0\0\0\0", b"Unicode\0", bytes(8))  # names of codes in UserComment
 XMP = "XML:com.adobe.xmp"
@@ -55,7 +56,13 @@ def texts_of(data: bytes) -> dict[str, str]:
     for text in unnamed:
         for name, value in _named(text[: MAX_TEXT + 100]):
             texts.setdefault(name, value)
-    return {key: value for key, value in texts.items() if len(value) <= MAX_TEXT}
+    kept: dict[str, str] = {}
+    room = MOST_TEXTS
+    for key, value in texts.items():
+        if len(value) <= min(room, MAX_TEXT):
+            kept[key] = value
+            room -= len(value)
+    return kept
 
 
 def decoded(value: Any) -> str:

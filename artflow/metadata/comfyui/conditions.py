@@ -66,8 +66,8 @@ class Conditions:
             return self._of_several(node, link, negative, depth)
         if {"positive", "negative"} <= inputs.keys():
             linked = isinstance(inputs["positive"], Link) and isinstance(inputs["negative"], Link)
-            if linked and link.slot in (0, 1):
-                negative = link.slot == 1
+            if linked:
+                negative = _is_negative(node, link.slot, negative)
             value = inputs["negative" if negative else "positive"]
             text = None if linked else self._values.text(value)
             return Said(text, node.id, link.slot) if text is not None else self._said(value, negative, depth)
@@ -101,3 +101,11 @@ class Conditions:
                     texts[said.text] = None
         text = "\n".join(texts)
         return Said(text, node.id, link.slot) if len(text) <= LONGEST_TEXT else None
+
+
+def _is_negative(node: Node, slot: int, asked: bool) -> bool:
+    """Whether an output of a node with both conditionings is the negative one: by its name, else as it is used."""
+    name = node.outputs[slot] if slot < len(node.outputs) else ""
+    if "negative" in name or "positive" in name:
+        return "negative" in name
+    return asked and slot != 0  # nobody puts the negative one first

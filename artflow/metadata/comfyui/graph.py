@@ -37,6 +37,7 @@ class Node:
     inputs: dict[str, Any]  # values, and `Link`
     through: dict[int, Any] | None = None
     shown: list[str] = field(default_factory=list)  # texts that the editor stored with it
+    outputs: list[str] = field(default_factory=list)  # their names, where the editor's graph is there
 
 
 Nodes = dict[str, Node]
@@ -108,12 +109,13 @@ def _add(
         if not isinstance(kind, str) or one.get("mode") == MUTED or len(nodes) >= MOST_NODES:
             continue
         slots = list(_objects(one.get("inputs")))
-        inputs = named_values(kind, one.get("widgets_values"), slots)
+        inputs = named_values(kind, one.get("widgets_values"), slots, list(_objects(one.get("outputs"))))
         for slot in slots:
             value = linked(slot.get("link"), inputs.get(str(slot.get("name"))))
             if value is not None:
                 inputs[str(slot.get("name"))] = value
         node = Node(f"{prefix}{one.get('id')}", kind[:LONGEST_NAME], inputs, shown=_texts(one.get("widgets_values")))
+        node.outputs = [str(output.get("name", ""))[:LONGEST_NAME].lower() for output in _objects(one.get("outputs"))]
         nodes[node.id] = node
         inside = subgraphs.get(kind)
         if one.get("mode") == BYPASSED:
@@ -140,8 +142,9 @@ def _bypass(slots: list[dict[str, Any]], outputs: Any, inputs: Mapping[str, Any]
     through = {}
     for place, output in enumerate(_objects(outputs)):
         here = slots[place : place + 1] + slots
-        same = (slot for slot in here if slot.get("type") == output.get("type") and slot.get("link") is not None)
-        slot = next(same, None)
+        linked = [slot for slot in here if slot.get("link") is not None]
+        same = [slot for slot in linked if slot.get("type") == output.get("type")]
+        slot = next(iter(same or [slot for slot in linked if slot.get("type") == "*"]), None)
         through[place] = inputs.get(str(slot.get("name"))) if slot else None
     return through
 

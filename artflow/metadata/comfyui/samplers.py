@@ -16,7 +16,8 @@ from artflow.metadata.comfyui.values import Values
 from artflow.metadata.loras import Lora
 from artflow.metadata.values import model_name
 
-MOST_LINKS = 2000  # links followed for one answer; many may lead nowhere
+MOST_LINKS = 2000  # links followed for one answer; many may lead nowhere ...
+MOST_LOOKS = 30_000  # ... and for all answers about one graph
 MOST_SAMPLERS = 32
 SAVES = re.compile(r"save|output|websocket|combine", re.IGNORECASE)
 IMAGES = re.compile(r"latent|samples|image|pixels|video|frames|source", re.IGNORECASE)
@@ -51,6 +52,7 @@ class _Graph:
         self._values = Values(nodes)
         self._conditions = Conditions(self._values)
         self._nodes = nodes
+        self._looks = 0
         self._samplers = {node.id: node for node in nodes.values() if _is_sampler(node)}
 
     def settings(self) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -69,7 +71,7 @@ class _Graph:
 
     def _last(self) -> list[Node]:
         """The samplers that no other builds on; those whose pictures are saved, where some are."""
-        samplers = list(self._samplers.values())[: MOST_SAMPLERS * 4]
+        samplers = list(self._samplers.values())[: MOST_SAMPLERS * 2]
         before = set[str]()
         for sampler in samplers:
             before |= {other.id for other in self._samplers_behind(sampler.inputs.values(), sampler)}
@@ -92,22 +94,32 @@ class _Graph:
         return found
 
     def _first_pass(self, sampler: Node) -> Node:
-        """The sampler that began the picture: a later one is a second pass over what it drew."""
+        """The sampler that began the picture: a later one is a second pass over what it drew.
+
+        One without a prompt made something else out of a picture, such as the depth that this one keeps to.
+        """
         for _ in range(len(self._samplers)):
             before = self._search(_links(sampler, IMAGES), lambda node: node.id in self._samplers, _images)
-            if before is None or before is sampler:
+            if before is None or before is sampler or not (self._prompts(before)[0] or "").strip():
                 break
             sampler = before
         return sampler
 
+    def _conditioned(self, sampler: Node) -> dict[str, Any]:
+        """The inputs that hold the conditionings: the sampler's, or its guider's."""
+        guider = self._values.source(sampler.inputs.get("guider"))
+        return guider[0].inputs if guider and "positive" not in sampler.inputs else sampler.inputs
+
+    def _prompts(self, sampler: Node) -> tuple[str | None, str | None]:
+        return self._conditions.prompts(self._conditioned(sampler))
+
     def _of(self, sampler: Node) -> tuple[dict[str, Any], set[str]]:
         inputs = sampler.inputs
         guider = self._values.source(inputs.get("guider"))
-        conditioned = guider[0].inputs if guider and "positive" not in inputs else inputs
-        positive, negative = self._conditions.prompts(conditioned)
-        found = {"prompt": positive, "negative_prompt": negative}
+        positive, negative = self._prompts(sampler)
+        found: dict[str, Any] = {"prompt": positive, "negative_prompt": negative}
         missing = {name for name, value in found.items() if value is None}
-        if not isinstance(conditioned.get("negative"), Link):
+        if not isinstance(self._conditioned(sampler).get("negative"), Link):
             missing.discard("negative_prompt")
         found |= {ours: self._setting(sampler, theirs) for ours, theirs in SETTINGS.items()}
         denoise = found.pop("denoise")
@@ -175,10 +187,11 @@ class _Graph:
         self, links: Iterable[Any], wanted: Callable[[Node], bool], behind: Callable[[Node], list[Any]]
     ) -> Node | None:
         """The nearest ``wanted`` node behind some links, breadth first; ``behind`` says what to follow of a node."""
-        waiting = deque(link for link in links if isinstance(link, Link))
+        waiting = deque([link for link in links if isinstance(link, Link)][:MOST_LINKS])
         seen: set[str] = set()
         for _ in range(MOST_LINKS):
-            if not waiting:
+            self._looks += 1
+            if not waiting or self._looks > MOST_LOOKS:
                 break
             source = self._values.source(waiting.popleft())
             if source is None or source[0].id in seen:

@@ -17,6 +17,7 @@ TEXTS = (
 NUMBERS = ("value", "seed", "noise_seed", "number", "int", "float", "Number", "a")
 SELECTORS = ("switch", "boolean", "condition", "select", "index", "selected", "input", "Input")
 DELIMITERS = {"space": " ", "comma": ",", "newline": "\n", "none": "", r"\n": "\n"}
+FIELDS = re.compile(r"(\{\{|\}\}|\{\w{1,40}\})")
 SHOWS = re.compile(r"show|preview|display", re.IGNORECASE)
 JOINS = re.compile(r"concat|join|combine|append", re.IGNORECASE)
 HANDS_ON = re.compile(r"text|string|prompt|primitive|multiline|literal|constant|value|positive|negative", re.IGNORECASE)
@@ -96,6 +97,8 @@ class Values:
             return text if text is not None else _shown(node)
         if {"string_a", "string_b"} <= inputs.keys() or JOINS.search(node.kind):
             return self._joined(node, depth)
+        if node.kind == "StringFormat":
+            return self._formatted(inputs, depth)
         if node.kind in ("StringReplace", "StringTrim", "CaseConverter"):
             return self._changed(node, depth)
         if MAKES.search(node.kind) or not (HANDS_ON.search(node.kind) or "populated_text" in inputs):
@@ -133,6 +136,25 @@ class Values:
         if not find or new is None or len(text) + text.count(find) * len(new) > LONGEST_TEXT:
             return text if find == "" else None
         return text.replace(find, new)
+
+    def _formatted(self, inputs: dict[str, Any], depth: int) -> str | None:
+        """Plain fields alone, ``{a}``: a width in a field could ask for any amount of memory."""
+        template = self.text(inputs.get("f_string"), depth)
+        if template is None:
+            return None
+        given = {name.rpartition(".")[2]: value for name, value in inputs.items() if name != "f_string"}
+        parts: list[str] = []
+        for part in FIELDS.split(template):
+            if part in ("{{", "}}"):
+                part = part[0]
+            elif part.startswith("{") or part.endswith("}"):
+                value = self.text(given.get(part[1:-1]), depth) if FIELDS.fullmatch(part) else None
+                if value is None or len(parts) > LONGEST_WALK:
+                    return None
+                part = value
+            parts.append(part)
+        text = "".join(parts)
+        return text if len(text) <= LONGEST_TEXT else None
 
     def _chosen(self, node: Node, depth: int) -> Any:
         """The branch that a switch takes; None where that cannot be told."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 CONTROL = ("fixed", "increment", "decrement", "randomize")  # an editor's value behind each seed
 SEEDS = ("seed", "noise_seed")
 SIZE = ("width", "height")
+SOUND = re.compile(r"Audio|Music|Song|Speech")
+TEXTUAL = re.compile(r"Text|String|Prompt|\b(?:text|string|prompt)\b")
 KSAMPLER = ("seed", "control", "steps", "cfg", "sampler_name", "scheduler", "denoise")
 WIDGETS: dict[str, tuple[str, ...]] = {
     "KSampler": KSAMPLER,
@@ -49,6 +52,7 @@ WIDGETS: dict[str, tuple[str, ...]] = {
     "PrimitiveBoolean": ("value",),
     "StringConcatenate": ("string_a", "string_b", "delimiter"),
     "StringReplace": ("string", "find", "replace"),
+    "StringFormat": ("f_string",),
     "StringTrim": ("string", "mode"),
     "CaseConverter": ("string", "mode"),
     "ComfySwitchNode": ("switch",),
@@ -69,8 +73,8 @@ WIDGETS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def named_values(kind: str, values: Any, inputs: Sequence[Any]) -> dict[str, Any]:
-    """The stored values of a node by name; of an unknown class only where its inputs name each of them."""
+def named_values(kind: str, values: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> dict[str, Any]:
+    """The stored values of a node by name; of an unknown class only where its inputs or outputs tell what they are."""
     if isinstance(values, dict):
         return dict(values)
     if not isinstance(values, list) or not values:
@@ -81,10 +85,14 @@ def named_values(kind: str, values: Any, inputs: Sequence[Any]) -> dict[str, Any
     names = [slot["widget"].get("name") for slot in inputs if _has_widget(slot)]
     if len(names) == len(plain):
         return {name: value for name, value in zip(names, plain) if isinstance(name, str)}
+    if not isinstance(values[0], str):
+        return {}
+    if "TextEncode" in kind and not SOUND.search(kind):  # ComfyUI's own: the prompt, and the negative one if it has two
+        both = len(values) > 1 and isinstance(values[1], str) and any(one.get("name") == "negative" for one in outputs)
+        return {"prompt": values[0]} | ({"negative_prompt": values[1]} if both else {})
     # Text nodes of others: the one value that they have is their text.
-    lowered = kind.lower()
-    textual = any(word in lowered for word in ("text", "string", "prompt")) and "load" not in lowered
-    return {"text": values[0]} if textual and len(values) == 1 and isinstance(values[0], str) else {}
+    textual = TEXTUAL.search(kind) and len(values) == 1 and any(one.get("type") == "STRING" for one in outputs)
+    return {"text": values[0]} if textual else {}
 
 
 def _has_widget(slot: Any) -> bool:
