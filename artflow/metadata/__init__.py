@@ -6,8 +6,8 @@ files, `read` asks the dialects; `write` puts a recipe into a PNG; `values` and 
 and types.
 """
 
-from artflow.metadata.read import carried_recipe, read_metadata
-from artflow.metadata.values import Metadata, fitting
+from artflow.metadata.read import READABLE, carried_recipe, read_metadata
+from artflow.metadata.values import Metadata, fitting, shown
 from artflow.metadata.write import encode_png
 
-__all__ = ["Metadata", "carried_recipe", "encode_png", "fitting", "read_metadata"]
+__all__ = ["READABLE", "Metadata", "carried_recipe", "encode_png", "fitting", "read_metadata", "shown"]

@@ -12,7 +12,6 @@ from artflow.metadata.texts import texts_of
 from artflow.metadata.values import Metadata
 
 READABLE = "ArtFlow, A1111, ComfyUI, InvokeAI, Fooocus, SwarmUI, NovelAI, SD.Next, Draw Things"
-# What a recipe says of its own prompt alone, and must not go along with another one.
 OF_THE_PROMPT = ("unknown_words", "prompt_used")
 
 
@@ -57,9 +56,12 @@ def _comfyui(texts: Mapping[str, str]) -> Metadata | None:
 
 
 def carried_recipe(data: bytes) -> dict[str, Any]:
-    """The recipe to hand on with pictures that are made from this one; empty where the file has no metadata."""
+    """The recipe to hand on with pictures that are made from this one; empty where the file has no metadata.
+
+    What it says of how a model read its prompt is left out: the next prompt may be another.
+    """
     try:
         found = read_metadata(data)
     except ArtflowError:
         return {}
-    return {**found.values, "mode": found.mode}
+    return {name: value for name, value in found.values.items() if name not in OF_THE_PROMPT} | {"mode": found.mode}

@@ -284,6 +284,12 @@ def test_a_huge_picture_is_read_without_its_pixels(monkeypatch: pytest.MonkeyPat
     assert read_metadata(out.getvalue()).values["steps"] == 28
 
 
+def test_a_carried_recipe_does_not_say_what_a_model_made_of_the_prompt() -> None:
+    facts = {"unknown_words": ["gnu"], "prompt_used": "a cat"}
+    data = encode_png(noisy(1), {"mode": "text", "prompt": "a gnu", "seed": 4} | facts)
+    assert carried_recipe(data) == {"mode": "text", "prompt": "a gnu", "seed": 4}
+
+
 def test_only_what_fits_is_filled_in() -> None:
     values = {"prompt": "x", "steps": 500, "sampler": "Heun", "seed": "7", "filters": [], "width": 64, "model": 3}
     good, refused = fitting(values, TextParams)

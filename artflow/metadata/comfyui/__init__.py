@@ -9,7 +9,7 @@ from artflow.metadata.comfyui.graph import of_prompt, of_workflow
 from artflow.metadata.comfyui.samplers import settings
 from artflow.metadata.values import Metadata, json_object, normalized
 
-LONGEST = 1_500_000  # characters of a graph; the largest that people share have half as many
+LONGEST = 1_200_000  # characters of a graph; the largest of ComfyUI's own templates has less than half
 MOST_BESIDE = 500_000
 
 

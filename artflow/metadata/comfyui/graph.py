@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NamedTuple
 
 from artflow.metadata.comfyui.widgets import named_values
 
-MOST_NODES = 20_000  # subgraphs may hold each other
+MOST_INPUTS = 1000  # of one node
+MOST_NODES = 5_000  # subgraphs may hold each other
 LONGEST_NAME = 200  # characters of a class's name that are looked at
 DEEPEST = 12  # subgraphs in subgraphs
 MUTED, BYPASSED = 2, 4
@@ -46,9 +48,9 @@ Nodes = dict[str, Node]
 def of_prompt(prompt: Mapping[str, Any]) -> Nodes:
     """The nodes of the graph that was run."""
     nodes = {}
-    for key, one in prompt.items():
+    for key, one in islice(prompt.items(), MOST_NODES):
         if isinstance(one, dict) and isinstance(one.get("class_type"), str) and isinstance(one.get("inputs"), dict):
-            inputs = {str(name): _input(value) for name, value in one["inputs"].items()}
+            inputs = {str(name): _input(value) for name, value in islice(one["inputs"].items(), MOST_INPUTS)}
             nodes[str(key)] = Node(str(key), one["class_type"][:LONGEST_NAME], inputs)
     return nodes
 
