@@ -104,11 +104,14 @@ def _of_latin(text: str) -> str:
         return str(text)
 
 
-def _exif(image: Image.Image) -> Iterator[Any]:
-    exif = image.getexif()
-    yield exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
-    for tag in TAGS:
-        yield exif.get(tag)
+def _exif(image: Image.Image) -> list[Any]:
+    """The values that may hold settings; none where the EXIF is broken, beside which there may be other texts."""
+    try:
+        exif = image.getexif()
+        inner = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
+        return [inner, *(exif.get(tag) for tag in TAGS)]
+    except Exception:  # noqa: BLE001 - Pillow raises nearly anything
+        return []
 
 
 def _of_xmp(xmp: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
+from PIL import Image, PngImagePlugin
 
 from artflow.errors import ArtflowError
 from artflow.metadata import a1111, read_metadata
@@ -134,6 +136,16 @@ TEXT = f"日本の狐\nNegative prompt: schlecht, übel\n{S}"
 def test_text_in_any_code_whatever_name_stands_before_it(data: bytes) -> None:
     found = read_metadata(data)
     assert dict(found.values) == VALUES | {"prompt": "日本の狐", "negative_prompt": "schlecht, übel"}
+
+
+@pytest.mark.parametrize("exif", [b"no TIFF", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff"])
+def test_broken_exif_hides_no_text(exif: bytes) -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("parameters", f"a fox\n{S}")
+    info.add(b"eXIf", exif)
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=info)
+    assert read_metadata(out.getvalue()).values["prompt"] == "a fox"
 
 
 @pytest.mark.parametrize("text", ["just some words", "a Negative prompt: x", "Steps: x"])
