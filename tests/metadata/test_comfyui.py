@@ -126,6 +126,17 @@ def test_a_guider_of_three_conditionings() -> None:
     assert dict(found.values) == VALUES
 
 
+def test_a_guider_that_gets_the_prompt_as_the_negative_one_too() -> None:
+    """As in ComfyUI's template of HiDream E1.1."""
+    guider = node("DualCFGGuider", cond1=["e", 0], cond2=["e", 1], negative=["6", 0], cfg_conds=5.0)
+    edit = node("InstructPixToPixConditioning", positive=["6", 0], negative=["7", 0], pixels=["p", 0])
+    sampler = node("SamplerCustomAdvanced", guider=["g", 0], sampler=["s", 0], latent_image=["e", 2])
+    found = ran(n3=sampler, g=guider, e=edit)
+    assert (found.values["prompt"], found.values["negative_prompt"]) == ("a red fox", "ugly")
+    found = ran(n3=sampler, g=guider, e=node("Edit", conditioning=["6", 0]))
+    assert "negative_prompt" not in found.values and found.missing == ("negative_prompt",)
+
+
 def test_two_outputs_of_one_text_are_not_two_prompts() -> None:
     both = node("Encode for both", text="a red fox", clip=["4", 1])
     inputs = BASE["3"]["inputs"] | {"positive": ["6", 0], "negative": ["6", 1]}

@@ -43,6 +43,10 @@ class Conditions:
         """Prompt and negative prompt behind the inputs of a sampler or guider; None for what cannot be told."""
         first = next((inputs[name] for name in ("positive", "cond1", "conditioning") if name in inputs), None)
         positive, negative = self._said(first, False), self._said(inputs.get("negative"), True)
+        # A guider of three (DualCFGGuider) may get the prompt once more in the place of the negative one, for editing.
+        if "cond2" in inputs and positive and negative and positive.node == negative.node:
+            negative = self._said(inputs["cond2"], True)
+            negative = None if negative and negative.node == positive.node else negative
         # Two outputs of one node that are not two texts of it: which of them it made from its text is not said.
         if positive and negative and positive.node == negative.node and positive.slot != negative.slot:
             negative = negative if positive.text != negative.text else None
