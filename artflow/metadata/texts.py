@@ -142,6 +142,10 @@ def _named(text: str) -> Iterator[tuple[str, str]]:
             yield "invokeai_metadata", _as_text(data["invokeai_metadata"])
         elif "c" in data and "sampler" in data:
             yield "drawthings", text
+        elif isinstance(data.get("nodes"), list):
+            yield "workflow", text
+        elif any(isinstance(one, dict) and "class_type" in one for one in data.values()):  # Civitai's generator
+            yield "prompt", text
         else:
             yield "parameters", text
 

@@ -11,7 +11,7 @@ import pytest
 from artflow.metadata import read_metadata
 from artflow.metadata.comfyui import read as read_graph
 from artflow.metadata.values import Metadata
-from tests.metadata.files import png
+from tests.metadata.files import png, with_exif
 
 Graph = dict[str, dict[str, Any]]
 
@@ -48,6 +48,16 @@ def text_by(value: Any, **more: dict[str, Any]) -> Metadata:
 def test_a_plain_graph() -> None:
     found = ran()
     assert (dict(found.values), found.missing) == (VALUES, ())
+
+
+@pytest.mark.parametrize("code", ["utf-8", "utf-16-be"])
+def test_a_graph_in_user_comment(code: str) -> None:
+    """Civitai's generator writes it without a name, other programs as an object of both graphs."""
+    for written in (BASE | {"extra": {"airs": []}}, {"prompt": BASE, "workflow": {"nodes": []}}):
+        data = with_exif("JPEG", comment=b"UNICODE\0" + json.dumps(written).encode(code))
+        assert dict(read_metadata(data).values) == VALUES
+    data = with_exif("WEBP", comment=b"UNICODE\0" + json.dumps(editor()).encode(code))
+    assert dict(read_metadata(data).values) == EDITED
 
 
 @pytest.mark.parametrize("kind", ["ClownsharKSampler_Beta", "KSampler (Efficient)", "anybody's"])
