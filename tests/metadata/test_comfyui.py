@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from artflow.metadata import read_metadata
 from artflow.metadata.comfyui import read as read_graph
 from artflow.metadata.values import Metadata
-from tests.metadata.files import png, with_exif
+from tests.metadata.files import png, seconds, with_exif
 
 Graph = dict[str, dict[str, Any]]
 
@@ -338,6 +337,4 @@ HOSTILE: dict[str, tuple[Graph, dict[str, Any]]] = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_graphs_are_read_within_a_second(name: str) -> None:
     prompt, workflow = (json.dumps(one) if one else "" for one in HOSTILE[name])
-    begun = time.process_time()
-    read_graph(prompt, workflow)
-    assert time.process_time() - begun < 1
+    assert seconds(lambda: read_graph(prompt, workflow)) < 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 from artflow.errors import ArtflowError
 from artflow.metadata import carried_recipe, encode_png, fitting, read_metadata
 from artflow.modes.text import TextParams
-from tests.metadata.files import as_gif, png, with_exif
+from tests.metadata.files import as_gif, png, seconds, with_exif
 from tests.support.live import noisy
 
 A1111 = """a castle on a hill, (sunset:1.2), <lora:foo:0.8>
@@ -256,11 +256,7 @@ def test_hostile_graphs_are_read_at_once() -> None:
     }
     dead = {"class_type": "KSampler", "inputs": inputs | {f"x{i}": [f"nowhere{i}", 0] for i in range(50_000)}}
     for graph in (ring | samplers, {"1": dead, "2": {"class_type": "KSampler", "inputs": inputs}}):
-        data = png(prompt=json.dumps(graph))
-        begun = time.process_time()
-        with contextlib.suppress(ArtflowError):
-            read_metadata(data)
-        assert time.process_time() - begun < 1
+        assert seconds(partial(carried_recipe, png(prompt=json.dumps(graph)))) < 1
 
 
 def test_what_is_nested_deeper_than_anybody_writes_is_no_recipe() -> None:
