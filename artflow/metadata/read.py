@@ -1,26 +1,18 @@
-"""Reading the generation parameters out of picture files.
-
-PNG texts by their name; in JPEG and WebP the EXIF fields: UserComment (A1111) and descriptions that begin with
-``artflow:``, ``prompt:`` or ``workflow:`` (ArtFlow, ComfyUI).
-"""
+"""Reading the generation parameters of picture files, whichever program wrote them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from PIL import ExifTags, Image
-
 from artflow.errors import ArtflowError
-from artflow.images import opened
-from artflow.metadata import a1111, artflow, comfyui
+from artflow.metadata import a1111, artflow, comfyui, drawthings, fooocus, invokeai, novelai, sdnext, swarmui
+from artflow.metadata.texts import texts_of
 from artflow.metadata.values import Metadata
 
-MAX_TEXT = 2_000_000  # characters of one text; longer ones are ignored
-MOST_DECODED = 20_000_000  # pixels of a PNG; only up to so many are decoded to reach the texts after them
-EXIF_MAKE = 0x010F
-EXIF_MODEL = 0x0110
-EXIF_DESCRIPTION = 0x010E
+READABLE = "ArtFlow, A1111, ComfyUI, InvokeAI, Fooocus, SwarmUI, NovelAI, SD.Next, Draw Things"
+OF_THE_PROMPT = ("unknown_words", "prompt_used")
 
 
 def read_metadata(data: bytes) -> Metadata:
@@ -29,68 +21,47 @@ def read_metadata(data: bytes) -> Metadata:
     Raises:
         ArtflowError: ``bad_picture`` if it is no such file, ``no_parameters`` if it holds none that are understood.
     """
-    texts = _texts(data)
+    texts = texts_of(data)
+    parameters = texts.get("parameters", "")
     found = (
         artflow.read(texts.get("artflow", ""))
-        or comfyui.read(texts.get("prompt", ""), texts.get("workflow", ""))
-        or a1111.read(texts.get("parameters", ""))
+        or swarmui.read(parameters)
+        or fooocus.read(parameters)
+        or invokeai.read(texts)
+        or novelai.read(texts)
+        or drawthings.read(texts.get("drawthings", ""))
+        or _comfyui(texts)
+        or sdnext.read(parameters)
+        or a1111.read(parameters)
     )
     if found is None:
         raise ArtflowError(
             "no_parameters",
-            "This picture holds no settings that ArtFlow understands (its own, A1111 or ComfyUI); "
+            f"This picture holds no settings that ArtFlow understands ({READABLE}); "
             "screenshots and pictures sent through chats lose them.",
         )
     return found
 
 
+def _comfyui(texts: Mapping[str, str]) -> Metadata | None:
+    """What a graph says, and what it does not say from the text that stands beside it in the file."""
+    graph = comfyui.read(texts.get("prompt", ""), texts.get("workflow", ""))
+    parameters = texts.get("parameters", "")
+    text = sdnext.read(parameters) or a1111.read(parameters) if graph and parameters else None
+    if graph is None or text is None:
+        return graph
+    values = {**text.values, **graph.values}
+    missing = tuple(name for name in graph.missing if name not in text.values)
+    return replace(graph, values=values, unknown={**text.unknown, **graph.unknown}, missing=missing)
+
+
 def carried_recipe(data: bytes) -> dict[str, Any]:
-    """The recipe to hand on with pictures that are made from this one; empty where the file has no metadata."""
+    """The recipe to hand on with pictures that are made from this one; empty where the file has no metadata.
+
+    What it says of how a model read its prompt is left out: the next prompt may be another.
+    """
     try:
         found = read_metadata(data)
     except ArtflowError:
         return {}
-    return {**found.values, "mode": found.mode}
-
-
-def _texts(data: bytes) -> dict[str, str]:
-    """The texts of a file by their PNG name; EXIF texts get the name of the dialect that they look like."""
-    try:
-        with opened(data) as image:
-            texts = {str(key): value for key, value in image.info.items() if isinstance(value, str)}
-            exif: list[str] = []
-            # Pillow reads PNG chunks after the pixels, EXIF among them, only when it decodes the pixels.
-            if image.format != "PNG" or image.width * image.height <= MOST_DECODED:
-                texts |= getattr(image, "text", {})
-                exif = [text for value in _exif(image) if (text := _exif_text(value))]
-    except ArtflowError:
-        raise
-    except Exception as error:  # noqa: BLE001 - broken files make Pillow raise nearly anything
-        raise ArtflowError("bad_picture", f"The picture cannot be read: {error}.") from None
-    for text in exif:
-        name, _, rest = text.partition(":")
-        if name.lower() in ("prompt", "workflow", "artflow") and rest.lstrip().startswith("{"):
-            texts.setdefault(name.lower(), rest)
-        else:
-            texts.setdefault("parameters", text)
-    return {key: str(value) for key, value in texts.items() if len(value) <= MAX_TEXT}
-
-
-def _exif(image: Image.Image) -> Iterator[Any]:
-    exif = image.getexif()
-    yield exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
-    for tag in (EXIF_MODEL, EXIF_MAKE, EXIF_DESCRIPTION):
-        yield exif.get(tag)
-
-
-def _exif_text(value: Any) -> str:
-    """An EXIF value as text. UserComment begins with its encoding's name; UNICODE is UTF-16 of either byte order."""
-    if isinstance(value, str):
-        return value if value.lower().startswith(("prompt:", "workflow:", "artflow:")) or "Steps: " in value else ""
-    if not isinstance(value, bytes) or len(value) < 9:
-        return ""
-    code, body = value[:8], value[8:]
-    if not code.startswith(b"UNICODE"):
-        return body.decode("utf-8", "replace").rstrip("\0")
-    order = "utf-16-be" if body[0::2].count(0) > body[1::2].count(0) else "utf-16-le"
-    return body.decode(order, "replace").rstrip("\0").removeprefix("\ufeff")
+    return {name: value for name, value in found.values.items() if name not in OF_THE_PROMPT} | {"mode": found.mode}

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 CHINESE = re.compile(r"[\u3400-\u9fff]")
-WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
+LETTER = rf"(?!{CHINESE.pattern})[^\W_]"  # of any alphabet, or a digit
+WORD = re.compile(rf"(?:{LETTER})+(?:'(?:{LETTER})+)?")
 PART = re.compile(rf"{CHINESE.pattern}+|{WORD.pattern}")
 # Chinese words that carry no picture of their own: on, of, one, with, and ...
 PARTICLES = re.compile(r"[的了在上下里裡中一只隻个個和与與有是座朵条條张張幅片画畫颗顆，。、！\s]")
@@ -53,7 +55,7 @@ class Vocabulary:
         """The prompt in words that the model was taught; Chinese is rebuilt in the order of its captions."""
         if CHINESE.search(prompt) and self._names is not None:
             return self._from_chinese(prompt)
-        words = WORD.findall(prompt.lower())
+        words = WORD.findall(unicodedata.normalize("NFC", prompt).lower())  # accents as one letter with theirs
         return Reading(prompt, tuple(dict.fromkeys(w for w in words if w not in self._words)))
 
     def facts(self, prompt: str) -> dict[str, Any]:

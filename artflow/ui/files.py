@@ -107,6 +107,12 @@ def reducer(limits: ServerSettings, longest: int) -> Callable[[str], Reduced]:
     return reduced
 
 
+def size_of(picture: Picture) -> dict[str, int]:
+    """A picture's size as its recipe states it."""
+    height, width = picture.shape[:2]
+    return {"width": width, "height": height}
+
+
 @contextmanager
 def saved_png(picture: Picture, recipe: dict[str, Any], name: str) -> Iterator[str]:
     """A temporary PNG file ``name`` with the recipe; Gradio copies it while the context lasts."""

@@ -35,7 +35,7 @@ from artflow.modes.filters.live import LONGEST
 from artflow.modes.filters.painting import as_sample
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import described, said
-from artflow.ui.files import PictureUpload, read_bytes, read_picture, reducer, result_place, saved_png
+from artflow.ui.files import PictureUpload, read_bytes, read_picture, reducer, result_place, saved_png, size_of
 from artflow.ui.jobs import Jobs
 from artflow.ui.send import SendTo
 
@@ -239,7 +239,9 @@ class FiltersTab:
             made = apply(layers, read_picture(path, self._limits), after_layer=after_layer)
         except Cancelled:
             return []
-        recipe = {"mode": MODE} | carried_recipe(read_bytes(path)) | {"filters": as_json(layers)}
+        carried = carried_recipe(read_bytes(path))
+        size = size_of(made) if {"width", "height"} <= carried.keys() else {}
+        recipe = {"mode": MODE} | carried | size | {"filters": as_json(layers)}
         return [GeneratedImage(made, recipe)]
 
     @said

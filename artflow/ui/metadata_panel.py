@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from gradio.components import Component
 from pydantic import BaseModel
 
 from artflow import metadata
+from artflow.engine.params import MAX_SEED
 from artflow.errors import ArtflowError
 from artflow.metadata import fitting
 from artflow.modes.upscale import check_upscaler
@@ -18,6 +20,7 @@ from artflow.ui.controls import said
 from artflow.ui.files import PictureUpload, read_bytes
 
 # Entries of a recipe that are facts and not settings.
+TITLES = {"prompt": "the prompt", "negative_prompt": "the negative prompt", "seed": "the seed"}
 FACTS = {"timesteps", "stage", "crossfade", "prompt_used", "unknown_words", "hidden", "width", "height", "drawn_at"}
 MOST_NAMED = 20
 
@@ -47,7 +50,7 @@ def metadata_panel(
     """
     with gr.Accordion("Read a picture's settings", open=False, elem_id="artflow-metadata"):
         with gr.Row():
-            picture = PictureUpload("A picture made by ArtFlow, A1111 or ComfyUI", height=180)
+            picture = PictureUpload("A picture made by ArtFlow or another program", height=180)
             said_by_it = gr.JSON(label="Metadata")
         words = gr.Markdown(elem_id="artflow-metadata-words")
     rooms = list(dict.fromkeys(within for _, within in inner.values()))
@@ -76,11 +79,17 @@ def metadata_panel(
 def read_back(picture: str | None) -> dict[str, Any]:
     """Read the settings that a picture was made with, from its metadata.
 
+    Whole numbers over 2^53 come as text, because browsers round them. ``missing`` names settings that the picture was
+    made with and that its file does not tell.
+
     Args:
-        picture: a PNG, JPEG or WebP file by ArtFlow, A1111 or ComfyUI
+        picture: a PNG, JPEG or WebP file by ArtFlow, A1111, ComfyUI, InvokeAI, Fooocus, SwarmUI, NovelAI, SD.Next or
+            Draw Things
     """
     found = metadata.read_metadata(read_bytes(picture))
-    return {"source": found.source, "mode": found.mode, "values": dict(found.values), "unknown": dict(found.unknown)}
+    about = {"source": found.source, "mode": found.mode, "values": found.values, "unknown": found.unknown}
+    told: dict[str, Any] = metadata.shown(about | {"missing": found.missing})
+    return told
 
 
 def _takes(control: Component | None, name: str, value: Any) -> bool:
@@ -97,22 +106,35 @@ def _takes(control: Component | None, name: str, value: Any) -> bool:
 def values_for_tab(pipeline: Pipeline, target: TargetTab, about: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """The values for a tab's controls, and sentences on those that cannot be filled in."""
     values, refused = fitting(about["values"], type(target.defaults))
+    emptied = _emptied(target, about)
+    values |= emptied
     for name in [name for name, value in values.items() if not _takes(target.controls.get(name), name, value)]:
         refused.append(name)
         del values[name]
     if "hires_scale" in target.controls:  # recipes of one pass do not have it
         values.setdefault("hires_scale", 1)
+    if target.tab == "upscale":  # nor those of pictures that were enlarged only
+        values.setdefault("strength", 0)
     model = values.pop("model", "")
     if model and "model" in target.controls:
         known = {spec.id: "" if spec is pipeline.spec else spec.id for spec in pipeline.choices}
         if model in known:
             values["model"] = known[model]
         else:
-            # Untrusted text shown as Markdown: in a code span it cannot be a link or an image.
-            refused.append(f"model `{' '.join(str(model).replace('`', '').split())[:80]}`")
+            refused.append(f"model {_as_code(model)}")
     refused += about["unknown"].keys() & type(target.defaults).model_fields.keys()
     names = [name for name in dict.fromkeys(refused) if name.split()[0] in target.controls]
-    sentences = [f"Not taken over, because this app has no such value: {', '.join(names)}."] if names else []
+    sentences = []
+    if "seed" in names and (words := _seed_words(about)):
+        sentences.append(words)
+        names.remove("seed")
+        values["seed"] = -1
+    if names:
+        sentences.append(f"Not taken over, because this app has no such value: {', '.join(names)}.")
+    if said := [TITLES[name] for name in emptied if name in about.get("missing", ()) and name in target.controls]:
+        sentences.append(f"The file does not tell, and so it is not filled in: {', '.join(said)}.")
+    if loras := _loras(about["values"].get("loras")):
+        sentences.append(f"LoRAs are not taken over: {loras}.")
     if lost := _lost(pipeline, target, about["values"]):
         sentences.append(f"Not taken over, because this tab has no control for it: {', '.join(lost)}.")
     if about["values"].get("filters") and "filters" not in target.controls:
@@ -120,10 +142,44 @@ def values_for_tab(pipeline: Pipeline, target: TargetTab, about: dict[str, Any])
     return values, " ".join(sentences)
 
 
+def _emptied(target: TargetTab, about: dict[str, Any]) -> dict[str, Any]:
+    """New values of controls whose old ones would stand beside the picture's as if they were its own."""
+    missing = [name for name in about.get("missing", ()) if name in TITLES]
+    if about["source"] != "ArtFlow":  # our own recipes have all that their mode uses
+        missing += [name for name in ("prompt", "negative_prompt") if name not in about["values"]]
+    fresh = {name: -1 if name == "seed" else "" for name in missing}
+    return {name: value for name, value in fresh.items() if name in type(target.defaults).model_fields}
+
+
+def _seed_words(about: dict[str, Any]) -> str:
+    """A sentence on a whole number that is no seed here; empty where the seed is none."""
+    seed = str(about["values"].get("seed", about["unknown"].get("seed", "")))
+    if not re.fullmatch(r"-?\d+", seed):
+        return ""
+    shown = seed if len(seed) <= 40 else f"{seed[:40]}..."
+    return f"The seed {shown} cannot be used, because this app's go from 0 to {MAX_SEED}; a random one is set."
+
+
+def _loras(listed: Any) -> str:
+    """The names and weights of LoRAs; untrusted text, shown as Markdown: in code spans."""
+    told = []
+    for one in (listed if isinstance(listed, list) else [])[:MOST_NAMED]:
+        if isinstance(one, dict) and (name := _as_code(one.get("name", ""))):
+            weight = one.get("weight")
+            told.append(f"{name} ({weight:g})" if isinstance(weight, int | float) else name)
+    return ", ".join(told)
+
+
+def _as_code(text: Any) -> str:
+    """Untrusted text as a code span of Markdown, which cannot hold a link or an image."""
+    plain = " ".join(str(text).replace("`", "").split())[:80]
+    return f"`{plain}`" if plain else ""
+
+
 def _lost(pipeline: Pipeline, target: TargetTab, values: Mapping[str, Any]) -> list[str]:
     """The names of values that the tab has no control for and that differ from its defaults."""
     anyway = target.defaults.model_dump(mode="json", exclude=set(target.follows)) | {"model": pipeline.spec.id}
-    named = values.keys() - target.controls.keys() - {"filters"}
+    named = values.keys() - target.controls.keys() - {"filters", "loras"}
     lost = [name for name in named if (values[name] != anyway[name] if name in anyway else name not in FACTS)]
     # Names are untrusted, too, and shown as Markdown.
     return sorted(name for name in lost if name.isidentifier() and len(name) <= 40)[:MOST_NAMED]

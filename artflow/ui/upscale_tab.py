@@ -26,7 +26,7 @@ from artflow.ui.controls import (
     show_result,
     upscaler_choice,
 )
-from artflow.ui.files import PictureUpload, read_bytes, read_picture, result_place, saved_png
+from artflow.ui.files import PictureUpload, read_bytes, read_picture, result_place, saved_png, size_of
 from artflow.ui.jobs import Jobs
 from artflow.ui.send import SendTo
 
@@ -116,7 +116,7 @@ class UpscaleTab:
             factor, upscaler, strength, prompt, negative_prompt, steps, guidance_scale, sampler, seed, model,
         )  # fmt: skip
         changes = dict(zip(INPUTS, values, strict=True))
-        about = {"factor": factor, "upscaler": upscaler, "strength": strength}
+        about = {"factor": factor, "upscaler": upscaler} | ({"strength": strength} if strength else {})
         original: Picture | None = None
 
         def work(context: JobContext) -> list[GeneratedImage]:
@@ -124,7 +124,7 @@ class UpscaleTab:
             original = read_picture(picture, self._pipeline.settings.server)
             recipe = {"mode": "upscale"} | carried_recipe(read_bytes(picture))
             made = self._pipeline.upscale(original, changes, context)
-            return [replace(m, recipe=recipe | about | m.recipe) for m in made]
+            return [replace(m, recipe=recipe | about | m.recipe | size_of(m.picture)) for m in made]
 
         for _, words, made in self._jobs.run(request, work):
             if not made or original is None:

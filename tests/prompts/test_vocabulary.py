@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
 from artflow.models.catalog import load_catalog
@@ -31,6 +33,11 @@ def test_known_prompts_are_left_as_they_are(vocabulary: Vocabulary) -> None:
 
 def test_words_it_was_never_taught_are_named_once(vocabulary: Vocabulary) -> None:
     assert vocabulary.read("a zeppelin, a zeppelin and a cat").unknown == ("zeppelin",)
+
+
+def test_words_with_accents_are_one_word(vocabulary: Vocabulary) -> None:
+    for word in ("Ünïcödé", "U\u0308ni\u0308co\u0308de\u0301", "лиса"):
+        assert vocabulary.read(f"a {word} cat").unknown == (unicodedata.normalize("NFC", word).lower(),)
 
 
 @pytest.mark.parametrize(
