@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import Mock
 
 import pytest
@@ -73,6 +74,7 @@ def test_a_lost_frame_frees_its_place_unless_its_picture_comes_back(
         finally:
             answering.cancel()
 
-    answer = asyncio.run(told())
+    with ThreadPoolExecutor(1) as thread:  # in this one a browser of other tests may have its event loop
+        answer = thread.submit(asyncio.run, told()).result(PATIENCE)
     assert isinstance(answer.data, dict) and answer.data["frame"] == 7
     assert (answer.then is not None) == answered
