@@ -245,13 +245,14 @@ async def _answer(api: Api, channel: Channel, session: LiveStream) -> None:
         try:
             if result.error is not None:
                 raise result.error
-            if channel.results:
+            if channel.results and not result.again:  # a client takes one answer a frame
                 answer = await _packed(api, channel, session, result, came)
         except ArtflowError as error:
             answer = error.as_json() | {"frame": result.frame}
-            # A drawing comes back by itself: the answer that counts is that of its repetition.
-            if error.code == "engine_stopped" and await _comes_back(api, session):
-                then = None
+            # A drawing comes back by itself: the answer of its frame is that of its repetition.
+            lost = error.code == "engine_stopped" and result.frame == session.newest
+            if lost and await _comes_back(api, session):
+                answer, then = error.as_json(), None
         channel.send(answer, then)
 
 

@@ -92,6 +92,11 @@ class LiveStream:
         return self._params
 
     @property
+    def newest(self) -> int:
+        """The number of the last frame that was handed in; -1: there is none yet."""
+        return self._next_number - 1
+
+    @property
     def depth(self) -> int:
         """Frames that must come in before the first of them is shown: the steps of a pipelined stream, else one."""
         return self._depth(self._params)
@@ -158,7 +163,7 @@ class LiveStream:
         with self._entry:
             if self._last_picture is None:
                 return False
-            sent = Sent(self._next_number - 1, time.monotonic(), None, repeat=True)
+            sent = Sent(self.newest, time.monotonic(), None, repeat=True)
             seen = self.policy.preprocess(self._last_picture, self._params, self.model)
             sent.composite = seen.composite
             self._put(sent, seen)
@@ -203,18 +208,19 @@ class LiveStream:
             if (sent := self._sent.pop(outcome.number, None)) is None:
                 return
             self.waiting -= not sent.begun
+            again = outcome.dropped and any(other.frame == sent.frame for other in self._sent.values())
             if not shown:
                 self._unshown |= sent.begun or outcome.error is not None
                 self._replaced += outcome.dropped
         latency = time.monotonic() - sent.received
         if shown:
             self.metrics.answered(latency + self._after)
-        elif outcome.dropped and not sent.repeat:  # no frame was lost, the picture had been shown
+        elif outcome.dropped and not (sent.repeat or again):  # no frame was lost, the picture had been shown
             self.metrics.drop()
         if outcome.recipe is not None:
             self.stage, self._fading = outcome.recipe["stage"], "crossfade" in outcome.recipe
         made = outcome.picture, outcome.recipe
-        self._tell(Result(sent.frame, latency, *made, False, outcome.dropped, outcome.error, sent.composite))
+        self._tell(Result(sent.frame, latency, *made, False, outcome.dropped, outcome.error, sent.composite, again))
 
     def lost(self, error: ArtflowError) -> None:
         """The engine has lost all that it had of this session; its frames are answered with the reason."""

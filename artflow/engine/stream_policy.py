@@ -51,6 +51,8 @@ class Result:
     dropped: bool = False
     error: ArtflowError | None = None
     composite: Composite | None = None
+    again: bool = False
+    """Of a dropped one: the same frame is still under way with newer settings, and that is its answer."""
 
     def whole(self) -> Picture:
         """The whole picture: an inpainted region is put back into its frame. Slow, so never in the engine's thread."""

@@ -69,12 +69,24 @@ def test_only_the_newest_text_is_rendered(server: Served) -> None:
         with held(server.pipeline.client.engine):
             for text in ("a", "a re", "a red"):
                 person.send(prompt=text)
-            person.send(steps="many")
-            assert person.until("error")["code"] == "bad_parameter"  # all that came before is taken in
+            assert person.answer(steps="many")[0]["code"] == "bad_parameter"  # all that came before is taken in
         header, picture = person.answers(1)[0]
         assert picture
         assert header["recipe"]["prompt"] == "a red"
         assert server.pipeline.client.engine.metrics.calls == calls + header["recipe"]["steps"]
+
+
+def test_a_picture_that_waits_under_new_settings_is_answered_once_with_its_picture(server: Served) -> None:
+    """A page forgets what it sent with the first answer."""
+    with server.person("inpaint").greeted() as person:
+        with held(server.pipeline.client.engine):
+            person.send(see_through(), frame=5)
+            for text in ("a", "a re", "a red"):
+                person.send(prompt=text)
+            person.send(steps="many")
+            assert person.until("error")["code"] == "bad_parameter"  # all that came before is taken in
+        header, picture = person.answers(1)[5]
+        assert picture and header["recipe"]["prompt"] == "a red"
 
 
 def test_the_newest_mask_wins(server: Served) -> None:
