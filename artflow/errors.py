@@ -29,6 +29,14 @@ class ArtflowError(Exception):
         return {"status": "error", "code": self.code, "message": self.message}
 
 
+def inner_error(error: BaseException) -> ArtflowError:
+    """What a person is told of an error that nobody has foreseen; its own words may be of others, or of the machine.
+
+    Who calls this writes the error into the log.
+    """
+    return ArtflowError("inner_error", f"An error inside the app ({type(error).__name__}); its log says more.")
+
+
 def validation_sentence(error: Mapping[str, Any], allowed: Iterable[str], noun: str = "parameter") -> str:
     """One of pydantic's errors as a sentence that names the key, the value and what is allowed."""
     key = ".".join(str(part) for part in error["loc"])

@@ -8,6 +8,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from artflow.admission import UNKNOWN, Asker
 from artflow.models.progress import LoadProgress
 
 if TYPE_CHECKING:
@@ -26,11 +27,12 @@ def here(work: Callable[..., T], *values: Any, long: bool = False) -> T:
 
 @dataclass(frozen=True)
 class JobContext:
-    """Where a job reports its progress and that of the models it loads, and the event that cancels it."""
+    """Where a job reports its progress and that of the models it loads, the event that cancels it, and who asks."""
 
     on_progress: Callable[[JobProgress], None] = lambda _: None
     on_loading: Callable[[LoadProgress], None] = lambda _: None
     cancelled: threading.Event = field(default_factory=threading.Event)
+    who: Asker = UNKNOWN
 
     def wait_for(self, future: Future[Any], state: LoadProgress) -> bool:
         """Report ``state`` until the future is done; False when cancelled before, which does not end the load."""

@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from artflow import log as logs
+from artflow.admission import Places
 from artflow.engine.client import EngineClient, start
 from artflow.engine.job_request import GeneratedImage, JobProgress
 from artflow.engine.stream import LiveStream
@@ -46,7 +47,9 @@ class Pipeline:
         self.device = pick_device(settings.model.device)
         pick_dtype(settings.model.dtype, self.device)  # refused now, and not when somebody waits for a picture
         self._lock = threading.Lock()
-        self._jobs = 0  # requests in `generate`, the model's load included
+        limits = settings.server
+        share = {"per_person": limits.jobs_per_person, "per_address": limits.jobs_per_address}
+        self._jobs = Places(limits.max_jobs, **share)  # the model's load included
         self._client: EngineClient | None = None
         chosen = settings.model.model_id
         self.spec = self.catalog.default(self.device == "cuda") if chosen == "auto" else self.catalog.find(chosen)
@@ -223,25 +226,19 @@ class Pipeline:
     def _job(
         self, params: JobParams, work: Callable[[JobRunner], list[GeneratedImage]], context: JobContext
     ) -> list[GeneratedImage]:
-        """Load the model and do the work, if not too many wait already; no pictures where it ends by a cancel."""
-        limits = self.settings.server
-        with self._lock:
-            if self._jobs >= limits.max_jobs:
-                raise ArtflowError("busy", f"{limits.max_jobs} jobs wait already; try again in a moment.")
-            self._jobs += 1
+        """Load the model and do the work, if not too many wait already; no pictures where it ends by a cancel.
+
+        Raises:
+            ArtflowError: ``busy``, ``too_many_jobs`` by this person or address, what goes wrong on the way.
+        """
         try:
-            with self.client.lease(self._spec(params.model)) as loading:
+            with self._jobs.place(context.who), self.client.lease(self._spec(params.model)) as loading:
                 if not context.wait_for(loading.info, loading):
                     return []
                 about = {"model": loading.spec.id} | logs.about_prompt(params.prompt, self.settings.logging)
-                return work(
-                    JobRunner(self.client, loading.info.result(), context.on_progress, context.cancelled, about)
-                )
+                return work(JobRunner(self.client, loading.info.result(), context, about))
         except Cancelled:
             return []
-        finally:
-            with self._lock:
-                self._jobs -= 1
 
     def _errand(self, work: Callable[..., T], *values: Any, long: bool = False) -> T:
         return self.client.errand(work, *values, long=long)
@@ -253,12 +250,12 @@ class Pipeline:
 
     def metrics(self) -> dict[str, Any]:
         """How busy the app is: `EngineClient.metrics`, and all jobs, also those that wait their turn."""
-        return self.client.metrics() | {"jobs": self._jobs}
+        return self.client.metrics() | {"jobs": len(self._jobs)}
 
     @property
     def jobs(self) -> int:
         """Jobs that run or wait their turn."""
-        return self._jobs
+        return len(self._jobs)
 
     @property
     def healthy(self) -> bool:

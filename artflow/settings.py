@@ -112,11 +112,15 @@ class ServerSettings(_Group):
     max_waiting: int = Field(64, ge=1, le=10_000, description="strokes that may wait in one canvas session")
     max_frame_bytes: int = Field(8_000_000, ge=1_000)
     max_pixels: int = Field(4096 * 4096, ge=4_096, description="pixels of an uploaded picture")
+    max_frame_pixels: int = Field(3840 * 2160, ge=4_096, description="pixels of a webcam or canvas frame")
     max_prompt: int = Field(1_000, ge=1, description="characters of a prompt")
     max_size: int = Field(1_024, ge=64, le=8_192, description="longest side of a made picture")
     max_hires: int = Field(2_048, ge=64, le=8_192, description="longest side of one drawn in two passes (Hires fix)")
     origins: tuple[str, ...] = Field((), description="pages elsewhere, https://host, that may use an app on localhost")
     max_jobs: int = Field(16, ge=1, description="jobs that wait or run at once")
+    jobs_per_person: int = Field(4, ge=0, description="of them by one person or page; 0 = no limit")
+    jobs_per_address: int = Field(8, ge=0, description="of them from one network address; 0 = no limit")
+    sessions_per_address: int = Field(16, ge=0, description="live sessions from one address; 0 = no limit")
 
 
 class LogSettings(_Group):

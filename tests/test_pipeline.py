@@ -113,7 +113,7 @@ def test_only_so_many_jobs_at_once_also_while_their_model_loads() -> None:
         for thread in threads:
             thread.start()
         wait_until(lambda: pipeline.metrics()["jobs"] == 2)
-        with pytest.raises(ArtflowError, match="2 jobs wait already") as caught:
+        with pytest.raises(ArtflowError, match="2 jobs run or wait already") as caught:
             pipeline.generate({})
         assert caught.value.code == "busy"
     for thread in threads:

@@ -43,8 +43,11 @@ class Channel:
 
     requests: Requests  # from `start` to `close`
 
-    def __init__(self, owner: str | None, results: bool) -> None:
+    def __init__(self, owner: str | None, address: str, results: bool) -> None:
         self.owner = owner
+        self.address = address  # empty: unknown
+        self.large = False  # whether its pictures are too large for the threads that all share
+        self.quick_filters: list[dict[str, Any]] | None = None  # those that took no time for the last picture
         self.results = results  # whether the socket itself gets the pictures
         self.latest: Result | None = None
         self.closed = False

@@ -8,16 +8,18 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.websockets import WebSocketState
 
 from artflow.api import framing
+from artflow.api.address import address_of
 from artflow.api.channel import FLOOD, Channel
 from artflow.api.messages import Message, Reader, read_framed, read_three
+from artflow.api.pool import Pool
 from artflow.api.security import foreign_page, may_connect, owner_of
-from artflow.api.state import METRICS_EVERY, Api, api_of
+from artflow.api.state import METRICS_EVERY, SMALL, Api, api_of
 from artflow.errors import ArtflowError
 from artflow.images import decode
 from artflow.modes.schema import names
@@ -79,7 +81,8 @@ async def serve(
         sentence = f"Pages of {stranger} may not connect; ARTFLOW_SERVER__ORIGINS lists those that may."
         await _refuse(socket, ArtflowError("foreign_page", sentence))
         return
-    channel = Channel(await owner_of(socket), results)
+    address = address_of(socket.client.host if socket.client else None, socket.headers)
+    channel = Channel(await owner_of(socket), address, results)
     try:
         api.claim(mode, user_id, channel)
     except ArtflowError as error:
@@ -186,32 +189,60 @@ async def _hand_in(api: Api, channel: Channel, session: LiveStream, legacy: bool
     """Hand messages to the session until they are a flood of no use."""
     while True:
         await channel.message_due()
-        async with api.pool.turn(out=False):
+        pool = api.large if channel.large else api.pool
+        async with pool.turn(out=False):
             message = channel.next_message()
-            error: ArtflowError | None = None
+            used = await _tried(pool, api, session, message)
+        if pool is api.pool and used.error is not None and used.error.code == "picture_too_large":
             try:
-                repeats = await api.pool.run(_use, api, session, message)
-            except ArtflowError as refused:
-                error = refused
-            except Exception as failed:
-                log.exception("a message failed")
-                error = ArtflowError("bad_message", f"This message cannot be used: {type(failed).__name__}.")
-        if error is None:
-            channel.handed_in(message, repeats)
+                api.check_large(channel)
+            except ArtflowError as error:
+                used = Used(error=error)
+            else:
+                async with api.large.turn(out=False):
+                    used = await _tried(api.large, api, session, message)
+        if used.pixels:
+            channel.large = used.pixels > SMALL
+        if used.error is None:
+            channel.handed_in(message, used.repeats)
             if legacy and message.picture:
                 channel.send({"status": "wait"})
-        elif channel.refuse(error, message):
+        elif channel.refuse(used.error, message):
             return True
 
 
-def _use(api: Api, session: LiveStream, message: Message) -> bool:
-    """Give the session a message; whether an answer to the last frame comes once more. Runs in a thread.
+class Used(NamedTuple):
+    """What became of a message: the pixels of its picture, whether the last frame is answered once more, or why not."""
+
+    pixels: int = 0
+    repeats: bool = False
+    error: ArtflowError | None = None
+
+
+async def _tried(pool: Pool, api: Api, session: LiveStream, message: Message) -> Used:
+    """Use a message, in the turn of a pool. Only the one for large pictures takes those over `SMALL` pixels."""
+    limits = api.pipeline.settings.server
+    # What is edited comes back whole, so it may be as large as an upload; of a frame the model sees its own size.
+    most = limits.max_pixels if session.policy.keep_alpha else limits.max_frame_pixels
+    try:
+        return await pool.run(_use, api, session, message, most if pool is api.large else min(most, SMALL))
+    except ArtflowError as refused:
+        return Used(error=refused)
+    except Exception as failed:
+        log.exception("a message failed")
+        return Used(error=ArtflowError("bad_message", f"This message cannot be used: {type(failed).__name__}."))
+
+
+def _use(api: Api, session: LiveStream, message: Message, most: int) -> Used:
+    """Give the session a message, whose picture has at most so many pixels. Runs in a thread.
 
     Settings that are refused are the answer to their message; they cost no other settings.
     """
-    limits, settings = api.pipeline.settings.server, message.settings
-    most = {"max_pixels": limits.max_pixels, "max_bytes": limits.max_frame_bytes}
-    picture = decode(message.picture, **most, keep_alpha=session.policy.keep_alpha) if message.picture else None
+    settings, picture = message.settings, None
+    if message.picture:
+        most_bytes = api.pipeline.settings.server.max_frame_bytes
+        keep_alpha = session.policy.keep_alpha
+        picture = decode(message.picture, max_pixels=most, max_bytes=most_bytes, keep_alpha=keep_alpha)
     before = session.params
     try:
         _change(api, session, settings)
@@ -222,10 +253,10 @@ def _use(api: Api, session: LiveStream, message: Message) -> bool:
         raise
     if picture is not None:
         session.submit(picture, message.number, message.received)
-        return False
+        return Used(picture.shape[0] * picture.shape[1])
     # Settings alone: the next frame of a camera shows them; a drawing stays as it is, so it is answered once more.
     alone = not message.replaced and not session.policy.pipelined
-    return alone and session.params != before and session.repeat()
+    return Used(repeats=alone and session.params != before and session.repeat())
 
 
 def _change(api: Api, session: LiveStream, settings: dict[str, Any]) -> None:
@@ -251,17 +282,17 @@ async def _answer(api: Api, channel: Channel, session: LiveStream) -> None:
             answer = error.as_json() | {"frame": result.frame}
             # A drawing comes back by itself: the answer of its frame is that of its repetition.
             lost = error.code == "engine_stopped" and result.frame == session.newest
-            if lost and await _comes_back(api, session):
+            if lost and await _comes_back(api, channel, session):
                 answer, then = error.as_json(), None
         channel.send(answer, then)
 
 
-async def _comes_back(api: Api, session: LiveStream) -> bool:
+async def _comes_back(api: Api, channel: Channel, session: LiveStream) -> bool:
     """Whether the last picture of a drawing is answered once more, by an engine that is being started again."""
     if not api.pipeline.healthy:  # it never will be, so the repetition would end just as this one, and so on
         return False
     try:
-        return await api.pool.run(session.repeat)
+        return await (api.large if channel.large else api.pool).run(session.repeat)
     except ArtflowError:  # settings that have come since do not go with the picture; their message was answered so
         return False
 

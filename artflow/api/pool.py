@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +13,13 @@ T = TypeVar("T")
 
 
 class Pool:
-    """As many threads as there are cores, 2 to 8. Used from one event loop.
+    """Threads with a queue, used from one event loop.
 
     What goes out has the first turn: a frame that waits to be read may be replaced meanwhile, one that is made may not.
     """
 
-    def __init__(self) -> None:
-        self.threads = max(2, min(8, os.cpu_count() or 1))
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
         self._executor = ThreadPoolExecutor(self.threads, thread_name_prefix="jpeg")
         self._free = self.threads
         self._out: deque[asyncio.Future[None]] = deque()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,23 +13,29 @@ from artflow.api.channel import Channel
 from artflow.api.pool import Pool
 from artflow.errors import ArtflowError
 from artflow.images import encode_jpeg
-from artflow.modes.filters.live import filtered
+from artflow.modes.filters.live import Layers, filtered
 
 if TYPE_CHECKING:
     from artflow.engine.stream_policy import Result
     from artflow.pipeline import Pipeline
 
 METRICS_EVERY = 1.0  # seconds
+SMALL = 1920 * 1080  # pixels of pictures that all have the same threads for
+QUICK = 0.05  # seconds that filters may take in those
+MOST_LARGE = 8  # people at once whose live pictures are larger: each holds some 150 MB
+CORES = os.cpu_count() or 1
 USER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Api:
-    """What the routes share: the pipeline, the open channels, and threads for JPEG work."""
+    """What the routes share: the pipeline, the open channels, and threads for picture work."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self._channels: dict[tuple[str, str], Channel] = {}
-        self.pool = Pool()
+        self.pool = Pool(max(2, min(8, CORES)))
+        self.large = Pool(max(1, CORES // 4))
+        """For large pictures and slow filters, which would keep all the others waiting."""
         self._metrics: dict[str, Any] = {}
         self._measured = float("-inf")  # monotonic seconds
 
@@ -43,8 +50,14 @@ class Api:
         """Register a channel under its user's id.
 
         Raises:
-            ArtflowError: ``bad_user_id``, or ``user_id_taken`` where another socket has it.
+            ArtflowError: ``bad_user_id``, ``user_id_taken`` where another socket has it, or ``too_many_sessions`` from
+                the address of this one.
         """
+        share = self.pipeline.settings.server.sessions_per_address
+        near = sum(other.address == channel.address for other in self._channels.values())
+        if channel.address and 0 < share <= near:
+            sentence = f"{share} live sessions from your address are open already; close one of them first."
+            raise ArtflowError("too_many_sessions", sentence)
         if not USER_ID.fullmatch(user_id):
             raise ArtflowError("bad_user_id", "A user id has 1 to 64 letters, digits, - and _.")
         if (mode, user_id) in self._channels:
@@ -80,18 +93,39 @@ class Api:
         Raises:
             ArtflowError: where the filters cannot be applied to it.
         """
-        async with channel.encoding, self.pool.turn(out=True):
-            return await self.pool.run(_as_jpeg, result, quality, self.pipeline.settings.server.max_size)
+        filters = (result.recipe or {}).get("filters")
+        pool = self.large if channel.large or (filters and filters != channel.quick_filters) else self.pool
+        async with channel.encoding, pool.turn(out=True):
+            longest = self.pipeline.settings.server.max_size
+            picture, seconds = await pool.run(_encoded, result, filters, quality, longest)
+        channel.quick_filters = filters if seconds < QUICK else None
+        return picture
+
+    def check_large(self, channel: Channel) -> None:
+        """Refuse a picture over `SMALL` pixels where enough people work with such ones.
+
+        Raises:
+            ArtflowError: ``busy``.
+        """
+        if not channel.large and sum(other.large for other in self._channels.values()) >= MOST_LARGE:
+            sentence = f"{MOST_LARGE} people work with large live pictures already; one of {SMALL} pixels can be used."
+            raise ArtflowError("busy", sentence)
+        channel.large = True
 
     def close(self) -> None:
         """End every channel and the threads."""
         for channel in self._channels.values():
             channel.close()
         self.pool.close()
+        self.large.close()
 
 
-def _as_jpeg(result: Result, quality: int, longest: int) -> bytes:
-    return encode_jpeg(filtered(result.whole(), (result.recipe or {}).get("filters"), longest), quality)
+def _encoded(result: Result, filters: Layers | None, quality: int, longest: int) -> tuple[bytes, float]:
+    """The JPEG, and the seconds that the filters took."""
+    whole, begun = result.whole(), time.monotonic()
+    seen = filtered(whole, filters, longest)
+    taken = time.monotonic() - begun
+    return encode_jpeg(seen, quality), taken
 
 
 def api_of(connection: HTTPConnection) -> Api:

@@ -75,7 +75,8 @@ def as_artflow_error(error: Exception, owner: Owner) -> ArtflowError:
     if isinstance(error, ArtflowError):
         return error.with_traceback(None)  # whose frames hold what was computed
     log.error("a step failed", exc_info=error, extra={"owner": owner.id})
-    return ArtflowError("engine_error", f"This picture could not be made: {type(error).__name__}: {error}")
+    sentence = f"This picture could not be made: an error inside the app ({type(error).__name__}); its log says more."
+    return ArtflowError("engine_error", sentence)
 
 
 def settle(task: Callable[[], Any], future: Future) -> None:

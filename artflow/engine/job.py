@@ -36,6 +36,7 @@ class Job:
 
     def __init__(self, request: JobRequest, runner: Runner, on_event: OnEvent) -> None:
         self.id = request.id
+        self.person = request.person or request.id
         self.runner = runner
         self.over = False
         self.cancelled = False

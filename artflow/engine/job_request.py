@@ -13,11 +13,15 @@ from artflow.images import Picture
 
 @dataclass(frozen=True, eq=False)
 class JobRequest:
-    """The pictures that a loaded model, by its id, is asked for. ``id`` is the asker's choice, no other job's."""
+    """The pictures that a loaded model, by its id, is asked for. ``id`` is the asker's choice, no other job's.
+
+    The jobs of one ``person`` share one person's part of the device; a job of nobody known is a person of its own.
+    """
 
     id: str
     model: str
     specs: tuple[ImageSpec, ...]
+    person: str = ""
 
 
 @dataclass(frozen=True)

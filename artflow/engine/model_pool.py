@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artflow import garbage
-from artflow.errors import ArtflowError
+from artflow.errors import ArtflowError, inner_error
 from artflow.models.catalog import ModelSpec
 from artflow.models.dtypes import largest_batch, missed_gpu, pick_dtype
 from artflow.models.info import ModelHandle
@@ -162,7 +162,8 @@ class ModelPool:
         except Exception as error:
             if not isinstance(error, ArtflowError):
                 log.error("a model could not be loaded", exc_info=error)
-                error = ArtflowError("model_load_failed", f"{loading.spec.title} could not be loaded: {error}")
+                sentence = f"{loading.spec.title} could not be loaded: {inner_error(error).message}"
+                error = ArtflowError("model_load_failed", sentence)
             loading.fail(error)
 
     def make_runner(self, loading: PooledModel) -> Runner:

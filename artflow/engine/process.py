@@ -20,10 +20,12 @@ from artflow.engine.params import LiveParams
 from artflow.engine.session import LiveSession
 from artflow.engine.thread_client import ThreadClient
 from artflow.engine.wire import Ring, Wire, check_portable
-from artflow.errors import ArtflowError
+from artflow.errors import ArtflowError, inner_error
 from artflow.models.catalog import ModelSpec
 from artflow.models.info import ModelHandle
 from artflow.settings import ModelSettings, SafetySettings
+
+log = logging.getLogger("artflow.engine.process")  # whose own name is "__main__"
 
 PROGRESS_EVERY, STATUS_EVERY = 0.2, 1.0  # seconds
 
@@ -184,8 +186,9 @@ def _portable(error: BaseException) -> BaseException:
     """An error as it can be raised in another process."""
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:  # noqa: BLE001 - libraries' errors may need anything
-        return ArtflowError("engine_error", f"{type(error).__name__}: {error}")
+    except Exception:
+        log.error("an error that cannot be sent", exc_info=error)
+        return inner_error(error)
     return error
 
 

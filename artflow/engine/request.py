@@ -185,6 +185,8 @@ class JobOwner(BaseOwner, Protocol):
     """Somebody who waits in line for pictures that are asked for once: a job."""
 
     kind: ClassVar[Literal["job"]]
+    person: str
+    """Who asks; each person has one place in the line, with however many jobs."""
     cancelled: bool
     """Set by any thread; it ends before its next step."""
     skipped_calls: int

@@ -1,9 +1,9 @@
 """Picks what shares the next call, and computes nothing.
 
 Requests can share a call when they are of one model and their rows have the same shapes. Live sessions go before jobs,
-who waited longest goes first, and a job whose turn it is is left out of one call at most. While people are live, jobs
-bring about as much as live sessions do, so that these keep half of the device. Rows that cost more by themselves than
-live pictures can wait for are large, and are picked for a lane of their own.
+who waited longest goes first, all jobs of a person wait as one, and a job whose turn it is is left out of one call at
+most. While people are live, jobs bring about as much as live sessions do, so that these keep half of the device. Rows
+that cost more by themselves than live pictures can wait for are large, and are picked for a lane of their own.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Scheduler:
         """Whether rows wait that are too costly to share the device with live ones."""
         self.served_live = float("-inf")
         """When a live step was scheduled last that is not a large one (monotonic seconds)."""
+        self._finished: dict[str, float] = {}  # when the last job of a person who has others was over
         self._live_cost = 0.0  # estimated seconds of the live rows of the last call that had any
 
     def add(self, owner: Owner) -> None:
@@ -54,7 +55,10 @@ class Scheduler:
         """Let go of those that are over, and of what they have in flight."""
         over = [owner for owner in self.owners if owner.over]
         self.sessions = [session for session in self.sessions if session not in over]
+        ended = {job.person: job.waiting_since for job in self.jobs if job in over}
         self.jobs = [job for job in self.jobs if job not in over]
+        people = {job.person for job in self.jobs}
+        self._finished = {person: at for person, at in (self._finished | ended).items() if person in people}
         for owner in over:
             try:
                 owner.end(ArtflowError("session_closed", "This session has ended."))
@@ -110,11 +114,14 @@ class Scheduler:
         of at most so many ``seconds``, or with a single row.
 
         The others wait in line. A job keeps its turn for the pictures it has begun; then those go first that have
-        waited longer. That leaves every second call to live sessions, however many jobs there are.
+        waited longest, and each person gets as much of the room. That leaves every second call to live sessions,
+        however many jobs there are.
         """
-        line = sorted(self.jobs, key=lambda job: (not job.running, job.waiting_since))
+        since = {job.person: self._waiting_since(job.person) for job in self.jobs}
+        line = sorted(self.jobs, key=lambda job: (not job.running, since[job.person], job.waiting_since))
         turn: list[tuple[JobOwner, list[Request]]] = []
         picked: list[Request] = []
+        quota: dict[str, float] = {}  # rows that are left to each person
         offers = list(self._offers(line, now, large))
         crowded = any(not _alike(offers[0][1][0], requests[0]) for _, requests in offers)
         for place, (job, requests) in enumerate(offers):
@@ -123,7 +130,10 @@ class Scheduler:
             # Who waits for another kind of call gets it when the pictures that have been begun are done.
             if crowded and any(request.step > 0 for request in requests):
                 requests = [request for request in requests if request.state is not None]
-            share = (room - sum(request.row_count for request in picked)) / (len(offers) - place)
+            people = [other.person for other, _ in offers[place:]]
+            if job.person not in quota:
+                quota[job.person] = (room - sum(request.row_count for request in picked)) / len(set(people))
+            share = quota[job.person] / people.count(job.person)
             mine: list[Request] = []
             for request in requests:
                 if not _alike(request, (picked or requests)[0]):
@@ -138,7 +148,16 @@ class Scheduler:
             if mine:
                 turn.append((job, mine))
                 picked += mine
+                quota[job.person] -= sum(request.row_count for request in mine)
         return turn
+
+    def _waiting_since(self, person: str) -> float:
+        """When this person's last picture was finished, or the first of these jobs came."""
+        mine = [job for job in self.jobs if job.person == person]
+        served = [job.waiting_since for job in mine if job.last_served]
+        if person in self._finished:
+            served.append(self._finished[person])
+        return max(served, default=min(job.waiting_since for job in mine))
 
     def _fits(self, picked: list[Request], more: list[Request], room: int) -> bool:
         """Whether these can share a call of at most ``room`` rows with those that are picked already."""

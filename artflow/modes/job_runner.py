@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
@@ -14,6 +13,7 @@ from artflow.engine.client import EngineClient
 from artflow.engine.image_spec import ImageSpec
 from artflow.engine.job_request import GeneratedImage, ImageFinished, JobEnded, JobEvent, JobProgress, JobRequest
 from artflow.errors import HIDDEN, ArtflowError, Cancelled
+from artflow.job_context import JobContext
 from artflow.models.info import ModelInfo
 
 log = logging.getLogger(__name__)
@@ -38,8 +38,7 @@ class JobRunner:
 
     client: EngineClient
     model: ModelInfo
-    on_progress: Callable[[JobProgress], None]
-    cancelled: threading.Event
+    context: JobContext
     about: Mapping[str, Any]  # for the log
 
     def __call__(
@@ -57,14 +56,14 @@ class JobRunner:
         if not specs:
             return images
         events: SimpleQueue[JobEvent] = SimpleQueue()
-        request = JobRequest(secrets.token_hex(4), self.model.id, tuple(specs))
+        request = JobRequest(secrets.token_hex(4), self.model.id, tuple(specs), self.context.who.person)
         log.info("a job of %d pictures", len(specs), extra={"job": request.id, **self.about})
         self.client.submit(request, events.put)
         try:
             for event in self._until_cancelled(events):
                 match event:
                     case JobProgress():
-                        self.on_progress(_named(event, doing))
+                        self.context.on_progress(_named(event, doing))
                     case ImageFinished():
                         images[event.index] = event.image
                     case JobEnded():
@@ -88,7 +87,7 @@ class JobRunner:
         return images
 
     def _until_cancelled(self, events: SimpleQueue[JobEvent]) -> Iterator[JobEvent]:
-        while not self.cancelled.is_set():
+        while not self.context.cancelled.is_set():
             try:
                 yield events.get(timeout=CANCEL_HEARD)
             except Empty:

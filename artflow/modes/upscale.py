@@ -155,7 +155,8 @@ def check_upscaler(upscaler: Any) -> None:
         raise ArtflowError("unknown_upscaler", f"{sentence}, and files of the Hub: owner/name/file.safetensors.")
 
 
-_fetched: set[str] = set()
+_fetched: set[str] = set()  # or on their way
+_fetching = threading.Lock()
 
 
 def fetch(upscaler: str, on_progress: OnProgress = no_progress) -> Path | None:
@@ -166,11 +167,18 @@ def fetch(upscaler: str, on_progress: OnProgress = no_progress) -> Path | None:
     """
     check_upscaler(upscaler)
     if on_the_hub := HUB_FILE.fullmatch(upscaler):
-        if upscaler not in _fetched and len(_fetched) >= MOST_FILES:
-            sentence = f"{MOST_FILES} upscalers of the Hub have been fetched; restart the app to fetch others."
-            raise ArtflowError("too_many_downloads", sentence)
-        path = download_file(*on_the_hub.groups(), largest=LARGEST_FILE, on_progress=on_progress)
-        _fetched.add(upscaler)
-        return path
+        with _fetching:  # two at once would both find the last place free
+            new = upscaler not in _fetched
+            if new and len(_fetched) >= MOST_FILES:
+                sentence = f"{MOST_FILES} upscalers of the Hub have been fetched; restart the app to fetch others."
+                raise ArtflowError("too_many_downloads", sentence)
+            _fetched.add(upscaler)
+        try:
+            return download_file(*on_the_hub.groups(), largest=LARGEST_FILE, on_progress=on_progress)
+        except ArtflowError:
+            if new:
+                with _fetching:
+                    _fetched.discard(upscaler)
+            raise
     path = FOLDER / f"{upscaler}.safetensors"
     return path if upscaler not in BUILT_IN else None

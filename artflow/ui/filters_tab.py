@@ -37,6 +37,7 @@ from artflow.pipeline import Pipeline
 from artflow.ui.controls import described, said
 from artflow.ui.files import PictureUpload, read_bytes, read_picture, reducer, result_place, saved_png, size_of
 from artflow.ui.jobs import Jobs
+from artflow.ui.previews import Check, Previews
 from artflow.ui.send import SendTo
 
 MODE = "filter"  # in recipes of pictures that only went through filters
@@ -63,8 +64,10 @@ class FiltersTab:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._limits = pipeline.settings.server
-        self._jobs = Jobs(at_once=2)
+        self._jobs = Jobs(pipeline.settings.server)
         self._reduced = reducer(self._limits, PREVIEW)
+        self._previews, self._presets = Previews(), Previews()
+        self.leave = self._jobs.stop
         self._build()
 
     def take_over(self, event: Callable[..., Any], about: Component) -> None:
@@ -154,11 +157,13 @@ class FiltersTab:
         """
 
         @said
-        def act(history: StackHistory, revision: int, path: str | None, *values: Any) -> tuple[Any, ...]:
+        def act(
+            request: gr.Request, history: StackHistory, revision: int, path: str | None, *values: Any
+        ) -> tuple[Any, ...]:
             new = function(history, *values)
             if new is history:
                 return (gr.skip(),) * 4
-            return new, revision + 1, self._seen(new, path), as_json(new.stack)
+            return new, revision + 1, self._seen(request, new, path), as_json(new.stack)
 
         return event(
             act, [self._history, self._revision, self.picture, *more], self._outputs, show_progress="hidden",
@@ -203,8 +208,13 @@ class FiltersTab:
     def _follow(self, index: int, name: str, control: Any) -> None:
         """The preview follows this parameter."""
         event = control.change if isinstance(control, PictureUpload) else control.input
+
+        @said
+        def changed(request: gr.Request, *values: Any) -> tuple[Any, ...]:
+            return self._changed(index, name, request, *values)
+
         event(
-            partial(self._changed, index, name), [self._history, self.picture, control],
+            changed, [self._history, self.picture, control],
             [self._history, self._preview, self.shown], trigger_mode="always_last", queue=False,
             show_progress="hidden", api_visibility="private",
         )  # fmt: skip
@@ -244,43 +254,64 @@ class FiltersTab:
         recipe = {"mode": MODE} | carried | size | {"filters": as_json(layers)}
         return [GeneratedImage(made, recipe)]
 
-    @said
-    def _changed(self, index: int, name: str, history: StackHistory, path: str | None, value: Any) -> tuple[Any, ...]:
+    def _changed(
+        self, index: int, name: str, request: gr.Request, history: StackHistory, path: str | None, value: Any
+    ) -> tuple[Any, ...]:
         if isinstance(FILTERS[history.stack[index].filter].parameters[name], Sample):
             value = as_sample(read_picture(value, self._limits)) if value else ""
         elif value is None:  # a number field while another number is typed
             return gr.skip(), gr.skip(), gr.skip()
         new = history.change(index, {name: value})
-        return new, self._seen(new, path), as_json(new.stack)
+        return new, self._seen(request, new, path), as_json(new.stack)
 
     @said
-    def _preset(self, history: StackHistory, revision: int, path: str | None, chosen: gr.SelectData) -> tuple[Any, ...]:
+    def _preset(
+        self, request: gr.Request, history: StackHistory, revision: int, path: str | None, chosen: gr.SelectData
+    ) -> tuple[Any, ...]:
         preset = list(load_presets().values())[chosen.index]
         new = history.to(preset.stack)
-        return new, revision + 1, self._seen(new, path), as_json(new.stack)
+        return new, revision + 1, self._seen(request, new, path), as_json(new.stack)
 
     @said
-    def _opened(self, history: StackHistory, path: str | None) -> Any:
-        return None if path is None else self._seen(history, path)
+    def _opened(self, request: gr.Request, history: StackHistory, path: str | None) -> Any:
+        return None if path is None else self._seen(request, history, path)
 
     @said
-    def _thumbnails(self, path: str | None) -> list[tuple[Picture, str]]:
+    def _thumbnails(self, request: gr.Request, path: str | None) -> Any:
         """A thumbnail of every preset; a preset that fails on this picture shows the picture itself."""
         if path is None:
             return []
-        picture = self._reduced(path).picture
-        image = Image.fromarray(picture)
-        image.thumbnail((THUMBNAIL, THUMBNAIL))
-        small = np.asarray(image)
-        scale = max(small.shape) / max(picture.shape)
-        return [(_or_as_it_is(preset.stack, small, scale), preset.title) for preset in load_presets().values()]
 
-    def _seen(self, history: StackHistory, path: str | None) -> Any:
-        """The preview of the stack, if there is a picture."""
+        def work(check: Check) -> list[tuple[Picture, str]]:
+            picture = self._reduced(path).picture
+            image = Image.fromarray(picture)
+            image.thumbnail((THUMBNAIL, THUMBNAIL))
+            small = np.asarray(image)
+            scale = max(small.shape) / max(picture.shape)
+            shown: list[tuple[Picture, str]] = []
+            for preset in load_presets().values():
+                check(len(shown))
+                shown.append((_or_as_it_is(preset.stack, small, scale), preset.title))
+            return shown
+
+        return _or_skip(self._presets.run(request, work))
+
+    def _seen(self, request: gr.Request, history: StackHistory, path: str | None) -> Any:
+        """The preview of the stack, if there is a picture, and nothing newer is asked for meanwhile."""
         if path is None:
             return gr.skip()
-        reduced = self._reduced(path)
-        return apply(history.stack, reduced.picture, scale=reduced.share, draft=True)
+
+        def work(check: Check) -> Picture:
+            reduced = self._reduced(path)
+            return apply(
+                history.stack, reduced.picture, scale=reduced.share, draft=True, longest=PREVIEW, after_layer=check
+            )
+
+        return _or_skip(self._previews.run(request, work))
+
+
+def _or_skip(made: Any) -> Any:
+    return gr.skip() if made is None else made
 
 
 def _or_as_it_is(stack: Stack, picture: Picture, scale: float) -> Picture:

@@ -90,6 +90,11 @@ class InpaintTab:
             self.inpaint, [self.picture, mask, *settings], results, api_name="inpaint", concurrency_limit=None
         )
 
+    def leave(self, request: gr.Request) -> None:
+        """End what a page has asked for that is gone, and drop what it has sent."""
+        self._jobs.stop(request)
+        self._editor.forget(request)
+
     @said
     def _opened(self, path: str | None) -> dict[str, Any] | None:
         return shown_in_editor(self._reduced(path).picture if path else None)

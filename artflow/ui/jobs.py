@@ -2,48 +2,88 @@
 
 from __future__ import annotations
 
-import queue
+import logging
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import gradio as gr
 
+from artflow.admission import Asker, Places
+from artflow.api.address import address_of
 from artflow.engine.job_request import GeneratedImage, JobProgress
-from artflow.errors import HIDDEN, ArtflowError
+from artflow.errors import HIDDEN, ArtflowError, Cancelled, inner_error
 from artflow.images import Picture
 from artflow.job_context import JobContext
 from artflow.metadata import encode_png
 from artflow.models.progress import LoadProgress
+from artflow.settings import ServerSettings
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Word = tuple[Picture | None, str]  # a preview, or none, and a progress message
+
+AT_ONCE = 2  # works that compute outside of the engine, of all browsers
 MOST_WAITING = 8  # each keeps one of the server's threads
 PULSE = 2.0  # seconds after which the last progress message is repeated
 
 
 @dataclass(frozen=True)
 class Outcome(Generic[T]):
-    """The result of a job, and whether it was cancelled."""
+    """The result of a job, and whether it was cancelled; None where that was before it had begun."""
 
-    value: T
+    value: T | None
     cancelled: bool
+
+
+class _News:
+    """What a work has said last, and its end. Older words that nobody has taken are of no use, but for a preview."""
+
+    def __init__(self) -> None:
+        self._word: Word | None = None
+        self._end: Any = None
+        self._changed = threading.Condition()
+
+    def say(self, preview: Picture | None, words: str) -> None:
+        """Replace what nobody has taken yet."""
+        with self._changed:
+            if preview is None and self._word is not None:
+                preview = self._word[0]
+            self._word = preview, words
+            self._changed.notify()
+
+    def end(self, end: Outcome[Any] | Exception) -> None:
+        """Nothing more is said."""
+        with self._changed:
+            self._end = end
+            self._changed.notify()
+
+    def take(self, timeout: float) -> Word | Outcome[Any] | Exception | None:
+        """The newest word, then the end; None where nothing comes for so many seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._word is not None or self._end is not None, timeout)
+            word, self._word = self._word, None
+            return word if word is not None else self._end
 
 
 class Jobs:
     """The running jobs of one tab by browser. A page has one at a time; a client of the API may have several.
 
-    ``at_once`` jobs of all browsers run at a time and `MOST_WAITING` more wait, where they can be cancelled, unlike in
-    Gradio's own queue. 0: no limit here, because the engine queues them.
+    ``limits``: `AT_ONCE` jobs of all browsers run at a time and `MOST_WAITING` more wait, where they can be cancelled,
+    unlike in Gradio's own queue, each person and address with a share. None: no limit here, as the engine's jobs have.
     """
 
-    def __init__(self, at_once: int = 0) -> None:
+    def __init__(self, limits: ServerSettings | None = None) -> None:
         self._running: dict[str, set[threading.Event]] = {}
-        self._places = threading.Semaphore(at_once) if at_once else None
-        self._waiting = threading.Semaphore(MOST_WAITING)
+        self._places: Places | None = None
+        if limits is not None:
+            share = {"per_person": limits.jobs_per_person, "per_address": limits.jobs_per_address}
+            self._places = Places(AT_ONCE, MOST_WAITING, **share)
         self._lock = threading.Lock()
 
     def stop(self, request: gr.Request | None) -> None:
@@ -62,86 +102,64 @@ class Jobs:
         """
         for event in self.follow(request, work):
             if isinstance(event, Outcome):
-                made = event.value
+                made = event.value or []
                 yield (made[-1].picture if made else None), _outcome(made, event.cancelled), made
             else:
                 yield *event, None
 
-    def follow(
-        self, request: gr.Request | None, work: Callable[[JobContext], T]
-    ) -> Iterator[tuple[Picture | None, str] | Outcome[T]]:
+    def follow(self, request: gr.Request | None, work: Callable[[JobContext], T]) -> Iterator[Word | Outcome[T]]:
         """(preview or None, message) while the work runs, then its `Outcome`.
 
         Raises:
             gr.Error: what went wrong, in one sentence.
         """
         with self._noted(_session(request)) as cancelled:
-            for event in self._events(work, cancelled):
-                if isinstance(event, ArtflowError):
-                    yield None, ""  # clears the progress message; the error is a toast
-                    raise gr.Error(event.message, title="That did not work", print_exception=False) from event
+            for event in self._events(work, cancelled, asker(request)):
                 if isinstance(event, Exception):
-                    raise event
+                    yield None, ""  # clears the progress message; the error is a toast
+                    raise told(event) from event
                 yield event
 
-    def _events(self, work: Callable[[JobContext], Any], cancelled: threading.Event) -> Iterator[Any]:
+    def _events(
+        self, work: Callable[[JobContext], Any], cancelled: threading.Event, who: Asker
+    ) -> Iterator[Word | Outcome[Any] | Exception]:
         """(preview or None, message) while the work runs in its own thread, then its `Outcome` or exception."""
-        events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        news = _News()
 
         def loading(state: LoadProgress) -> None:
             share = "" if state.fraction is None else f" ({state.fraction:.0%})"
-            events.put((None, f"{state.message}{share}"))
+            news.say(None, f"{state.message}{share}")
 
         def progress(p: JobProgress) -> None:
             number = f", picture {p.picture + 1} of {p.pictures}" if p.pictures > 1 else ""
-            events.put((p.preview, f"{p.doing} {p.step} of {p.steps}{number}"))
+            news.say(p.preview, f"{p.doing} {p.step} of {p.steps}{number}")
+
+        def waits() -> None:
+            news.say(None, "Queued: waiting for other jobs")
+
+        place = nullcontext() if self._places is None else self._places.place(who, cancelled, waits)
 
         def run() -> None:
             try:
-                with self._place(cancelled, lambda: events.put((None, "Queued: waiting for other jobs"))):
-                    events.put(Outcome(work(JobContext(progress, loading, cancelled)), cancelled.is_set()))
+                with place:
+                    made = work(JobContext(progress, loading, cancelled, who))
+                news.end(Outcome(made, cancelled.is_set()))
+            except Cancelled:
+                news.end(Outcome(None, True))
             except Exception as error:  # noqa: BLE001 - raised again in `follow`
-                events.put(error)
+                news.end(error)
 
         threading.Thread(target=run, name="tab job", daemon=True).start()
         words = "Starting"
         yield None, words
         while True:
-            try:
-                event = events.get(timeout=PULSE)
-            except queue.Empty:  # Gradio notices only at an event that the browser is gone
+            event = news.take(PULSE)
+            if event is None:  # Gradio notices only at an event that the browser is gone
                 event = (None, words)
             yield event
-            if isinstance(event, tuple):
-                words = event[1]
-            if isinstance(event, Outcome | Exception):
+            if not isinstance(event, tuple):
                 return
-
-    @contextmanager
-    def _place(self, cancelled: threading.Event, on_wait: Callable[[], None]) -> Iterator[None]:
-        """Wait for one of the places; a job cancelled meanwhile goes on without one and ends at its first check.
-
-        Raises:
-            ArtflowError: ``busy`` where too many wait already.
-        """
-        places = self._places
-        if places is None:
-            yield
-            return
-        if not (mine := places.acquire(blocking=False)):
-            if not self._waiting.acquire(blocking=False):
-                raise ArtflowError("busy", f"{MOST_WAITING} others wait for this already; try again in a moment.")
-            try:
-                on_wait()
-                while not (mine := places.acquire(timeout=0.1)) and not cancelled.is_set():
-                    pass
-            finally:
-                self._waiting.release()
-        try:
-            yield
-        finally:
-            if mine:
-                places.release()
+            words = event[1]
 
     @contextmanager
     def _noted(self, session: str) -> Iterator[threading.Event]:
@@ -156,6 +174,21 @@ class Jobs:
                 self._running[session].discard(cancelled)
                 if not self._running[session]:
                     del self._running[session]
+
+
+def asker(request: gr.Request | None) -> Asker:
+    """Who sends a request: the signed-in user or the page, and the address."""
+    peer = getattr(getattr(request, "client", None), "host", None)
+    address = address_of(peer, getattr(request, "headers", None) or {})
+    return Asker(getattr(request, "username", None) or _session(request), address)
+
+
+def told(error: Exception) -> gr.Error:
+    """What the page says of an error; the log has the rest of one that nobody has foreseen."""
+    if not isinstance(error, ArtflowError):
+        log.error("a tab's work failed", exc_info=error)
+        error = inner_error(error)
+    return gr.Error(error.message, title="That did not work", print_exception=False)
 
 
 def _session(request: gr.Request | None) -> str:

@@ -6,14 +6,19 @@ not show very large ones. The picture itself stays the uploaded file.
 
 from __future__ import annotations
 
+import threading
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import cv2
 import gradio as gr
 import numpy as np
+from fastapi import HTTPException
 from gradio.blocks import Block
-from gradio.components.image_editor import EditorData, EditorDataBlobs
+from gradio.components.base import server
+from gradio.components.image_editor import AcceptBlobs, EditorData
 from gradio.data_classes import FileData
 from numpy.typing import NDArray
 
@@ -24,6 +29,22 @@ from artflow.settings import ServerSettings
 
 TINT = "#ff2e93"  # as in live inpaint; a rare colour in pictures
 SHOWN = 1280  # longest side of the copy that is painted over
+MOST_LAYERS = 4  # that a page may send; it has one or two
+MOST_BYTES = 4_000_000  # of a layer's PNG; strokes over the copy have a tenth of it
+KEPT_BYTES, KEPT_SECONDS = 32_000_000, 60.0  # layers of all pages that wait for the event that takes them
+
+
+@dataclass
+class _Strokes:
+    """What a page has sent ahead of an event."""
+
+    session: str
+    came: float  # monotonic seconds
+    layers: dict[int, bytes] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.layers.values()))
 
 
 class MaskEditor(gr.ImageEditor):
@@ -39,6 +60,8 @@ class MaskEditor(gr.ImageEditor):
             label=label, layers=False, transforms=(), sources=(), elem_id=elem_id,
             brush=gr.Brush(colors=[TINT], color_mode="fixed"),
         )  # fmt: skip
+        self._strokes: dict[str, _Strokes] = {}  # by the event's id, the oldest first
+        self._lock = threading.Lock()
 
     def get_config(self, cls: type[Block] | None = None) -> dict[str, Any]:
         """The config of `gr.ImageEditor` for the front end; Gradio derives it from the constructor's arguments."""
@@ -46,20 +69,52 @@ class MaskEditor(gr.ImageEditor):
 
     def preprocess(self, payload: EditorData | None) -> tuple[bytes, ...]:  # type: ignore[override]
         """The layers' bytes. The page uploads the files first and then sends their id."""
-        sent: EditorData | EditorDataBlobs | None = payload
-        if payload is not None and payload.id is not None:
-            sent = self.blob_storage.pop(payload.id, None)
-        return tuple(_bytes(layer) for layer in sent.layers if layer) if sent is not None else ()
+        if payload is None:
+            return ()
+        if payload.id is None:
+            # Gradio has checked that a path lies in its upload folder.
+            return tuple(Path(layer.path).read_bytes() for layer in payload.layers if isinstance(layer, FileData))
+        with self._lock:
+            sent = self._strokes.pop(payload.id, None)
+        return tuple(data for _, data in sorted(sent.layers.items())) if sent is not None else ()
+
+    @server
+    def accept_blobs(self, data: AcceptBlobs) -> None:
+        """Keep a layer for the event that will name its id. A page sends the picture beneath, too, which is dropped.
+
+        Raises:
+            HTTPException: 400 for what is no such message, 413 for a layer that is too large.
+        """
+        sent = getattr(data, "data", None)
+        if not isinstance(sent, dict) or not data.files or not {"type", "index", "id"} <= sent.keys():
+            raise HTTPException(400, "A layer comes as a file with a type, an index and an id.")
+        if sent["type"] != "layer":
+            return
+        index, name, layer = str(sent["index"]), str(sent["id"]), data.files[0][1]
+        if index not in map(str, range(MOST_LAYERS)) or len(name) > 64:
+            raise HTTPException(400, f"Layer {index[:20]!r} of {name[:20]!r} cannot be: from 0 to {MOST_LAYERS - 1}.")
+        if len(layer) > MOST_BYTES:
+            raise HTTPException(413, f"A layer may have {MOST_BYTES} bytes; this one has {len(layer)}.")
+        now = time.monotonic()
+        with self._lock:
+            strokes = self._strokes.pop(name, None) or _Strokes(str(sent.get("session_hash", "")), now)
+            strokes.layers[int(index)] = layer
+            self._strokes[name] = strokes
+            for other, kept in list(self._strokes.items()):
+                too_many = sum(one.size for one in self._strokes.values()) > KEPT_BYTES
+                if (too_many or now - kept.came > KEPT_SECONDS) and other != name:
+                    del self._strokes[other]
+
+    def forget(self, request: gr.Request) -> None:
+        """Drop what a page has sent that is gone."""
+        with self._lock:
+            gone = request.session_hash
+            self._strokes = {name: kept for name, kept in self._strokes.items() if kept.session != gone}
 
 
 def shown_in_editor(picture: NDArray[np.uint8] | None) -> dict[str, Any] | None:
     """The value of a `MaskEditor` that shows this picture, or none."""
     return None if picture is None else {"background": picture, "layers": [], "composite": None}
-
-
-def _bytes(file: FileData | bytes) -> bytes:
-    # Gradio has checked that a path lies in its upload folder.
-    return Path(file.path).read_bytes() if isinstance(file, FileData) else file
 
 
 def painted_mask(layers: tuple[bytes, ...], size: Size, shown: Size, limits: ServerSettings) -> Mask:

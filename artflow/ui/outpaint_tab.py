@@ -40,6 +40,7 @@ class OutpaintTab:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._jobs = Jobs()
+        self.leave = self._jobs.stop
         self._reduced = reducer(pipeline.settings.server, PREVIEW)
         self._build()
 

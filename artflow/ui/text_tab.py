@@ -77,7 +77,7 @@ class TextTab:
             show_progress="hidden",
         )  # fmt: skip
         show_result(generate, "artflow-text-preview")
-        stop.click(self._stop, None, None, queue=False, api_visibility="private")
+        stop.click(self.leave, None, None, queue=False, api_visibility="private")
         prompt.change(  # not `input`, which a clicked example does not fire
             self.typed, [follow, *inputs], [preview, status], trigger_mode="always_last", show_progress="hidden",
             concurrency_limit=None, api_visibility="private",
@@ -149,8 +149,8 @@ class TextTab:
             made = event.value if isinstance(event, Outcome) and not event.cancelled else []
             yield (made[0].picture, remarks(made)) if made else nothing
 
-    def _stop(self, request: gr.Request) -> None:
-        """Cancel this browser's jobs, both typed and requested."""
+    def leave(self, request: gr.Request) -> None:
+        """End this browser's jobs, both typed and requested: it is cancelled, or gone."""
         self._jobs.stop(request)
         self._typing.stop(request)
 

@@ -46,7 +46,8 @@ class UpscaleTab:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self._jobs = Jobs(at_once=2)
+        self._jobs = Jobs(pipeline.settings.server)
+        self.leave = self._jobs.stop
         self._build()
 
     def _build(self) -> None:

@@ -64,7 +64,7 @@ def test_a_lost_frame_frees_its_place_unless_its_picture_comes_back(
         return work()
 
     async def told() -> Outgoing:
-        api, channel = Mock(), Channel(None, results=True)
+        api, channel = Mock(), Channel(None, "", results=True)
         api.pipeline.healthy, api.pool.run = healthy, run
         channel.fates.put_nowait((Result(7, 0.1, error=ArtflowError("engine_stopped", "It stopped.")), 0.0))
         answering = asyncio.create_task(_answer(api, channel, Mock(repeat=repeat, newest=7)))

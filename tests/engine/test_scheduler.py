@@ -31,8 +31,9 @@ class Somebody:
     skipped_calls = waiting = 0
     last_served = 0.0
 
-    def __init__(self, kind: str, runner: Any) -> None:
+    def __init__(self, kind: str, runner: Any, person: str = "") -> None:
         self.kind = self.id = kind
+        self.person = person or str(id(self))
         self.runner = runner
         self.ended = 0
         self.request: Request = Request(self, 0, runner, Plan())  # type: ignore[arg-type]
@@ -105,3 +106,42 @@ def test_the_scheduler_knows_neither_sessions_nor_jobs() -> None:
     modules = [f"artflow.engine.{name}" for name in ("session", "job")]
     code = f"import sys, artflow.engine.scheduler; print([m for m in {modules} if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_all_jobs_of_a_person_wait_as_one() -> None:
+    """Three jobs of one person and one of another, a picture at a time: who asks for much delays nobody for long."""
+    model = runner()
+    many, one = [Somebody("job", model, "many") for _ in range(3)], Somebody("job", model, "one")
+    scheduler = scheduler_of(*many, one, max_rows=1)
+    served = []
+    for now in range(1, 7):
+        (request,) = scheduler.schedule(float(now), large=False)
+        served.append(request.owner.person)
+        request.owner.in_call, request.owner.waiting_since = False, float(now)  # its picture is finished
+    assert sorted(served[:2]) == ["many", "one"] and served[2:4] == served[4:] == served[:2]
+
+
+def test_a_person_is_remembered_while_jobs_wait_and_forgotten_after_them() -> None:
+    """Jobs of one picture each are over when it is served; the next one of the same person waits behind others."""
+    model = runner()
+    first, second = Somebody("job", model, "many"), Somebody("job", model, "many")
+    late = Somebody("job", model, "one")
+    late.waiting_since = 2.0
+    scheduler = scheduler_of(first, second, late, max_rows=1)
+    assert scheduler.schedule(3.0, large=False) == [first.request]
+    first.over, first.waiting_since = True, 3.0
+    assert scheduler.schedule(4.0, large=False) == [late.request]
+    second.over = late.over = True
+    scheduler.remove_finished()
+    assert scheduler._finished == {}
+
+
+def test_the_room_of_a_call_is_shared_between_people() -> None:
+    class Four(Somebody):
+        def next(self, now: float) -> list[Request]:
+            return [Request(self, n, self.runner, Plan()) for n in range(4)]  # type: ignore[arg-type]
+
+    model = runner()
+    many, one = [Four("job", model, "many") for _ in range(3)], Four("job", model, "one")
+    picked = scheduler_of(*many, one, max_rows=8).schedule(1.0, large=False)
+    assert len(picked) == 8 and sum(request.owner is one for request in picked) == 4

@@ -7,7 +7,9 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -15,11 +17,12 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from artflow.api.state import _as_jpeg
+from artflow.api.state import _encoded
 from artflow.engine.stream_policy import Result
 from artflow.errors import ArtflowError
-from artflow.images import decode, encode_jpeg
+from artflow.images import Size, decode, encode_jpeg
 from artflow.modes.filters import FILTERS, Slider, apply, as_json, load_presets, new_layer, read_stack
+from artflow.modes.filters import live as live_filters
 from artflow.modes.filters.history import MAX_UNDO, StackHistory
 from artflow.modes.filters.live import check_live, filtered
 from artflow.modes.filters.painting import STYLES, _painter, as_sample
@@ -343,20 +346,65 @@ def test_history_has_ends() -> None:
         full.add("flip")
 
 
+# -- the size, before it is made ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("angle", [-180, -90.5, -45, 0, 0.5, 30, 89.5, 90, 135])
+@pytest.mark.parametrize("grow", [True, False])
+def test_a_rotations_size_is_known_before_to_a_few_pixels(angle: float, grow: bool) -> None:
+    parameters = {"angle": angle, "grow": grow}
+    made = FILTERS["rotate"].function(plain(1, 2, 3, side=61)[:40], **parameters)
+    predicted = FILTERS["rotate"].size_after(Size(61, 40), **parameters)
+    assert all(0 <= more <= 2 for more in np.subtract(predicted, made.shape[1::-1]))
+
+
+@pytest.mark.parametrize(("width", "height"), [(0, 0), (100, 0), (0, 100), (50, 90)])
+def test_a_resized_pictures_size_is_known_before(width: int, height: int) -> None:
+    made = FILTERS["resize"].function(plain(1, 2, 3, side=61)[:40], width=width, height=height)
+    assert FILTERS["resize"].size_after(Size(61, 40), width=width, height=height) == made.shape[1::-1]
+
+
+def test_what_is_too_large_is_refused_before_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = Mock(side_effect=AssertionError("it was made"))
+    monkeypatch.setitem(FILTERS, "rotate", replace(FILTERS["rotate"], function=never))
+    with pytest.raises(ArtflowError, match="Rotate would make the picture 86 x 86, which is too large"):
+        apply(read_stack([{"filter": "rotate", "parameters": {"angle": 45}}]), plain(1, 2, 3, side=60), max_pixels=5000)
+
+
+def test_a_preview_stays_small_whatever_the_stack_makes_of_the_picture() -> None:
+    """And shows what the full size would: the same stack without the limit, reduced, is nearly the same picture."""
+    resize = {"filter": "resize", "parameters": {"width": 1200, "height": 800}}
+    rotate = {"filter": "rotate", "parameters": {"angle": 30}}
+    stack = read_stack([resize, {"filter": "blur", "parameters": {"radius": 12}}, rotate])
+    picture = noisy(64)
+    full = apply(stack, picture)
+    small = apply(stack, picture, longest=300)
+    assert max(small.shape) <= 300 and abs(small.shape[1] / small.shape[0] - full.shape[1] / full.shape[0]) < 0.02
+    reduced = cv2.resize(full, small.shape[1::-1], interpolation=cv2.INTER_AREA)
+    assert abs(reduced.astype(int) - small).mean() < 6
+
+
 # -- live ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_live_picture_is_sent_through_the_stack_of_its_recipe() -> None:
     picture = plain(200, 50, 50)
     inverted = [{"filter": "invert"}]
-    for recipe, expected in (({"filters": inverted}, 55), ({}, 200), (None, 200)):
-        shown = decode(_as_jpeg(Result(0, 0.0, picture, recipe), 95, 64), max_pixels=10_000)
+    for filters, expected in ((inverted, 55), ([], 200), (None, 200)):
+        shown = decode(_encoded(Result(0, 0.0, picture), filters, 95, 64)[0], max_pixels=10_000)
         assert abs(int(shown[0, 0, 0]) - expected) < 4
     with pytest.raises(ArtflowError, match="at least 32 pixels"):
         filtered(plain(1, 2, 3, side=8), [{"filter": "style"}], 64)
     grown = [{"filter": "rotate", "parameters": {"angle": 45}}] * 3
     with pytest.raises(ArtflowError, match="too large"):
         filtered(plain(1, 2, 3, side=60), grown, 64)
+
+
+def test_a_stack_that_takes_too_long_for_a_frame_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_filters, "SECONDS", 0.0)
+    with pytest.raises(ArtflowError, match="1 of the 3 filters took over 0 s for one frame; take some off") as slow:
+        filtered(plain(1, 2, 3), [{"filter": "invert"}] * 3, 64)
+    assert slow.value.code == "too_slow"
 
 
 def test_a_live_session_refuses_a_bad_stack_and_one_that_is_too_long() -> None:

@@ -9,13 +9,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
+import numpy as np
 import pytest
 
+from artflow.engine.job_request import JobProgress
 from artflow.job_context import JobContext
+from artflow.settings import load_settings
 from artflow.ui import jobs as jobs_module
 from artflow.ui.jobs import Jobs
 
 PATIENCE = 20
+LIMITS = load_settings(environ={}).server
 
 
 class Person:
@@ -40,7 +44,7 @@ class Person:
 
 
 def test_more_than_a_few_wait_and_run_in_the_end() -> None:
-    jobs, go_on, running = Jobs(at_once=2), threading.Event(), []
+    jobs, go_on, running = Jobs(LIMITS), threading.Event(), []
 
     def work(context: JobContext) -> list:
         running.append(context)
@@ -61,14 +65,15 @@ def test_more_than_a_few_wait_and_run_in_the_end() -> None:
     assert len(running) == 3 and people[2].words == ["Starting", "Queued: waiting for other jobs", "Done: 0 pictures."]
 
 
-def seen(context: JobContext) -> list:
-    return [] if context.cancelled.is_set() else pytest.fail("it was to end before it began")
+def never(context: JobContext) -> list:
+    return pytest.fail("it was to end before it began")
 
 
 def test_whose_browser_has_gone_leaves_the_place_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also who waits, or whose work has nothing to say: Gradio closes a generator only between two of its events."""
     monkeypatch.setattr(jobs_module, "PULSE", 0.05)
-    jobs, begun = Jobs(at_once=1), threading.Event()
+    monkeypatch.setattr(jobs_module, "AT_ONCE", 1)
+    jobs, begun = Jobs(LIMITS), threading.Event()
 
     def long(context: JobContext) -> list:
         begun.set()
@@ -76,7 +81,7 @@ def test_whose_browser_has_gone_leaves_the_place_to_others(monkeypatch: pytest.M
         return []
 
     runs = jobs.run(Person(jobs, "a").request, long)
-    waits = jobs.run(Person(jobs, "b").request, seen)
+    waits = jobs.run(Person(jobs, "b").request, never)
     assert [next(runs) for _ in range(3)] == [(None, "Starting", None)] * 3 and begun.is_set()
     assert [next(waits)[1] for _ in range(4)] == ["Starting"] + 3 * ["Queued: waiting for other jobs"]
     waits.close()
@@ -85,8 +90,9 @@ def test_whose_browser_has_gone_leaves_the_place_to_others(monkeypatch: pytest.M
 
 
 def test_who_waits_can_cancel_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs_module, "AT_ONCE", 1)
     monkeypatch.setattr(jobs_module, "MOST_WAITING", 1)
-    jobs, go_on, begun = Jobs(at_once=1), threading.Event(), threading.Event()
+    jobs, go_on, begun = Jobs(LIMITS), threading.Event(), threading.Event()
 
     def long(context: JobContext) -> list:
         begun.set()
@@ -97,12 +103,45 @@ def test_who_waits_can_cancel_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with ThreadPoolExecutor(2) as pool:
         one = pool.submit(first.ask, long)
         assert begun.wait(PATIENCE)
-        two = pool.submit(second.ask, seen)
+        two = pool.submit(second.ask, never)
         assert second.waits.wait(PATIENCE)
-        with pytest.raises(gr.Error, match="1 others wait for this already"):
-            third.ask(seen)
+        with pytest.raises(gr.Error, match="2 jobs run or wait already"):
+            third.ask(never)
         second.cancel()
         assert two.result(PATIENCE) == [] and second.words[-1] == "Cancelled."
         go_on.set()
         one.result(PATIENCE)
     assert first.ask(lambda context: []) == [], "the place is free again"
+
+
+def test_of_what_a_work_says_the_page_hears_the_newest() -> None:
+    """A network that is slower than the work must not be sent all of it, one after the other."""
+    jobs, said, go_on = Jobs(), threading.Event(), threading.Event()
+
+    def chatty(context: JobContext) -> list:
+        for step in range(1, 1001):
+            context.on_progress(
+                JobProgress(0, 1, step, 1000, preview=np.zeros((8, 8, 3), np.uint8) if step == 5 else None)
+            )
+        said.set()
+        assert go_on.wait(PATIENCE)
+        return []
+
+    heard = jobs.run(Person(jobs, "a").request, chatty)
+    assert next(heard)[1] == "Starting"
+    assert said.wait(PATIENCE)
+    preview, words, _ = next(heard)
+    assert words == "Step 1000 of 1000" and preview is not None, "the last preview is still new"
+    go_on.set()
+    assert [made for *_, made in heard] == [[]]
+
+
+def test_an_error_that_nobody_has_foreseen_is_a_sentence_without_its_words(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(context: JobContext) -> list:
+        raise RuntimeError("password of /home/operator")
+
+    jobs = Jobs(LIMITS)
+    with pytest.raises(gr.Error, match=r"An error inside the app \(RuntimeError\); its log says more\.") as raised:
+        Person(jobs, "a").ask(broken)
+    assert "password" not in str(raised.value) and "password" in caplog.text
+    assert Person(jobs, "a").ask(lambda context: []) == [], "the place is free again"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gradio.components.image_editor import EditorData, EditorDataBlobs
+from gradio.components.image_editor import AcceptBlobs, EditorData
 from gradio.data_classes import FileData
 from PIL import Image
 
@@ -31,6 +31,11 @@ def layer(size: tuple[int, int] = SIZE, alpha: int = 255) -> bytes:
     image = Image.new("RGBA", size)
     image.paste((255, 255, 255, alpha), (2, 1, 4, 3))
     return png(image)
+
+
+def blob(file: bytes, **data: str) -> AcceptBlobs:
+    """A message as the page sends it, apart from the event."""
+    return AcceptBlobs.model_construct(data={"session_hash": "me"} | data, files=[("blob", file)])
 
 
 def test_painted_where_a_layer_is_not_transparent() -> None:
@@ -68,9 +73,10 @@ def test_a_layer_that_is_no_picture_is_one_sentence() -> None:
 
 def test_files_come_apart_from_the_page_and_are_taken_once(tmp_path: Path) -> None:
     editor = MaskEditor("Paint", "editor")
-    editor.blob_storage["7"] = EditorDataBlobs(background=b"not looked at", layers=[None, layer()], composite=None)
+    for kind, index in (("background", "null"), ("layer", "1"), ("composite", "null")):
+        editor.accept_blobs(blob(layer(), type=kind, index=index, id="7"))
     assert editor.preprocess(EditorData(id="7")) == (layer(),)
-    assert editor.preprocess(EditorData(id="7")) == () and not editor.blob_storage
+    assert editor.preprocess(EditorData(id="7")) == () and editor.preprocess(EditorData(id="8")) == ()
     (tmp_path / "a.png").write_bytes(layer())
     assert editor.preprocess(EditorData(layers=[FileData(path=str(tmp_path / "a.png"))])) == (layer(),)
     assert editor.preprocess(None) == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,7 @@ from artflow.errors import ArtflowError
 from artflow.images import Picture
 from artflow.modes.filters.stack import apply, read_stack
 
+SECONDS = 1.0  # that a stack may take for a frame; after that the next one is long due
 LONGEST = 4000  # characters; the stack is in the recipe that is sent with every frame
 
 Layers = Iterable[dict[str, Any]]
@@ -34,8 +36,15 @@ def filtered(picture: Picture, filters: Layers | None, longest: int) -> Picture:
     """Apply a stack to a live picture; at most 2 * ``longest`` ** 2 pixels in between, since rotation can double them.
 
     Raises:
-        ArtflowError: where the stack cannot be applied to it (too small to paint, too large ...).
+        ArtflowError: ``too_slow`` after `SECONDS`, or where the stack cannot be applied to it (too small to paint ...).
     """
     if not filters:
         return picture
-    return apply(read_stack(list(filters)), picture, draft=True, max_pixels=2 * longest**2)
+    stack, end = read_stack(list(filters)), time.monotonic() + SECONDS
+
+    def in_time(done: int) -> None:
+        if done < len(stack) and time.monotonic() > end:
+            sentence = f"{done} of the {len(stack)} filters took over {SECONDS:g} s for one frame; take some off."
+            raise ArtflowError("too_slow", sentence)
+
+    return apply(stack, picture, draft=True, max_pixels=2 * longest**2, after_layer=in_time)

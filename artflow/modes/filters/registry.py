@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from artflow.errors import ArtflowError
-from artflow.images import Picture
+from artflow.images import Picture, Size
 
 MAX_SAMPLE = 400_000  # characters of a style picture inside a stack
 
@@ -91,7 +91,11 @@ Parameter = Slider | Choice | Switch | Sample
 
 @dataclass(frozen=True)
 class Filter:
-    """A filter. ``slow`` ones are neural networks, run in drafts on a copy of at least ``least`` pixels a side."""
+    """A filter. ``slow`` ones are neural networks, run in drafts on a copy of at least ``least`` pixels a side.
+
+    ``size_after`` says how large the result will be, or a few pixels more, of a picture's size and the parameters;
+    None: never larger than the picture.
+    """
 
     name: str
     title: str
@@ -100,6 +104,7 @@ class Filter:
     parameters: Mapping[str, Parameter]
     slow: bool = False
     least: int = 1
+    size_after: Callable[..., Size] | None = None
 
     def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """All parameters: those given, checked, and the defaults of the others.
@@ -118,13 +123,19 @@ FILTERS: dict[str, Filter] = {}
 
 
 def filter_entry(
-    title: str, group: str, *, slow: bool = False, least: int = 1, **parameters: Parameter
+    title: str,
+    group: str,
+    *,
+    slow: bool = False,
+    least: int = 1,
+    size_after: Callable[..., Size] | None = None,
+    **parameters: Parameter,
 ) -> Callable[..., Any]:
     """Add the decorated function to `FILTERS` under its own name; it gets the picture and the checked parameters."""
 
     def add(function: Callable[..., Picture]) -> Callable[..., Picture]:
         name = function.__name__
-        FILTERS[name] = Filter(name, title, group, function, parameters, slow, least)
+        FILTERS[name] = Filter(name, title, group, function, parameters, slow, least, size_after)
         return function
 
     return add

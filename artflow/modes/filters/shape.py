@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -39,9 +41,18 @@ def crop(picture: Picture, left: float, right: float, top: float, bottom: float,
     return np.asarray(image)
 
 
+def _rotated(size: Size, angle: float, grow: bool) -> Size:
+    if not grow:
+        return size
+    across, along = abs(math.sin(math.radians(angle))), abs(math.cos(math.radians(angle)))
+    sides = size.width * along + size.height * across, size.width * across + size.height * along
+    return Size(*(math.ceil(side) + 1 for side in sides))
+
+
 @filter_entry(
-    "Rotate", GROUP, angle=Slider("Clockwise, degrees", -180, 180, 90, step=0.5), grow=Switch("Keep the corners", True)
-)
+    "Rotate", GROUP, size_after=_rotated,
+    angle=Slider("Clockwise, degrees", -180, 180, 90, step=0.5), grow=Switch("Keep the corners", True),
+)  # fmt: skip
 def rotate(picture: Picture, angle: float, grow: bool) -> Picture:
     """Rotates around the centre, on white; quarter turns that keep the corners only move pixels."""
     image = Image.fromarray(picture)
@@ -56,8 +67,14 @@ def flip(picture: Picture, horizontal: bool, vertical: bool) -> Picture:
     return np.asarray(ImageOps.flip(image) if vertical else image)
 
 
+def _resized(size: Size, width: int, height: int) -> Size:
+    if width and height:
+        return Size(width, height)
+    return size.scaled(width / size.width if width else height / size.height if height else 1, 1)
+
+
 @filter_entry(
-    "Resize", GROUP,
+    "Resize", GROUP, size_after=_resized,
     width=Slider("Width, 0: by the aspect", 0, LONGEST, 1024, step=1, pixels=True),
     height=Slider("Height, 0: by the aspect", 0, LONGEST, 0, step=1, pixels=True),
 )  # fmt: skip
@@ -67,8 +84,7 @@ def resize(picture: Picture, width: int, height: int) -> Picture:
     if width and height:
         return np.asarray(ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS))
     if width or height:
-        factor = width / image.width if width else height / image.height
-        size = Size(*image.size).scaled(factor, 1)
+        size = _resized(Size(*image.size), width, height)
         if max(size) > LONGEST:
             raise ArtflowError("picture_too_large", f"It would be {size}; the longest side is {LONGEST} pixels.")
         image = image.resize(size, Image.Resampling.LANCZOS)

@@ -96,6 +96,7 @@ def apply(
     *,
     scale: float = 1.0,
     draft: bool = False,
+    longest: int | None = None,
     max_pixels: int = MAX_PIXELS,
     after_layer: Callable[[int], None] = lambda done: None,
 ) -> Picture:
@@ -106,7 +107,8 @@ def apply(
         picture: any size
         scale: size of ``picture`` over that of the full one, for parameters that count pixels
         draft: run neural filters on a small copy and enlarge the result
-        max_pixels: the limit of any intermediate picture
+        longest: side in pixels at which all is done smaller, for a preview
+        max_pixels: the limit of any intermediate picture, at full size; checked before it is made
         after_layer: gets the count of layers done; an exception of it ends the work
 
     Raises:
@@ -115,21 +117,40 @@ def apply(
     """
     for done, layer in enumerate(stack, 1):
         if layer.on:
-            picture = _apply_one(layer, picture, scale, draft)
-            if picture.shape[0] * picture.shape[1] > max_pixels:
-                size = Size(picture.shape[1], picture.shape[0])
-                sentence = f"{FILTERS[layer.filter].title} would make the picture {size}, which is too large."
+            wanted = _size_after(layer, picture, scale)
+            full = wanted.scaled(1 / scale, 1)
+            if full.width * full.height > max_pixels:
+                sentence = f"{FILTERS[layer.filter].title} would make the picture {full}, which is too large."
                 raise ArtflowError("picture_too_large", sentence)
+            if longest is not None and max(wanted) > longest:
+                scale *= longest / max(wanted)
+                # Who asks for pixels gets fewer by the scale alone; what grows with the picture needs a smaller one.
+                if (side := max(_size_after(layer, picture, scale))) > longest + 1:
+                    size = Size(picture.shape[1], picture.shape[0]).scaled(longest / side, 1)
+                    picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+            picture = _apply_one(layer, picture, scale, draft)
         after_layer(done)
     return picture
 
 
-def _apply_one(layer: Layer, picture: Picture, scale: float, draft: bool) -> Picture:
-    entry = FILTERS[layer.filter]
+def _size_after(layer: Layer, picture: Picture, scale: float) -> Size:
+    """The size that a layer will give the picture, or a few pixels more."""
+    size, predict = Size(picture.shape[1], picture.shape[0]), FILTERS[layer.filter].size_after
+    return size if predict is None else predict(size, **_values(layer, scale))
+
+
+def _values(layer: Layer, scale: float) -> dict[str, Any]:
+    """The parameters; those that count pixels as many as at this scale."""
     values = dict(layer.parameters)
-    for name, about in entry.parameters.items():
+    for name, about in FILTERS[layer.filter].parameters.items():
         if isinstance(about, Slider) and about.pixels and values[name]:
             values[name] = max(1, round(values[name] * scale))
+    return values
+
+
+def _apply_one(layer: Layer, picture: Picture, scale: float, draft: bool) -> Picture:
+    entry = FILTERS[layer.filter]
+    values = _values(layer, scale)
     size = Size(picture.shape[1], picture.shape[0])
     if not (draft and entry.slow):
         return entry.function(picture, **values)
