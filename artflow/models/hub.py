@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Collection, Iterable
+import shutil
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +39,7 @@ def download(
     revision: str | None = None,
     variant: str | None = None,
     skip: Collection[str] = (),
+    admit: Callable[[Mapping[str, int]], None] = lambda _: None,
     on_progress: OnProgress = no_progress,
     endpoint: str | None = None,
     cache_dir: Path | None = None,
@@ -45,7 +47,8 @@ def download(
     """The local folder of a Stable Diffusion repository, downloaded if it is not in the cache.
 
     Takes the index, configs, tokenizers and for each part one set of safetensors (``variant`` if the repository has
-    it); parts named in ``skip`` are left out. ``on_progress`` gets a message and the fraction of all bytes. A cut
+    it); parts named in ``skip`` are left out. ``admit`` is told the files and their sizes before anything is
+    downloaded, and may raise. ``on_progress`` gets a message and the fraction of all bytes. A cut
     download goes on where it stopped. Raises ``ArtflowError``: ``download_failed``, ``unsafe_weights``.
     """
 
@@ -55,7 +58,7 @@ def download(
     def complete(names: Collection[str]) -> bool:
         return is_complete(names, variant, skip)
 
-    return _fetch(repo, revision, choose, complete, on_progress, endpoint, cache_dir)
+    return _fetch(repo, revision, choose, complete, on_progress, endpoint, cache_dir, admit=admit)
 
 
 def download_vae(
@@ -179,6 +182,7 @@ def _fetch(
     *,
     token: Literal[False] | None = None,
     largest: int | None = None,
+    admit: Callable[[Mapping[str, int]], None] = lambda _: None,
 ) -> Path:
     where: dict[str, Any] = {
         "repo_id": repo,
@@ -189,7 +193,7 @@ def _fetch(
     }
     try:
         folder = Path(snapshot_download(**where, local_files_only=True, allow_patterns=[]))
-        if complete(_files(folder)):
+        if complete(files_in(folder)):
             return folder
     except errors.LocalEntryNotFoundError:
         pass
@@ -203,6 +207,8 @@ def _fetch(
         if largest is not None and total > largest:
             sizes = f"{total / 1e6:.0f} MB; at most {largest / 1e6:.0f} MB are fetched"
             raise ArtflowError("download_failed", f"{repo}/{', '.join(wanted)} has {sizes}.")
+        admit({f.filename: f.file_size or 0 for f in plan})
+        _check_disk(repo, total, Path(cache_dir or constants.HF_HUB_CACHE))
         bar = _bar(lambda done: on_progress(_message(repo, done, total), done / total if total else 1.0))
         folder = Path(snapshot_download(**where, allow_patterns=wanted, tqdm_class=bar))
     except ArtflowError:
@@ -213,7 +219,16 @@ def _fetch(
     return folder
 
 
-def _files(folder: Path) -> set[str]:
+def _check_disk(repo: str, size: int, cache: Path) -> None:
+    while not cache.exists():
+        cache = cache.parent
+    if size > (free := shutil.disk_usage(cache).free):
+        sentence = f"{repo} has {size / 1e6:.0f} MB to download, and {free / 1e6:.0f} MB of disk are free."
+        raise ArtflowError("download_failed", sentence)
+
+
+def files_in(folder: Path) -> set[str]:
+    """The paths of all files in a folder and below it, relative to it."""
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
 
 

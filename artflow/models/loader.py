@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from artflow.models.folder import read_folder, read_vae
 from artflow.models.model import Model
 from artflow.models.parts import Parts
 from artflow.models.progress import ProgressReporter, no_progress
+from artflow.models.room import check_room
 from artflow.models.single_file import read_single_file
 from artflow.models.weight_loading import weight_loading_lock
 from artflow.models.weights import refused, require_weights
@@ -38,7 +39,7 @@ def load_model(
     ``on_progress`` gets a message and the fraction of the whole load (0 to 1, never decreasing; 1.0 at the end), also
     from the threads of the download. ``use_tiny_vae`` takes the catalogue's small autoencoder in place
     of the model's own, if it names one. Raises ``ArtflowError``: ``model_load_failed``, ``unsafe_weights``,
-    ``download_failed``; nothing is left on the device then.
+    ``download_failed``, ``not_enough_memory`` before a download; nothing is left on the device then.
     """
     progress = ProgressReporter(on_progress)
     try:
@@ -56,7 +57,7 @@ def load_model(
 def _load(
     spec: ModelSpec, device: torch.device, dtype: torch.dtype, tiny_vae: str | None, progress: ProgressReporter
 ) -> Model:
-    parts = _read(spec, dtype, tiny_vae, progress)
+    parts = _read(spec, device, dtype, tiny_vae, progress)
     if tiny_vae is not None:
         parts.vae = _read_tiny_vae(tiny_vae, progress.part(0.85, 0.95))
     if spec.prediction_type != "auto":
@@ -66,9 +67,15 @@ def _load(
     return _place(spec, parts, device, dtype)
 
 
-def _read(spec: ModelSpec, dtype: torch.dtype, tiny_vae: str | None, progress: ProgressReporter) -> Parts:
-    """Read the model's parts, without its own VAE if a small one replaces it."""
+def _read(
+    spec: ModelSpec, device: torch.device, dtype: torch.dtype, tiny_vae: str | None, progress: ProgressReporter
+) -> Parts:
+    """Read the model's parts, without its own VAE if a small one replaces it, where there is room for them."""
     skip = {"vae"} if tiny_vae is not None else set()
+
+    def admit(files: Mapping[str, int]) -> None:
+        check_room(spec.title, files, dtype, str(device))
+
     if spec.source.file is not None:
         with weight_loading_lock():
             return read_single_file(spec, dtype, skip, progress.part(0.0, 0.85))
@@ -79,8 +86,11 @@ def _read(spec: ModelSpec, dtype: torch.dtype, tiny_vae: str | None, progress: P
             revision=spec.revision,
             variant=spec.variant,
             skip=skip,
+            admit=admit,
             on_progress=progress.part(0, 0.7).say,
         )
+        names = hub.choose_files(spec.id, hub.files_in(folder), spec.variant, skip)
+        admit({name: (folder / name).stat().st_size for name in names})  # also where it had been downloaded before
     assert folder is not None
     with weight_loading_lock():
         return read_folder(spec, folder, dtype, skip, progress.part(0.7 if spec.source.hub else 0.0, 0.85))

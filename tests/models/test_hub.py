@@ -9,10 +9,12 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from artflow.errors import ArtflowError
+from artflow.models import hub
 from artflow.models.catalog import ROOT
 from artflow.models.hub import download, download_vae
 from tests.support.hub_server import HubServer
@@ -95,6 +97,23 @@ def test_progress_counts_the_bytes_of_all_files(server, tmp_path):
     assert fractions == sorted(fractions) and fractions[0] == 0.0 and fractions[-1] == 1.0
     assert len({f for f in fractions if 0 < f < 1}) >= 3
     assert heard[1][0] == "Downloading me/model: 0 of 4 MB"
+
+
+def test_who_asks_hears_the_sizes_before_a_byte_is_here_and_may_refuse(server, tmp_path):
+    def refuse(files):
+        assert files["unet/diffusion_pytorch_model.safetensors"] > 1000
+        raise ArtflowError("not_enough_memory", "no room")
+
+    with pytest.raises(ArtflowError, match="no room"):
+        download("me/model", endpoint=server.url, cache_dir=tmp_path, admit=refuse)
+    assert not server.fetched(".safetensors")
+
+
+def test_a_disk_without_room_is_said_before_a_byte_is_here(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(hub.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(ArtflowError, match=r"me/model has .* MB to download, and 0 MB of disk are free") as raised:
+        download("me/model", endpoint=server.url, cache_dir=tmp_path / "not" / "there" / "yet")
+    assert raised.value.code == "download_failed" and not server.fetched(".safetensors")
 
 
 def test_a_cut_connection_goes_on_where_it_was_cut(server, tmp_path, folders, monkeypatch):
