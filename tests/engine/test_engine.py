@@ -146,7 +146,8 @@ def test_an_error_belongs_to_the_row_that_caused_it(engine: Engine, runner: Runn
     assert len(job.wait()) == 1
     wait_until(lambda: len(bad.errors) >= 2)
     assert set(bad.errors) == {"engine_error"}
-    assert "RuntimeError: out of memory" in bad.results[0].error.message
+    said = bad.results[0].error.message
+    assert "RuntimeError" in said and "out of memory" not in said, "its own words are for the log"
     assert not bad.pictures
 
     fussy.fails_in = ""  # and the session goes on
@@ -221,7 +222,7 @@ def test_an_error_in_a_job_is_raised_to_who_asked(engine: Engine, runner: Runner
     with held(engine):
         engine.add(job)
         person.send(FRAMES[0])
-    with pytest.raises(ArtflowError, match="out of memory"):
+    with pytest.raises(ArtflowError, match="RuntimeError"):
         job.wait()
     assert person.wait_for(1)[0].picture is not None
     wait_until(lambda: engine.jobs == 0)
@@ -270,7 +271,7 @@ def test_a_job_whose_listener_raises_fails_alone(engine: Engine, runner: Runner)
         engine.add(broken)
         engine.add(other)
         person.send(*FRAMES[:3])
-    with pytest.raises(ArtflowError, match="nobody is there"):
+    with pytest.raises(ArtflowError, match="ConnectionError"):
         broken.wait()
     assert len(other.wait()) == 1
     assert len([r for r in person.wait_for(3) if r.picture is not None]) == 3
