@@ -112,7 +112,7 @@ class ProcessClient(EngineClient):
     def _serve(self, stream: LiveStream) -> None:
         with self.lock:
             if self.gone is not None:
-                raise self.gone
+                raise self.gone.with_traceback(None)  # one for all: it would keep the frames of each raise
             session = self.served[stream.id] = RemoteSession(self, stream)
             stream.serve(session)
             self.open_session(session)
@@ -136,7 +136,7 @@ class ProcessClient(EngineClient):
         done: Future[T] = Future()
         with self.lock:
             if (error := self._why_not()) is not None:
-                raise error
+                raise error.with_traceback(None)
             key = next(self._keys)
             self.errands[key] = done
             self.send("errand", key, work, values, long)

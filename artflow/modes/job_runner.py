@@ -68,7 +68,7 @@ class JobRunner:
                         images[event.index] = event.image
                     case JobEnded():
                         if event.error is not None:
-                            raise event.error
+                            raise event.error.with_traceback(None)  # the engine tells many of the same one
                         break
         finally:
             self.client.cancel(request.id)
