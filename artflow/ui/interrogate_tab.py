@@ -15,6 +15,7 @@ from artflow.modes.interrogate import MODES
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import said, show_result
 from artflow.ui.files import PictureUpload, read_picture
+from artflow.ui.inputs import as_sent
 from artflow.ui.jobs import Jobs, Outcome
 
 GROUPS = ("subject", "background", "medium", "artist", "movement", "style")
@@ -64,8 +65,8 @@ class InterrogateTab:
         scores = gr.JSON(visible=False)
         self._found_in = gr.Textbox("best", label="Mode", visible=False)  # the mode that the prompt was found in
         found = run.click(
-            self.interrogate, [self.picture, mode, model], [self.prompt, status, scores, self._found_in],
-            api_name="interrogate", concurrency_limit=None, show_progress="hidden",
+            as_sent(self.interrogate), [self.picture, mode, model], [self.prompt, status, scores, self._found_in],
+            api_name="interrogate", concurrency_limit=None, show_progress="hidden", preprocess=False,
         )  # fmt: skip
         found.success(_labels, scores, labels, show_progress="hidden", api_visibility="private")
         show_result(run, "artflow-interrogate-status")

@@ -27,6 +27,7 @@ from artflow.ui.controls import (
     upscaler_choice,
 )
 from artflow.ui.files import PictureUpload, read_bytes, read_picture, result_place, saved_png, size_of
+from artflow.ui.inputs import as_sent
 from artflow.ui.jobs import Jobs
 from artflow.ui.send import SendTo
 
@@ -76,8 +77,9 @@ class UpscaleTab:
                 self.send = SendTo("upscale", result)
         self.controls = controls.built
         run.click(
-            self.upscale, [self.picture, *(controls.built[name] for name in INPUTS)], [result, compared, status],
-            api_name="upscale", concurrency_limit=None, show_progress="hidden",
+            as_sent(self.upscale), [self.picture, *(controls.built[name] for name in INPUTS)],
+            [result, compared, status], api_name="upscale", concurrency_limit=None, show_progress="hidden",
+            preprocess=False,
         )  # fmt: skip
         show_result(run, "artflow-upscale-slider")
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
@@ -116,7 +118,6 @@ class UpscaleTab:
             factor, upscaler, strength, prompt, negative_prompt, steps, guidance_scale, sampler, seed, model,
         )  # fmt: skip
         changes = dict(zip(INPUTS, values, strict=True))
-        about = {"factor": factor, "upscaler": upscaler} | ({"strength": strength} if strength else {})
         original: Picture | None = None
 
         def work(context: JobContext) -> list[GeneratedImage]:
@@ -124,14 +125,14 @@ class UpscaleTab:
             original = read_picture(picture, self._pipeline.settings.server)
             recipe = {"mode": "upscale"} | carried_recipe(read_bytes(picture))
             made = self._pipeline.upscale(original, changes, context)
-            return [replace(m, recipe=recipe | about | m.recipe | size_of(m.picture)) for m in made]
+            return [replace(m, recipe=recipe | m.recipe | size_of(m.picture)) for m in made]
 
         for _, words, made in self._jobs.run(request, work):
             if not made or original is None:
                 yield gr.skip(), gr.skip(), words
                 continue
             result = made[0]
-            with saved_png(result.picture, result.recipe, f"artflow-{factor}x.png") as path:
+            with saved_png(result.picture, result.recipe, f"artflow-{result.recipe['factor']}x.png") as path:
                 height, width = result.picture.shape[:2]
                 yield path, _compared(original, result.picture), f"{words} {width} x {height} pixels."
 
