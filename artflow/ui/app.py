@@ -40,6 +40,19 @@ class Artflow(gr.Blocks):
         super().__init__(title="ArtFlow", delete_cache=(600, 6 * 3600), analytics_enabled=False, fill_width=True)
         self._pipeline = pipeline
 
+    @property
+    def mcp_server_obj(self) -> Any:
+        """The MCP server, where it is on: ours, where Gradio's launch sets one of its own."""
+        return self._mcp_server
+
+    @mcp_server_obj.setter
+    def mcp_server_obj(self, server: Any) -> None:
+        if server is not None:
+            from artflow.ui.mcp_server import ToolServer  # what it needs is heavy, and off with a sign-in
+
+            server = ToolServer(self)
+        self._mcp_server = server
+
     async def process_api(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Gradio's; the URL of a file that this server has made stands for the file."""
         known = own_files(inputs, own_places(self, kwargs.get("request")))

@@ -218,7 +218,7 @@ class FiltersTab:
         """Apply a stack of filters to a picture, at full size.
 
         Args:
-            picture: a JPEG, PNG or WebP file
+            picture: a JPEG, PNG or WebP file; over MCP its URL, such as that of a result
             stack: a list of {"filter": name, "parameters": {...}, "on": true}, applied in that order
         """
         for _, words, made in self._jobs.run(request, partial(self._made, picture, stack)):

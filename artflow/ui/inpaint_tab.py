@@ -128,7 +128,7 @@ class InpaintTab:
         """Inpaint: replace the masked part of a picture by what the prompt says.
 
         Args:
-            picture: a JPEG, PNG or WebP file
+            picture: a JPEG, PNG or WebP file; over MCP its URL, such as that of a result
             mask: a picture of the same size: white, or not transparent, where the picture is replaced
             prompt: what the masked part shows
             negative_prompt: what to avoid

@@ -62,7 +62,7 @@ class InterrogateTab:
                         gr.Label(label=group.capitalize(), show_heading=False, visible=False, min_width=240)
                         for group in GROUPS
                     ]
-        scores = gr.JSON(visible=False)
+        scores = gr.JSON(label="Scores", visible=False)
         self._found_in = gr.Textbox("best", label="Mode", visible=False)  # the mode that the prompt was found in
         found = run.click(
             as_sent(self.interrogate), [self.picture, mode, model], [self.prompt, status, scores, self._found_in],
@@ -78,7 +78,7 @@ class InterrogateTab:
         """Find a prompt that describes a picture, and the terms that fit it best.
 
         Args:
-            picture: a JPEG, PNG or WebP file
+            picture: a JPEG, PNG or WebP file; over MCP its URL, such as that of a result
             mode: best, fast, classic, or negative for the terms that it is least like
             model: auto, embedded (needs no download), or the CLIP model of the list
 

@@ -120,7 +120,7 @@ class OutpaintTab:
         """Outpaint: extend a picture beyond its borders.
 
         Args:
-            picture: a JPEG, PNG or WebP file
+            picture: a JPEG, PNG or WebP file; over MCP its URL, such as that of a result
             prompt: what the whole picture shows
             negative_prompt: what to avoid
             left: how much to add at the left

@@ -102,7 +102,7 @@ class UpscaleTab:
         """Make a picture larger, and let the model add detail to it.
 
         Args:
-            picture: a JPEG, PNG or WebP file
+            picture: a JPEG, PNG or WebP file; over MCP its URL, such as that of a result
             factor: 2, 3, 4 or 8 times
             upscaler: span, lanczos, or the name of a file in the folder of upscalers
             strength: how much the model redraws the result, in tiles: 0 not at all, 0.3 adds detail
