@@ -20,7 +20,7 @@ from artflow.api.security import foreign_page, may_connect, owner_of
 from artflow.api.state import METRICS_EVERY, Api, api_of
 from artflow.errors import ArtflowError
 from artflow.images import decode
-from artflow.modes.schema import names
+from artflow.modes.schema import names, without_nulls
 
 if TYPE_CHECKING:
     from artflow.engine.client import LiveStream
@@ -79,7 +79,7 @@ async def serve(
         sentence = f"Pages of {stranger} may not connect; ARTFLOW_SERVER__ORIGINS lists those that may."
         await _refuse(socket, ArtflowError("foreign_page", sentence))
         return
-    channel = Channel(await owner_of(socket), results)
+    channel = Channel(await owner_of(socket), results, legacy)
     try:
         api.claim(mode, user_id, channel)
     except ArtflowError as error:
@@ -190,7 +190,7 @@ async def _hand_in(api: Api, channel: Channel, session: LiveStream, legacy: bool
             message = channel.next_message()
             error: ArtflowError | None = None
             try:
-                repeats = await api.pool.run(_use, api, session, message)
+                repeats = await api.pool.run(_use, api, session, message, legacy)
             except ArtflowError as refused:
                 error = refused
             except Exception as failed:
@@ -198,28 +198,35 @@ async def _hand_in(api: Api, channel: Channel, session: LiveStream, legacy: bool
                 error = ArtflowError("bad_message", f"This message cannot be used: {type(failed).__name__}.")
         if error is None:
             channel.handed_in(message, repeats)
-            if legacy and message.picture:
+            if legacy and message.left_out is not None:
+                channel.send(channel.fault(message.left_out))
+            elif legacy and message.picture:
                 channel.send({"status": "wait"})
         elif channel.refuse(error, message):
             return True
 
 
-def _use(api: Api, session: LiveStream, message: Message) -> bool:
+def _use(api: Api, session: LiveStream, message: Message, legacy: bool) -> bool:
     """Give the session a message; whether an answer to the last frame comes once more. Runs in a thread.
 
-    Settings that are refused are the answer to their message; they cost no other settings.
+    Settings that are refused are the answer to their message; they cost no other settings. The earlier front ends
+    send all settings with every frame, as they stand in their fields: with them they do not cost the frame, either.
     """
     limits, settings = api.pipeline.settings.server, message.settings
+    if legacy:
+        settings = without_nulls(type(session.params), settings)
     most = {"max_pixels": limits.max_pixels, "max_bytes": limits.max_frame_bytes}
     picture = decode(message.picture, **most, keep_alpha=session.policy.keep_alpha) if message.picture else None
     before = session.params
     try:
         _change(api, session, settings)
-    except ArtflowError:
+    except ArtflowError as error:
         for name in settings.keys() & names(type(before)):
             with contextlib.suppress(ArtflowError):
                 _change(api, session, {name: settings[name]})
-        raise
+        if not legacy:
+            raise
+        message.left_out = error
     if picture is not None:
         session.submit(picture, message.number, message.received)
         return False
@@ -248,11 +255,11 @@ async def _answer(api: Api, channel: Channel, session: LiveStream) -> None:
             if channel.results and not result.again:  # a client takes one answer a frame
                 answer = await _packed(api, channel, session, result, came)
         except ArtflowError as error:
-            answer = error.as_json() | {"frame": result.frame}
+            answer = channel.fault(error) | {"frame": result.frame}
             # A drawing comes back by itself: the answer of its frame is that of its repetition.
             lost = error.code == "engine_stopped" and result.frame == session.newest
             if lost and await _comes_back(api, session):
-                answer, then = error.as_json(), None
+                answer, then = channel.fault(error), None
         channel.send(answer, then)
 
 
