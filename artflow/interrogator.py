@@ -92,7 +92,7 @@ class Interrogator:
                 ``model_load_failed``, ``unsafe_weights``, ``bad_settings``.
         """
         check(picture, mode)
-        if model not in self.choices:
+        if not isinstance(model, str) or model not in self.choices:
             known = ", ".join(self.choices)
             raise ArtflowError("unknown_model", f"There is no model {str(model)[:60]!r} here; there are {known}.")
         chosen, note = model, ""

@@ -43,12 +43,13 @@ class Channel:
 
     requests: Requests  # from `start` to `close`
 
-    def __init__(self, owner: str | None, address: str, results: bool) -> None:
+    def __init__(self, owner: str | None, address: str, results: bool, legacy: bool = False) -> None:
         self.owner = owner
         self.address = address  # empty: unknown
         self.large = False  # whether its pictures are too large for the threads that all share
         self.quick_filters: list[dict[str, Any]] | None = None  # those that took no time for the last picture
         self.results = results  # whether the socket itself gets the pictures
+        self.legacy = legacy  # whether the client is a front end of the earlier servers
         self.latest: Result | None = None
         self.closed = False
         self.session: LiveStream | None = None
@@ -126,9 +127,9 @@ class Channel:
         number = {"frame": message.chosen_number} if message and message.chosen_number is not None else {}
         frame = message is not None and bool(message.picture)
         if message is not None and message.replaced:  # which has answered its frame already
-            self.send(error.as_json() | number)
+            self.send(self.fault(error) | number)
         else:
-            self.send(error.as_json() | number, partial(self.answered, frame=frame))
+            self.send(self.fault(error) | number, partial(self.answered, frame=frame))
         self.requests.coming -= frame
         if message is None or message.stands_for_frame:
             self.requests.failed()
@@ -147,6 +148,10 @@ class Channel:
     def send(self, data: dict[str, Any] | bytes | None, then: Callable[[], None] | None = None) -> None:
         """Send a message soon; ``then`` is called when it has gone out."""
         self.outbox.put_nowait(Outgoing(data, then))
+
+    def fault(self, error: ArtflowError) -> dict[str, Any]:
+        """The message on a mistake that the connection survives: the earlier front ends take ``error`` for its end."""
+        return error.as_json() | ({"status": "wait"} if self.legacy else {})
 
     def answered(self, *, frame: bool = True, picture: bool = False) -> None:
         """An answer has gone out: a message's place is free again."""

@@ -16,6 +16,9 @@ from artflow.modes.schema import info_schema, input_schema
 router = APIRouter(dependencies=[Depends(require_sign_in)])
 open_router = APIRouter()  # for load balancers, which do not sign in
 
+FEATURED = ("prompt", "strength", "steps")  # shown at once by the earlier front ends, the others when asked for
+SIDE = {"min": 16, "step": 8}  # what a width and height may be, up to the operator's limit
+
 Mode = Literal["realtime", "canvas", "inpaint"]
 
 
@@ -29,10 +32,15 @@ async def settings(request: Request, mode: Mode) -> dict[str, Any]:
         "name": about.name, "title": about.title, "description": about.description, "input_mode": "image",
         "page_content": page,
     }  # fmt: skip
+    params = input_schema(defaults)
+    for name, entry in params["properties"].items():
+        entry |= {"hide": name not in FEATURED, "disabled": entry["field"] == "hidden"}
+    for side in ("width", "height"):
+        params["properties"][side] |= SIDE | {"max": pipeline.settings.server.max_size}
     performance = type(pipeline.settings.realtime.performance).model_fields
     return {
         "info": info_schema(info),
-        "input_params": input_schema(defaults),
+        "input_params": params,
         "performance": {name: getattr(defaults, name) for name in performance},
         "max_queue_size": pipeline.settings.server.max_queue_size,
         "page_content": page,

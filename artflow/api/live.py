@@ -22,7 +22,7 @@ from artflow.api.security import foreign_page, may_connect, owner_of
 from artflow.api.state import METRICS_EVERY, SMALL, Api, api_of
 from artflow.errors import ArtflowError
 from artflow.images import decode
-from artflow.modes.schema import names
+from artflow.modes.schema import names, without_nulls
 
 if TYPE_CHECKING:
     from artflow.engine.client import LiveStream
@@ -82,7 +82,7 @@ async def serve(
         await _refuse(socket, ArtflowError("foreign_page", sentence))
         return
     address = address_of(socket.client.host if socket.client else None, socket.headers)
-    channel = Channel(await owner_of(socket), address, results)
+    channel = Channel(await owner_of(socket), address, results, legacy)
     try:
         api.claim(mode, user_id, channel)
     except ArtflowError as error:
@@ -192,7 +192,7 @@ async def _hand_in(api: Api, channel: Channel, session: LiveStream, legacy: bool
         pool = api.large if channel.large else api.pool
         async with pool.turn(out=False):
             message = channel.next_message()
-            used = await _tried(pool, api, session, message)
+            used = await _tried(pool, api, session, message, legacy)
         if pool is api.pool and used.error is not None and used.error.code == "picture_too_large":
             try:
                 api.check_large(channel)
@@ -200,12 +200,14 @@ async def _hand_in(api: Api, channel: Channel, session: LiveStream, legacy: bool
                 used = Used(error=error)
             else:
                 async with api.large.turn(out=False):
-                    used = await _tried(api.large, api, session, message)
+                    used = await _tried(api.large, api, session, message, legacy)
         if used.pixels:
             channel.large = used.pixels > SMALL
         if used.error is None:
             channel.handed_in(message, used.repeats)
-            if legacy and message.picture:
+            if legacy and message.left_out is not None:
+                channel.send(channel.fault(message.left_out))
+            elif legacy and message.picture:
                 channel.send({"status": "wait"})
         elif channel.refuse(used.error, message):
             return True
@@ -219,13 +221,13 @@ class Used(NamedTuple):
     error: ArtflowError | None = None
 
 
-async def _tried(pool: Pool, api: Api, session: LiveStream, message: Message) -> Used:
+async def _tried(pool: Pool, api: Api, session: LiveStream, message: Message, legacy: bool) -> Used:
     """Use a message, in the turn of a pool. Only the one for large pictures takes those over `SMALL` pixels."""
     limits = api.pipeline.settings.server
     # What is edited comes back whole, so it may be as large as an upload; of a frame the model sees its own size.
     most = limits.max_pixels if session.policy.keep_alpha else limits.max_frame_pixels
     try:
-        return await pool.run(_use, api, session, message, most if pool is api.large else min(most, SMALL))
+        return await pool.run(_use, api, session, message, legacy, most if pool is api.large else min(most, SMALL))
     except ArtflowError as refused:
         return Used(error=refused)
     except Exception as failed:
@@ -233,12 +235,15 @@ async def _tried(pool: Pool, api: Api, session: LiveStream, message: Message) ->
         return Used(error=ArtflowError("bad_message", f"This message cannot be used: {type(failed).__name__}."))
 
 
-def _use(api: Api, session: LiveStream, message: Message, most: int) -> Used:
+def _use(api: Api, session: LiveStream, message: Message, legacy: bool, most: int) -> Used:
     """Give the session a message, whose picture has at most so many pixels. Runs in a thread.
 
-    Settings that are refused are the answer to their message; they cost no other settings.
+    Settings that are refused are the answer to their message; they cost no other settings. The earlier front ends
+    send all settings with every frame, as they stand in their fields: with them they do not cost the frame, either.
     """
     settings, picture = message.settings, None
+    if legacy:
+        settings = without_nulls(type(session.params), settings)
     if message.picture:
         most_bytes = api.pipeline.settings.server.max_frame_bytes
         keep_alpha = session.policy.keep_alpha
@@ -246,11 +251,13 @@ def _use(api: Api, session: LiveStream, message: Message, most: int) -> Used:
     before = session.params
     try:
         _change(api, session, settings)
-    except ArtflowError:
+    except ArtflowError as error:
         for name in settings.keys() & names(type(before)):
             with contextlib.suppress(ArtflowError):
                 _change(api, session, {name: settings[name]})
-        raise
+        if not legacy:
+            raise
+        message.left_out = error
     if picture is not None:
         session.submit(picture, message.number, message.received)
         return Used(picture.shape[0] * picture.shape[1])
@@ -279,11 +286,11 @@ async def _answer(api: Api, channel: Channel, session: LiveStream) -> None:
             if channel.results and not result.again:  # a client takes one answer a frame
                 answer = await _packed(api, channel, session, result, came)
         except ArtflowError as error:
-            answer = error.as_json() | {"frame": result.frame}
+            answer = channel.fault(error) | {"frame": result.frame}
             # A drawing comes back by itself: the answer of its frame is that of its repetition.
             lost = error.code == "engine_stopped" and result.frame == session.newest
             if lost and await _comes_back(api, channel, session):
-                answer, then = error.as_json(), None
+                answer, then = channel.fault(error), None
         channel.send(answer, then)
 
 

@@ -24,7 +24,7 @@ class Message:
     """One message: settings, and mostly a picture.
 
     ``number`` is the frame's, ``request`` what it answers. ``replaced``: a newer picture came before this one was
-    decoded; its settings still count.
+    decoded; its settings still count. ``left_out``: why some settings did not, where the frame is drawn all the same.
     """
 
     header: dict[str, Any]
@@ -33,6 +33,7 @@ class Message:
     number: int | None = None
     request: Request | None = None
     replaced: bool = False
+    left_out: ArtflowError | None = None
 
     @property
     def stands_for_frame(self) -> bool:

@@ -88,7 +88,7 @@ def interrogate(
 
 def check(picture: Picture, mode: str) -> None:
     """Check the arguments of `interrogate` before a model is loaded; raises as it does."""
-    if mode not in MODES:
+    if not isinstance(mode, str) or mode not in MODES:
         raise ArtflowError("bad_parameter", f"mode cannot be {str(mode)[:40]!r}; allowed are {', '.join(MODES)}.")
     height, width = picture.shape[:2]
     if min(height, width) < SMALLEST:

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from artflow.engine.job_request import GeneratedImage
 from artflow.engine.params import random_seed
@@ -54,6 +54,15 @@ class OutpaintParams(PaintParams):
             return sides
         across, along = size.width / 100, size.height / 100
         return Borders(*(round(n * s) for n, s in zip(sides, (across, along, across, along), strict=True)))
+
+
+class AspectParams(BaseModel):
+    """An aspect (width / height) instead of the four sides, and where the picture is in it; 0: the four sides."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    ratio: float = Field(0, ge=0, le=4, title="Aspect")
+    anchor: Anchor = Field("centre", title="Stays")
 
 
 def borders_for_ratio(size: Size, ratio: float, anchor: Anchor) -> Borders:

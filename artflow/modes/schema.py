@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -38,6 +38,13 @@ def names(kind: type[BaseModel]) -> set[str]:
     return {*kind.model_fields, *(str(name) for some in aliases for name in some)}
 
 
+def without_nulls(kind: type[BaseModel], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes without the nulls of fields that cannot be null: browsers send them for emptied number fields."""
+    fields = kind.model_fields
+    never = {name for name, field in fields.items() if type(None) not in get_args(field.annotation)}
+    return {key: value for key, value in changes.items() if value is not None or _name(kind, key) not in never}
+
+
 def _name(kind: type[BaseModel], key: str) -> str:
     """The field's name for a key, which may be an older alias."""
     for name, field in kind.model_fields.items():
@@ -50,14 +57,14 @@ def _name(kind: type[BaseModel], key: str) -> str:
 def input_schema(defaults: BaseModel) -> dict[str, Any]:
     """The parameters as a JSON schema, extended by what the front ends of the earlier servers read.
 
-    Each of its ``properties`` has ``title``, ``default``, ``min``, ``max`` and ``field``: ``range``, ``checkbox``,
-    ``select`` (with ``values``), ``textarea`` or ``hidden``.
+    Each of its ``properties`` has ``title``, ``default``, ``min``, ``max`` and ``field``: ``range``, ``seed``,
+    ``checkbox``, ``select`` (with ``values``), ``textarea`` or ``hidden``.
     """
     schema = type(defaults).model_json_schema(by_alias=False)
     result: dict[str, Any] = {}
     for name, about in schema["properties"].items():
         entry = {"id": name, "title": about.get("title", name), "default": getattr(defaults, name)}
-        result[name] = entry | _field(about)
+        result[name] = entry | _field(about) | ({"field": "seed"} if name == "seed" else {})
         if "description" in about:
             result[name]["description"] = about["description"]
     return {"title": "InputParams", "type": "object", "properties": result}

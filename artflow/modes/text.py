@@ -18,7 +18,9 @@ from artflow.prompts.vocabulary import load_vocabulary
 class JobParams(BaseModel):
     """Parameters of all generating jobs."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True, coerce_numbers_to_str=True
+    )
 
     prompt: str = Field("", title="Prompt")
     negative_prompt: str = Field("", title="Negative prompt")

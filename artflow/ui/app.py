@@ -13,6 +13,7 @@ from artflow.modes.tiled_img2img import UpscaleParams
 from artflow.pipeline import Pipeline
 from artflow.ui.filters_tab import MODE, FilterParams, FiltersTab
 from artflow.ui.inpaint_tab import InpaintTab
+from artflow.ui.inputs import own_files, own_places, refusal
 from artflow.ui.interrogate_tab import InterrogateTab
 from artflow.ui.live_tab import live_tab
 from artflow.ui.metadata_panel import TargetTab, metadata_panel
@@ -38,6 +39,31 @@ class Artflow(gr.Blocks):
     def __init__(self, pipeline: Pipeline) -> None:
         super().__init__(title="ArtFlow", delete_cache=(600, 6 * 3600), analytics_enabled=False, fill_width=True)
         self._pipeline = pipeline
+
+    @property
+    def mcp_server_obj(self) -> Any:
+        """The MCP server, where it is on: ours, where Gradio's launch sets one of its own."""
+        return self._mcp_server
+
+    @mcp_server_obj.setter
+    def mcp_server_obj(self, server: Any) -> None:
+        if server is not None:
+            from artflow.ui.mcp_server import ToolServer  # what it needs is heavy, and off with a sign-in
+
+            server = ToolServer(self)
+        self._mcp_server = server
+
+    async def process_api(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Gradio's; the URL of a file that this server has made stands for the file."""
+        known = own_files(inputs, own_places(self, kwargs.get("request")))
+        return await super().process_api(block_fn, known, *args, **kwargs)
+
+    async def preprocess_data(self, *args: Any, **kwargs: Any) -> Any:
+        """Gradio's; what it cannot take is a mistake of the client's, who is told in one sentence."""
+        try:
+            return await super().preprocess_data(*args, **kwargs)
+        except Exception as error:
+            raise refusal(error) from error
 
     def launch(self, *args: Any, **kwargs: Any) -> Any:
         """Gradio's ``launch`` with what ArtFlow needs: its routes, and no server-side rendering.

@@ -43,10 +43,11 @@ def model_choice(pipeline: Pipeline) -> gr.Dropdown:
 def upscaler_choice(label: str) -> gr.Dropdown:
     """A menu of the upscalers found at start; a file of the Hub may be typed."""
     choices = [(title, name) for name, title in upscalers().items()]
-    return gr.Dropdown(
+    menu = gr.Dropdown(
         choices, value="span", label=label, info="or a file of the Hub: owner/name/file.safetensors",
         allow_custom_value=True,
     )  # fmt: skip
+    return described(menu, {"type": "string"})
 
 
 class ParamControls:
@@ -71,7 +72,8 @@ class ParamControls:
             about_slider = {"minimum": about["min"], "maximum": about["max"], "step": about["step"]} | common
             about_slider["minimum"] = min(about_slider["minimum"], about["default"])
             about_slider["maximum"] = max(about_slider["maximum"], about["default"])
-            control = gr.Slider(**about_slider)
+            limits = {"minimum": about_slider["minimum"], "maximum": about_slider["maximum"]}
+            control = described(gr.Slider(**about_slider), {"type": about["type"]} | limits)
         else:
             control = gr.Textbox(**common)
         self.built[name] = control
@@ -80,8 +82,9 @@ class ParamControls:
     def add_seed(self, name: str = "seed", label: str = "Seed") -> gr.Number:
         """A number field for a seed, whose range is too wide for a slider."""
         about = self._schema[name]
-        limits = {"minimum": -1, "maximum": about["max"], "precision": 0}
-        control = gr.Number(about["default"], label=label, info="-1: random", **limits)
+        limits = {"minimum": -1, "maximum": about["max"]}
+        control = gr.Number(about["default"], label=label, info="-1: random", precision=0, **limits)
+        described(control, {"type": "integer"} | limits)
         self.built[name] = control
         return control
 
@@ -117,7 +120,7 @@ C = TypeVar("C", bound=Component)
 
 
 def described(component: C, schema: dict[str, Any]) -> C:
-    """Set the JSON schema of a component in the API and MCP, where Gradio's own is missing or wrong.
+    """Set the JSON schema of a component in the API and MCP, where Gradio's own is missing, vague or wrong.
 
     MCP clients validate their arguments against it.
     """

@@ -36,6 +36,7 @@ from artflow.modes.filters.painting import as_sample
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import described, said
 from artflow.ui.files import PictureUpload, read_bytes, read_picture, reducer, result_place, saved_png, size_of
+from artflow.ui.inputs import as_sent
 from artflow.ui.jobs import Jobs
 from artflow.ui.previews import Check, Previews
 from artflow.ui.send import SendTo
@@ -118,8 +119,8 @@ class FiltersTab:
                     self.shown = described(shown, {"type": "array", "items": {"type": "object"}})
         self._connect(add, undo, redo, clear, presets)
         make.click(
-            self.filter, [self.picture, self.shown], [result, status], api_name="filter", concurrency_limit=None,
-            show_progress="hidden",
+            as_sent(self.filter), [self.picture, self.shown], [result, status], api_name="filter",
+            concurrency_limit=None, show_progress="hidden", preprocess=False,
         )  # fmt: skip
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
         gr.on(
@@ -227,7 +228,7 @@ class FiltersTab:
         """Apply a stack of filters to a picture, at full size.
 
         Args:
-            picture: a JPEG, PNG or WebP file
+            picture: a JPEG, PNG or WebP file; over MCP its URL, such as that of a result
             stack: a list of {"filter": name, "parameters": {...}, "on": true}, applied in that order
         """
         for _, words, made in self._jobs.run(request, partial(self._made, picture, stack)):

@@ -15,6 +15,7 @@ from artflow.modes.masks import Mask, tint
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import ParamControls, examples, job_settings, prompt_box, said, show_result
 from artflow.ui.files import PictureUpload, read_bytes, read_with_alpha, reducer, result_place
+from artflow.ui.inputs import as_sent
 from artflow.ui.jobs import Jobs, saved
 from artflow.ui.mask_editor import SHOWN, MaskEditor, painted_mask, shown_in_editor
 from artflow.ui.send import SendTo
@@ -87,8 +88,9 @@ class InpaintTab:
         # The API endpoint takes the mask as a second picture.
         mask = PictureUpload("Mask", visible=False)
         gr.Button(visible=False).click(
-            self.inpaint, [self.picture, mask, *settings], results, api_name="inpaint", concurrency_limit=None
-        )
+            as_sent(self.inpaint), [self.picture, mask, *settings], results, api_name="inpaint", concurrency_limit=None,
+            preprocess=False,
+        )  # fmt: skip
 
     def leave(self, request: gr.Request) -> None:
         """End what a page has asked for that is gone, and drop what it has sent."""
@@ -131,7 +133,7 @@ class InpaintTab:
         """Inpaint: replace the masked part of a picture by what the prompt says.
 
         Args:
-            picture: a JPEG, PNG or WebP file
+            picture: a JPEG, PNG or WebP file; over MCP its URL, such as that of a result
             mask: a picture of the same size: white, or not transparent, where the picture is replaced
             prompt: what the masked part shows
             negative_prompt: what to avoid

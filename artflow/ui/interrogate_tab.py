@@ -15,6 +15,7 @@ from artflow.modes.interrogate import MODES
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import said, show_result
 from artflow.ui.files import PictureUpload, read_picture
+from artflow.ui.inputs import as_sent
 from artflow.ui.jobs import Jobs, Outcome
 
 GROUPS = ("subject", "background", "medium", "artist", "movement", "style")
@@ -62,11 +63,11 @@ class InterrogateTab:
                         gr.Label(label=group.capitalize(), show_heading=False, visible=False, min_width=240)
                         for group in GROUPS
                     ]
-        scores = gr.JSON(visible=False)
+        scores = gr.JSON(label="Scores", visible=False)
         self._found_in = gr.Textbox("best", label="Mode", visible=False)  # the mode that the prompt was found in
         found = run.click(
-            self.interrogate, [self.picture, mode, model], [self.prompt, status, scores, self._found_in],
-            api_name="interrogate", concurrency_limit=None, show_progress="hidden",
+            as_sent(self.interrogate), [self.picture, mode, model], [self.prompt, status, scores, self._found_in],
+            api_name="interrogate", concurrency_limit=None, show_progress="hidden", preprocess=False,
         )  # fmt: skip
         found.success(_labels, scores, labels, show_progress="hidden", api_visibility="private")
         show_result(run, "artflow-interrogate-status")
@@ -78,7 +79,7 @@ class InterrogateTab:
         """Find a prompt that describes a picture, and the terms that fit it best.
 
         Args:
-            picture: a JPEG, PNG or WebP file
+            picture: a JPEG, PNG or WebP file; over MCP its URL, such as that of a result
             mode: best, fast, classic, or negative for the terms that it is least like
             model: auto, embedded (needs no download), or the CLIP model of the list
 

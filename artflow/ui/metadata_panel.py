@@ -79,12 +79,12 @@ def metadata_panel(
 def read_back(picture: str | None) -> dict[str, Any]:
     """Read the settings that a picture was made with, from its metadata.
 
+    Generators: ArtFlow, A1111, ComfyUI, InvokeAI, Fooocus, SwarmUI, NovelAI, SD.Next and Draw Things.
     Whole numbers over 2^53 come as text, because browsers round them. ``missing`` names settings that the picture was
     made with and that its file does not tell.
 
     Args:
-        picture: a PNG, JPEG or WebP file by ArtFlow, A1111, ComfyUI, InvokeAI, Fooocus, SwarmUI, NovelAI, SD.Next or
-            Draw Things
+        picture: a PNG, JPEG or WebP file of ArtFlow or another generator; over MCP its URL, such as that of a result
     """
     found = metadata.read_metadata(read_bytes(picture))
     about = {"source": found.source, "mode": found.mode, "values": found.values, "unknown": found.unknown}

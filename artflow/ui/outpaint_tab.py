@@ -11,9 +11,11 @@ from artflow.images import Size, resized
 from artflow.job_context import JobContext
 from artflow.modes import outpaint
 from artflow.modes.outpaint import OutpaintParams
+from artflow.modes.schema import merged
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import ParamControls, examples, job_settings, prompt_box, said, show_result
 from artflow.ui.files import PictureUpload, read_bytes, read_with_alpha, reducer, result_place
+from artflow.ui.inputs import as_sent
 from artflow.ui.jobs import Jobs, saved
 from artflow.ui.send import SendTo
 
@@ -75,8 +77,8 @@ class OutpaintTab:
         aspect = gr.Number(0, label="Aspect", visible=False)
         stays = gr.Dropdown(list(ANCHORS.values()), label="Stays", visible=False)
         run.click(
-            self.outpaint, [self.picture, *(controls.built[name] for name in INPUTS), aspect, stays], [result, status],
-            api_name="outpaint", concurrency_limit=None, show_progress="hidden",
+            as_sent(self.outpaint), [self.picture, *(controls.built[name] for name in INPUTS), aspect, stays],
+            [result, status], api_name="outpaint", concurrency_limit=None, show_progress="hidden", preprocess=False,
         )  # fmt: skip
         show_result(run, "artflow-outpaint-result")
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
@@ -97,7 +99,7 @@ class OutpaintTab:
 
     def outpaint(
         self,
-        source: str | None,
+        picture: str | None,
         prompt: str,
         negative_prompt: str,
         left: int,
@@ -119,7 +121,7 @@ class OutpaintTab:
         """Outpaint: extend a picture beyond its borders.
 
         Args:
-            source: a JPEG, PNG or WebP file
+            picture: a JPEG, PNG or WebP file; over MCP its URL, such as that of a result
             prompt: what the whole picture shows
             negative_prompt: what to avoid
             left: how much to add at the left
@@ -144,11 +146,13 @@ class OutpaintTab:
         changes = dict(zip(INPUTS, values, strict=True))
 
         def work(context: JobContext) -> Any:
-            picture = read_with_alpha(read_bytes(source), self._pipeline.settings.server)
-            if ratio:
-                borders = outpaint.borders_for_ratio(Size(picture.shape[1], picture.shape[0]), ratio, anchor)
+            original = read_with_alpha(read_bytes(picture), self._pipeline.settings.server)
+            aspect = merged(outpaint.AspectParams, {"ratio": ratio, "anchor": anchor})
+            if aspect.ratio:
+                size = Size(original.shape[1], original.shape[0])
+                borders = outpaint.borders_for_ratio(size, aspect.ratio, aspect.anchor)
                 changes.update(borders._asdict(), unit="pixels")
-            return self._pipeline.outpaint(picture, changes, context)
+            return self._pipeline.outpaint(original, changes, context)
 
         for _, words, made in self._jobs.run(request, work):
             if not made:

@@ -9,6 +9,7 @@ import gradio as gr
 
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import ParamControls, examples, model_choice, prompt_box, said, show_result, upscaler_choice
+from artflow.ui.inputs import as_sent
 from artflow.ui.jobs import Jobs, Outcome, remarks, saved
 from artflow.ui.send import from_gallery
 
@@ -73,14 +74,14 @@ class TextTab:
         inputs = [prompt, negative, steps, cfg, width, height, sampler, seed, count, model, *hires]
         self.controls = dict(zip(INPUTS, inputs, strict=True))
         generate.click(
-            self.text, inputs, [gallery, used_seed, preview, status], api_name="text", concurrency_limit=None,
-            show_progress="hidden",
+            as_sent(self.text), inputs, [gallery, used_seed, preview, status], api_name="text", concurrency_limit=None,
+            show_progress="hidden", preprocess=False,
         )  # fmt: skip
         show_result(generate, "artflow-text-preview")
         stop.click(self.leave, None, None, queue=False, api_visibility="private")
         prompt.change(  # not `input`, which a clicked example does not fire
             self.typed, [follow, *inputs], [preview, status], trigger_mode="always_last", show_progress="hidden",
-            concurrency_limit=None, api_visibility="private",
+            concurrency_limit=None, api_visibility="private", preprocess=False,
         )  # fmt: skip
 
     def text(

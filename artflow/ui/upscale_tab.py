@@ -27,6 +27,7 @@ from artflow.ui.controls import (
     upscaler_choice,
 )
 from artflow.ui.files import PictureUpload, read_bytes, read_picture, result_place, saved_png, size_of
+from artflow.ui.inputs import as_sent
 from artflow.ui.jobs import Jobs
 from artflow.ui.send import SendTo
 
@@ -77,8 +78,9 @@ class UpscaleTab:
                 self.send = SendTo("upscale", result)
         self.controls = controls.built
         run.click(
-            self.upscale, [self.picture, *(controls.built[name] for name in INPUTS)], [result, compared, status],
-            api_name="upscale", concurrency_limit=None, show_progress="hidden",
+            as_sent(self.upscale), [self.picture, *(controls.built[name] for name in INPUTS)],
+            [result, compared, status], api_name="upscale", concurrency_limit=None, show_progress="hidden",
+            preprocess=False,
         )  # fmt: skip
         show_result(run, "artflow-upscale-slider")
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
@@ -101,7 +103,7 @@ class UpscaleTab:
         """Make a picture larger, and let the model add detail to it.
 
         Args:
-            picture: a JPEG, PNG or WebP file
+            picture: a JPEG, PNG or WebP file; over MCP its URL, such as that of a result
             factor: 2, 3, 4 or 8 times
             upscaler: span, lanczos, or the name of a file in the folder of upscalers
             strength: how much the model redraws the result, in tiles: 0 not at all, 0.3 adds detail
@@ -117,7 +119,6 @@ class UpscaleTab:
             factor, upscaler, strength, prompt, negative_prompt, steps, guidance_scale, sampler, seed, model,
         )  # fmt: skip
         changes = dict(zip(INPUTS, values, strict=True))
-        about = {"factor": factor, "upscaler": upscaler} | ({"strength": strength} if strength else {})
         original: Picture | None = None
 
         def work(context: JobContext) -> list[GeneratedImage]:
@@ -125,14 +126,14 @@ class UpscaleTab:
             original = read_picture(picture, self._pipeline.settings.server)
             recipe = {"mode": "upscale"} | carried_recipe(read_bytes(picture))
             made = self._pipeline.upscale(original, changes, context)
-            return [replace(m, recipe=recipe | about | m.recipe | size_of(m.picture)) for m in made]
+            return [replace(m, recipe=recipe | m.recipe | size_of(m.picture)) for m in made]
 
         for _, words, made in self._jobs.run(request, work):
             if not made or original is None:
                 yield gr.skip(), gr.skip(), words
                 continue
             result = made[0]
-            with saved_png(result.picture, result.recipe, f"artflow-{factor}x.png") as path:
+            with saved_png(result.picture, result.recipe, f"artflow-{result.recipe['factor']}x.png") as path:
                 height, width = result.picture.shape[:2]
                 yield path, _compared(original, result.picture), f"{words} {width} x {height} pixels."
 
