@@ -115,7 +115,10 @@ class ServerSettings(_Group):
     max_prompt: int = Field(1_000, ge=1, description="characters of a prompt")
     max_size: int = Field(1_024, ge=64, le=8_192, description="longest side of a made picture")
     max_hires: int = Field(2_048, ge=64, le=8_192, description="longest side of one drawn in two passes (Hires fix)")
-    origins: tuple[str, ...] = Field((), description="pages elsewhere, https://host, that may use an app on localhost")
+    origins: tuple[str, ...] = Field(
+        (),
+        description="https://host of pages that may use an app on localhost, and of names that it answers to there",
+    )
     max_jobs: int = Field(16, ge=1, description="jobs that wait or run at once")
 
 

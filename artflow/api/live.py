@@ -16,7 +16,7 @@ from starlette.websockets import WebSocketState
 from artflow.api import framing
 from artflow.api.channel import FLOOD, Channel
 from artflow.api.messages import Message, Reader, read_framed, read_three
-from artflow.api.security import foreign_page, may_connect, owner_of
+from artflow.api.security import owner_of, refusal
 from artflow.api.state import METRICS_EVERY, Api, api_of
 from artflow.errors import ArtflowError
 from artflow.images import decode
@@ -70,14 +70,10 @@ async def serve(
     legacy: bool = False,
 ) -> None:
     """One connection from its first byte to its last; whatever it held is free when this returns."""
-    if not await may_connect(socket):
-        await _refuse(socket, ArtflowError("sign_in", "Sign in first, on this app's own page."))
-        return
     api = api_of(socket)
     limits = api.pipeline.settings.server
-    if (stranger := foreign_page(socket)) is not None and stranger not in limits.origins:
-        sentence = f"Pages of {stranger} may not connect; ARTFLOW_SERVER__ORIGINS lists those that may."
-        await _refuse(socket, ArtflowError("foreign_page", sentence))
+    if (refused := await refusal(socket, limits.origins)) is not None:
+        await _refuse(socket, refused)
         return
     channel = Channel(await owner_of(socket), results)
     try:

@@ -26,9 +26,17 @@ function newUserId() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+// Where the app is, by Gradio's own rule: the server knows only what a proxy tells it, so the page's own origin wins
+// where it has the same host name.
+function appAddress() {
+  const { root, is_colab: colab } = window.gradio_config ?? {};
+  const address = new URL(root || ".", location.href);
+  const origin = colab || address.hostname === location.hostname ? location.origin : address.origin;
+  return origin + address.pathname.replace(/\/$/, "");
+}
+
 function socketUrl(mode) {
-  const root = (window.gradio_config?.root || location.origin).replace(/\/$/, "");
-  const url = new URL(`${root}/gradio_api/artflow/api/${mode}/ws/${newUserId()}`, location.href);
+  const url = new URL(`${appAddress()}/gradio_api/artflow/api/${mode}/ws/${newUserId()}`);
   url.protocol = url.protocol.replace("http", "ws");
   url.searchParams.set("results", "1");
   const sign = new URLSearchParams(location.search).get("__sign"); // private Spaces sign every URL
