@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 router = APIRouter()
 
 POLICY = 1008  # close code: refused
+TAKEN_OVER = (POLICY, "Another socket of yours has taken over this id.")
 
 
 @router.websocket("/api/realtime/ws/{user_id}")
@@ -77,13 +78,13 @@ async def serve(
         return
     channel = Channel(await owner_of(socket), results)
     try:
-        api.claim(mode, user_id, channel)
+        await api.claim(mode, user_id, channel)
     except ArtflowError as error:
         await _refuse(socket, error)
         return
     try:
         await socket.accept()
-        model = await _loaded(api, socket)
+        model = await _loaded(api, socket, channel)
         async with asyncio.timeout(limits.timeout or None):
             channel.session = api.pipeline.open(mode, model, {}, channel.arrived, channel.begun)
             flooded = await _talk(api, socket, channel, read, legacy)
@@ -104,13 +105,16 @@ async def serve(
         channel.close()
         api.release(mode, user_id)
         with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # closed from the other side already
-            await socket.close()
+            # Not before the release: where a network was cut, nothing that is said goes out.
+            await socket.close(*(TAKEN_OVER if channel.taken_over.is_set() else ()))
 
 
-async def _loaded(api: Api, socket: WebSocket) -> ModelInfo:
+async def _loaded(api: Api, socket: WebSocket, channel: Channel) -> ModelInfo:
     """Wait for the model and send its loading progress."""
     loading = api.pipeline.load()
     while not loading.info.done():
+        if channel.taken_over.is_set():
+            raise WebSocketDisconnect(*TAKEN_OVER)
         await socket.send_json({"status": "loading", "message": loading.message, "progress": loading.fraction})
         await asyncio.sleep(0.2)
     return loading.info.result()
@@ -133,6 +137,7 @@ async def _talk(api: Api, socket: WebSocket, channel: Channel, read: Reader, leg
         _hand_in(api, channel, session, legacy),
         _answer(api, channel, session),
         _send(socket, channel),
+        channel.lost_to_another(),
     ]
     if channel.results:
         parts.append(_report(api, channel, session))

@@ -128,6 +128,17 @@ def test_nobody_watches_anothers_stream(guarded: Served, ann: dict[str, str], bo
     guarded.wait_until_free()
 
 
+def test_nobody_takes_over_anothers_id(guarded: Served, ann: dict[str, str], bob: dict[str, str]) -> None:
+    with guarded.person("canvas", additional_headers=ann, user_id="anns").greeted() as first:
+        with guarded.person("canvas", additional_headers=bob, user_id="anns") as second:
+            error, _ = second.receive()
+            assert error["code"] == "user_id_taken" and "'anns'" in error["message"]
+        assert first.answer(RED)[1]
+        with guarded.person("canvas", additional_headers=ann, user_id="anns").greeted() as again:
+            assert again.answer(RED)[1]
+    guarded.wait_until_free()
+
+
 @pytest.mark.parametrize("origin", ["http://[::1", "http://[bad]:99999"])
 def test_an_origin_that_is_no_address_is_foreign(guarded: Served, ann: dict[str, str], origin: str) -> None:
     assert guarded.http.get("/api/queue", headers=ann | {"Origin": origin}).status_code == 403
