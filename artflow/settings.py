@@ -192,4 +192,6 @@ def _sentence(error: Any) -> str:
     group: Any = Settings
     for part in error["loc"][:-1]:
         group = getattr(group.model_fields.get(part), "annotation", None) if hasattr(group, "model_fields") else None
+    if error["type"] == "tuple_type":
+        error = error | {"msg": 'a list is written in JSON, ["one", "two"]'}
     return validation_sentence(error, getattr(group, "model_fields", ()), "setting")
