@@ -19,10 +19,13 @@ __version__ = "0.1.0"
 
 
 def notebook(**launch: Any) -> Artflow:
-    """Show the app in a Jupyter or Colab cell; keyword arguments go to ``launch`` (``share=True`` ...)."""
+    """Show the app in a Jupyter or Colab cell; keyword arguments go to ``launch`` (``share=True`` ...).
+
+    In a plain script it serves until it is stopped, as ``launch`` does.
+    """
     from artflow.pipeline import get_pipeline
     from artflow.ui.app import build
 
     demo = build(get_pipeline())
-    demo.launch(inline=True, prevent_thread_lock=True, **launch)
+    demo.launch(**{"inline": True} | launch)
     return demo

@@ -116,7 +116,10 @@ class ServerSettings(_Group):
     max_prompt: int = Field(1_000, ge=1, description="characters of a prompt")
     max_size: int = Field(1_024, ge=64, le=8_192, description="longest side of a made picture")
     max_hires: int = Field(2_048, ge=64, le=8_192, description="longest side of one drawn in two passes (Hires fix)")
-    origins: tuple[str, ...] = Field((), description="pages elsewhere, https://host, that may use an app on localhost")
+    origins: tuple[str, ...] = Field(
+        (),
+        description="https://host of pages that may use an app on localhost, and of names that it answers to there",
+    )
     max_jobs: int = Field(16, ge=1, description="jobs that wait or run at once")
     jobs_per_person: int = Field(4, ge=0, description="of them by one person or page; 0 = no limit")
     jobs_per_address: int = Field(8, ge=0, description="of them from one network address; 0 = no limit")
@@ -193,4 +196,6 @@ def _sentence(error: Any) -> str:
     group: Any = Settings
     for part in error["loc"][:-1]:
         group = getattr(group.model_fields.get(part), "annotation", None) if hasattr(group, "model_fields") else None
+    if error["type"] == "tuple_type":
+        error = error | {"msg": 'a list is written in JSON, ["one", "two"]'}
     return validation_sentence(error, getattr(group, "model_fields", ()), "setting")

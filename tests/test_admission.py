@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from artflow.admission import UNKNOWN, Asker, Places
-from artflow.api.address import address_of
+from artflow.api.client_address import address_of
 from artflow.errors import ArtflowError, Cancelled
 
 PATIENCE = 20

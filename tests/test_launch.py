@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -26,19 +27,23 @@ def environment(**more: str) -> dict[str, str]:
     return kept | {"ARTFLOW_LOGGING__FOLDER": "null", "PYTHONPATH": str(ROOT)} | more
 
 
+def answer_of(process: subprocess.Popen[bytes], url: str) -> Any:
+    """The JSON at an address, once the process serves it."""
+    end = time.monotonic() + 120
+    while True:
+        try:
+            return httpx.get(url, timeout=60).json()
+        except httpx.TransportError:
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.2)
+
+
 def test_python_app_py_listens_where_gradios_variables_say(tmp_path: Path) -> None:
     port = free_port()
     variables = {"GRADIO_SERVER_PORT": str(port), "GRADIO_ROOT_PATH": "/art"}
     process = subprocess.Popen([sys.executable, str(ROOT / "app.py")], cwd=tmp_path, env=environment(**variables))
     try:
-        end = time.monotonic() + 120
-        while True:
-            try:
-                config = httpx.get(f"http://127.0.0.1:{port}/config").json()
-                break
-            except httpx.TransportError:
-                assert process.poll() is None and time.monotonic() < end
-                time.sleep(0.2)
+        config = answer_of(process, f"http://127.0.0.1:{port}/config")
         assert config["root"].endswith("/art")
         assert httpx.get(f"http://127.0.0.1:{port}/api/health", timeout=60).json()["status"] == "healthy"
     finally:
@@ -76,7 +81,8 @@ from fastapi.responses import PlainTextResponse
 from starlette.routing import Route
 import artflow
 mine = Route("/mine", lambda request: PlainTextResponse("mine"))
-demo = artflow.notebook(quiet=True, css=".mine {}", app_kwargs={"routes": [mine]}, auth=("ann", "secret"))
+theirs = {"css": ".mine {}", "app_kwargs": {"routes": [mine]}, "auth": ("ann", "secret")}
+demo = artflow.notebook(quiet=True, prevent_thread_lock=True, **theirs)
 page = httpx.Client(base_url=demo.local_url, timeout=60)
 page.post("/login", data={"username": "ann", "password": "secret"})
 css = page.get("/config").json()["css"]
@@ -93,7 +99,8 @@ demo.close()
 
 def test_a_notebook_shows_the_app_and_goes_on(tmp_path: Path) -> None:
     code = """
-import httpx, json, artflow
+import httpx, json, sys, artflow
+sys.ps1 = "In : "  # what the shells of notebooks have
 demo = artflow.notebook(quiet=True)
 print(json.dumps([demo.local_url, httpx.get(demo.local_url + "api/health", timeout=60).json()["status"]]))
 demo.close()
@@ -105,6 +112,19 @@ demo.close()
     (told,) = [line for line in done.stdout.splitlines() if line.startswith('["')]
     url, status = json.loads(told)
     assert url == f"http://127.0.0.1:{port}/" and status == "healthy"
+
+
+def test_outside_of_a_notebook_the_same_line_serves_until_it_is_stopped(tmp_path: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-c", "import artflow; artflow.notebook()"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment(GRADIO_SERVER_PORT=str(port)))
+    try:
+        for _ in range(2):
+            assert answer_of(process, f"http://127.0.0.1:{port}/api/health")["status"] == "healthy"
+            time.sleep(1)
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def test_garbage_collections_leave_out_the_app_once_it_is_built(tmp_path: Path) -> None:

@@ -175,3 +175,10 @@ def test_the_app_does_not_start_and_says_why_in_one_sentence(tmp_path: Path) -> 
     assert line.startswith("ArtFlow cannot start: ")
     assert "`realtime.performance.max_fps` cannot be 'fast'" in line
     assert "Traceback" not in ended.stderr
+
+
+def test_a_list_that_is_no_json_is_told_how_to_be_written() -> None:
+    with pytest.raises(ArtflowError, match=r"cannot be 'https://art.example': a list is written in JSON"):
+        load_settings(environ={"ARTFLOW_SERVER__ORIGINS": "https://art.example"})
+    settings = load_settings(environ={"ARTFLOW_SERVER__ORIGINS": '["https://art.example"]'})
+    assert settings.server.origins == ("https://art.example",)

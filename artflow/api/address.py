@@ -1,37 +1,43 @@
-"""The network address of who asks."""
+"""Where browsers see the app: proxies often name only the host that they forward to, no scheme and no folder."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from urllib.parse import urlsplit
+
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from artflow.api.security import is_loopback
+
+# How Gradio is told the address that the URLs of its answers begin with, where X-Forwarded-Host does not say it.
+TOLD = b"x-gradio-server"
 
 
-def address_of(peer: str | None, headers: Mapping[str, str]) -> str:
-    """The address of a client, or empty where a proxy on this machine or network does not tell it.
+class PageAddress:
+    """ASGI middleware: pages and their results work at whatever address a browser found the page.
 
-    ``peer`` is who connected. One of the internet is the client, whatever its headers say. A private one may be a
-    proxy, so the last public address of its ``X-Forwarded-For`` counts: those before it are the client's own claim.
-    An IPv6 client owns its whole /64.
+    The page itself is told that it is where it is (``.``). What a page asks for later names the page as its referrer,
+    and the URLs of results begin with that, where it has the host that was asked for, or where a proxy asked for its
+    own upstream on this machine.
     """
-    direct = _parsed(peer or "")
-    if direct is not None and direct.is_global:
-        return _name(direct)
-    forwarded = [_parsed(part.strip()) for part in headers.get("x-forwarded-for", "").split(",")]
-    for address in reversed(forwarded):
-        if address is not None and address.is_global:
-            return _name(address)
-    if direct is None or direct.is_loopback:
-        return ""
-    return _name(direct)
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (address := _page_address(HTTPConnection(scope))) is not None:
+            scope = {**scope, "headers": [*scope["headers"], (TOLD, address.encode("latin-1"))]}
+        await self.app(scope, receive, send)
 
 
-def _parsed(text: str) -> IPv4Address | IPv6Address | None:
+def _page_address(request: HTTPConnection) -> str | None:
+    if request.scope["path"].removeprefix(request.scope.get("root_path", "")) in ("", "/"):
+        return "."
+    referrer = request.headers.get("referer", "")
     try:
-        address = ip_address(text.rpartition("%")[0] or text)
+        page, host = urlsplit(referrer), request.url.hostname
     except ValueError:
         return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def _name(address: IPv4Address | IPv6Address) -> str:
-    return str(address) if address.version == 4 else ":".join(address.exploded.split(":")[:4])
+    if page.scheme not in ("http", "https") or not (page.hostname == host or is_loopback(host)):
+        return None
+    return f"{page.scheme}://{page.netloc}{page.path.rpartition('/')[0]}"

@@ -52,6 +52,8 @@ class Channel:
         self.legacy = legacy  # whether the client is a front end of the earlier servers
         self.latest: Result | None = None
         self.closed = False
+        self.taken_over = asyncio.Event()  # another socket of the same person wants its id
+        self.released = asyncio.Event()  # it has none any more
         self.session: LiveStream | None = None
         self.outbox: asyncio.Queue[Outgoing] = asyncio.Queue()
         self.fates: asyncio.Queue[tuple[Result, float]] = asyncio.Queue()  # and when each came (monotonic seconds)
@@ -179,6 +181,10 @@ class Channel:
             self.outbox = asyncio.Queue()
             del self.requests
         self._ring()
+
+    async def lost_to_another(self) -> None:
+        """Return when another socket of the same person wants the id."""
+        await self.taken_over.wait()
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:

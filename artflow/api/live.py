@@ -14,11 +14,11 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.websockets import WebSocketState
 
 from artflow.api import framing
-from artflow.api.address import address_of
 from artflow.api.channel import FLOOD, Channel
+from artflow.api.client_address import address_of
 from artflow.api.messages import Message, Reader, read_framed, read_three
 from artflow.api.pool import Pool
-from artflow.api.security import foreign_page, may_connect, owner_of
+from artflow.api.security import owner_of, refusal
 from artflow.api.state import METRICS_EVERY, SMALL, Api, api_of
 from artflow.errors import ArtflowError
 from artflow.images import decode
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 router = APIRouter()
 
 POLICY = 1008  # close code: refused
+TAKEN_OVER = (POLICY, "Another socket of yours has taken over this id.")
 
 
 @router.websocket("/api/realtime/ws/{user_id}")
@@ -72,25 +73,21 @@ async def serve(
     legacy: bool = False,
 ) -> None:
     """One connection from its first byte to its last; whatever it held is free when this returns."""
-    if not await may_connect(socket):
-        await _refuse(socket, ArtflowError("sign_in", "Sign in first, on this app's own page."))
-        return
     api = api_of(socket)
     limits = api.pipeline.settings.server
-    if (stranger := foreign_page(socket)) is not None and stranger not in limits.origins:
-        sentence = f"Pages of {stranger} may not connect; ARTFLOW_SERVER__ORIGINS lists those that may."
-        await _refuse(socket, ArtflowError("foreign_page", sentence))
+    if (refused := await refusal(socket, limits.origins)) is not None:
+        await _refuse(socket, refused)
         return
     address = address_of(socket.client.host if socket.client else None, socket.headers)
     channel = Channel(await owner_of(socket), address, results, legacy)
     try:
-        api.claim(mode, user_id, channel)
+        await api.claim(mode, user_id, channel)
     except ArtflowError as error:
         await _refuse(socket, error)
         return
     try:
         await socket.accept()
-        model = await _loaded(api, socket)
+        model = await _loaded(api, socket, channel)
         async with asyncio.timeout(limits.timeout or None):
             channel.session = api.pipeline.open(mode, model, {}, channel.arrived, channel.begun)
             flooded = await _talk(api, socket, channel, read, legacy)
@@ -111,13 +108,16 @@ async def serve(
         channel.close()
         api.release(mode, user_id)
         with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # closed from the other side already
-            await socket.close()
+            # Not before the release: where a network was cut, nothing that is said goes out.
+            await socket.close(*(TAKEN_OVER if channel.taken_over.is_set() else ()))
 
 
-async def _loaded(api: Api, socket: WebSocket) -> ModelInfo:
+async def _loaded(api: Api, socket: WebSocket, channel: Channel) -> ModelInfo:
     """Wait for the model and send its loading progress."""
     loading = api.pipeline.load()
     while not loading.info.done():
+        if channel.taken_over.is_set():
+            raise WebSocketDisconnect(*TAKEN_OVER)
         await socket.send_json({"status": "loading", "message": loading.message, "progress": loading.fraction})
         await asyncio.sleep(0.2)
     return loading.info.result()
@@ -140,6 +140,7 @@ async def _talk(api: Api, socket: WebSocket, channel: Channel, read: Reader, leg
         _hand_in(api, channel, session, legacy),
         _answer(api, channel, session),
         _send(socket, channel),
+        channel.lost_to_another(),
     ]
     if channel.results:
         parts.append(_report(api, channel, session))

@@ -8,8 +8,11 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
+from starlette.middleware import Middleware
 
 from artflow.api import docs, info, live, predict, stream
+from artflow.api.address import PageAddress
+from artflow.api.security import KnownHosts
 from artflow.api.state import Api
 from artflow.errors import ArtflowError
 from artflow.pipeline import Pipeline
@@ -24,6 +27,7 @@ def app_kwargs(pipeline: Pipeline) -> dict[str, Any]:
     """Keyword arguments of the FastAPI app: our routes, their shared state, their errors, and /docs."""
     return {
         "routes": list(_router().routes),
+        "middleware": [Middleware(KnownHosts, pipeline.settings.server.origins), Middleware(PageAddress)],
         "lifespan": _lifespan(pipeline),
         "exception_handlers": {ArtflowError: _as_json},
         "title": "ArtFlow",

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import inspect
-import os
+import json
+from collections.abc import Collection
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from fastapi import HTTPException, Request
 from starlette.requests import HTTPConnection
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
+
+from artflow.api.state import api_of
+from artflow.errors import ArtflowError
+
+PROXIES = ("forwarded", "via", "x-real-ip")  # headers that proxies add, beside X-Forwarded-...
 
 
 async def signed_in_user(connection: HTTPConnection) -> str | None:
@@ -37,59 +46,132 @@ async def owner_of(connection: HTTPConnection) -> str | None:
     return await signed_in_user(connection) if needs_sign_in(connection) else None
 
 
-async def may_connect(connection: HTTPConnection) -> bool:
-    """Whether to accept a connection: without accounts always, else from signed-in users on a page of this host.
+async def refusal(connection: HTTPConnection, listed: Collection[str]) -> ArtflowError | None:
+    """Why a connection is not accepted, None where it is: with accounts from signed-in users, from no `foreign_page`.
 
-    The page's host is checked because a browser sends cookies with a socket opened by a foreign page.
+    ``listed`` are origins that the operator trusts.
     """
-    if not needs_sign_in(connection):
-        return True
-    return await signed_in_user(connection) is not None and _same_host(connection)
+    if needs_sign_in(connection) and await signed_in_user(connection) is None:
+        return ArtflowError("sign_in", "Sign in first, on this app's own page.")
+    if (stranger := foreign_page(connection, listed)) is not None:
+        sentence = f"Pages of {stranger} may not connect; {_setting_for(stranger)} allows them."
+        return ArtflowError("foreign_page", sentence)
+    return None
 
 
-def foreign_page(connection: HTTPConnection) -> str | None:
-    """The origin of a foreign page that connects to an app on localhost; None for all other requests.
+def foreign_page(connection: HTTPConnection, listed: Collection[str]) -> str | None:
+    """The origin of a foreign page that connects to an app on localhost or with accounts; None for all other requests.
 
-    Any page that the app's owner visits could otherwise use the app without their knowledge.
+    Any page that the app's owner visits could otherwise use the app without their knowledge, and browsers send cookies
+    with a socket opened by a foreign page.
     """
     origin = connection.headers.get("origin")
-    if origin is None or _same_host(connection) or _is_loopback(_split(origin).hostname):
+    if origin is None or _same_host(connection) or _plain(origin) in map(_plain, listed):
         return None
-    # A page can choose the host name, so the client's address is checked, too. Proxies send their own headers.
-    forwarded = any(f"x-forwarded-{what}" in connection.headers for what in ("for", "host"))
-    nearby = connection.client is not None and _is_loopback(connection.client.host) and not forwarded
-    return origin[:200] if nearby or _is_loopback(connection.url.hostname) else None
+    if needs_sign_in(connection):
+        return origin[:200]
+    if is_loopback(_split(origin).hostname):
+        return None
+    # A page can choose the host name, so the client's address is checked, too.
+    return origin[:200] if _is_nearby(connection) or is_loopback(_host(connection).hostname) else None
 
 
-def _is_loopback(host: str | None) -> bool:
+def foreign_host(connection: HTTPConnection, listed: Collection[str]) -> str | None:
+    """The host name that a program on this machine asks for though it is not this machine's; None in all other cases.
+
+    A page of any name can have its name point to 127.0.0.1 (DNS rebinding), and is then no foreign page to anybody.
+    A number cannot be made to point elsewhere. What comes through a proxy is known by headers that no page can give
+    a socket, a picture or a form; browsers themselves keep what scripts fetch from a page that changes its address.
+    """
+    host = _host(connection).hostname or ""
+    if not _is_nearby(connection) or "host" not in connection.headers or is_loopback(host) or _is_number(host):
+        return None
+    app = connection.app
+    own = [getattr(app, "root_path", ""), getattr(getattr(app, "blocks", None), "share_url", None) or "", *listed]
+    return None if host in {_split(address).hostname for address in own} else host[:200]
+
+
+class KnownHosts:
+    """ASGI middleware: 421 for a `foreign_host`."""
+
+    def __init__(self, app: ASGIApp, listed: Collection[str]) -> None:
+        self.app, self.listed = app, listed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket") or (
+            (host := foreign_host(HTTPConnection(scope), self.listed)) is None
+        ):
+            await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await WebSocketClose()(scope, receive, send)
+        else:
+            sentence = f"This app does not know itself as {host!r}; {_setting_for(f'http://{host}')} tells it."
+            await JSONResponse(ArtflowError("foreign_host", sentence).as_json(), 421)(scope, receive, send)
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host name or an address is this machine's own."""
     name = (host or "").rstrip(".").lower()
-    try:
+    if _is_number(name):
         address = ip_address(name)
+        return address.is_loopback or address.is_unspecified
+    return name == "localhost" or name.endswith(".localhost")
+
+
+def _is_number(name: str) -> bool:
+    try:
+        ip_address(name)
     except ValueError:
-        return name == "localhost" or name.endswith(".localhost")
-    return address.is_loopback or address.is_unspecified
+        return False
+    return True
+
+
+def _is_nearby(connection: HTTPConnection) -> bool:
+    """Whether a program of this machine connects that is no proxy: those say for whom they ask."""
+    forwarded = any(name in PROXIES or name.startswith("x-forwarded-") for name in connection.headers)
+    return connection.client is not None and is_loopback(connection.client.host) and not forwarded
 
 
 def _same_host(connection: HTTPConnection) -> bool:
+    """Whether the request comes from a page of the host that it goes to, or from no page."""
     origin = connection.headers.get("origin")
-    if origin is None:  # not a browser
+    if origin is None:
         return True
-    page, public = _split(origin), _split(os.environ.get("GRADIO_ROOT_PATH", ""))
+    page = _split(origin)
+    port = page.port or {"https": 443}.get(page.scheme, 80)
+    hosts = _host(connection), _split(getattr(connection.app, "root_path", ""))
+    # Where there is no port, a proxy may have left it out.
+    return any(page.hostname == host.hostname is not None and host.port in (None, port) for host in hosts)
+
+
+def _host(connection: HTTPConnection) -> SplitResult:
+    """The host that the browser asked for, as far as it is known here, and its port where that is known."""
     forwarded = connection.headers.get("x-forwarded-host", "").split(",")[0].strip()
-    if forwarded and ":" not in forwarded and page.hostname == forwarded:  # some proxies omit the port
-        return True
-    return page.netloc in {forwarded or connection.headers.get("host"), public.netloc or None}
+    return _split(f"//{forwarded or connection.headers.get('host', '')}")
 
 
 def _split(address: str) -> SplitResult:
     """The parts of a URL; an invalid one has no host and so matches nothing."""
     try:
-        return urlsplit(address)
+        parts = urlsplit(address)
+        _ = parts.port
     except ValueError:
         return urlsplit("")
+    return parts
+
+
+def _plain(origin: str) -> str:
+    return origin.rstrip("/").lower()
+
+
+def _setting_for(origin: str) -> str:
+    return f"ARTFLOW_SERVER__ORIGINS='{json.dumps([origin])}'"
 
 
 async def require_sign_in(request: Request) -> None:
-    """FastAPI dependency: 401 unless `may_connect`."""
-    if not await may_connect(request):
-        raise HTTPException(401, detail={"status": "error", "code": "sign_in", "message": "Sign in first."})
+    """FastAPI dependency: with accounts, 401 for who is not signed in and 403 for pages of other hosts."""
+    if not needs_sign_in(request):
+        return
+    error = await refusal(request, api_of(request).pipeline.settings.server.origins)
+    if error is not None:
+        raise HTTPException(401 if error.code == "sign_in" else 403, detail=error.as_json())

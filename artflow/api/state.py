@@ -46,27 +46,32 @@ class Api:
             self._metrics, self._measured = self.pipeline.metrics(), now
         return self._metrics
 
-    def claim(self, mode: str, user_id: str, channel: Channel) -> None:
-        """Register a channel under its user's id.
+    async def claim(self, mode: str, user_id: str, channel: Channel) -> None:
+        """Register a channel under its user's id, once an earlier one of the same owner has gone.
+
+        Whoever comes back with their id after their network was cut has a socket here of which nobody knows that.
 
         Raises:
-            ArtflowError: ``bad_user_id``, ``user_id_taken`` where another socket has it, or ``too_many_sessions`` from
-                the address of this one.
+            ArtflowError: ``bad_user_id``, ``user_id_taken`` where somebody else has it, or ``too_many_sessions`` from the
+                address of this one.
         """
+        if not USER_ID.fullmatch(user_id):
+            raise ArtflowError("bad_user_id", "A user id has 1 to 64 letters, digits, - and _.")
+        while (earlier := self._channels.get((mode, user_id))) is not None:
+            if earlier.owner != channel.owner:
+                raise ArtflowError("user_id_taken", f"Somebody else uses the id {user_id!r}; choose another one.")
+            earlier.taken_over.set()
+            await earlier.released.wait()
         share = self.pipeline.settings.server.sessions_per_address
         near = sum(other.address == channel.address for other in self._channels.values())
         if channel.address and 0 < share <= near:
             sentence = f"{share} live sessions from your address are open already; close one of them first."
             raise ArtflowError("too_many_sessions", sentence)
-        if not USER_ID.fullmatch(user_id):
-            raise ArtflowError("bad_user_id", "A user id has 1 to 64 letters, digits, - and _.")
-        if (mode, user_id) in self._channels:
-            raise ArtflowError("user_id_taken", f"Another socket uses the id {user_id!r}; choose another one.")
         self._channels[mode, user_id] = channel
 
     def release(self, mode: str, user_id: str) -> None:
         """Forget a channel."""
-        del self._channels[mode, user_id]
+        self._channels.pop((mode, user_id)).released.set()
 
     def find(self, mode: str, user_id: str, owner: str | None) -> Channel:
         """The open channel of an id, for its owner alone.

@@ -55,7 +55,8 @@ async def _response(request: Request, mode: str, user_id: str, quality: int, max
         channel,
         _parts(api, channel, quality, 1 / max_fps),
         media_type="multipart/x-mixed-replace; boundary=frame",
-        headers={"Cache-Control": "no-store"},
+        # nginx else keeps what a slow viewer has not read yet, and shows it ever later.
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 

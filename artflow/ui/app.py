@@ -82,9 +82,10 @@ class Artflow(gr.Blocks):
             "max_file_size": "20mb",
             "mcp_server": not (kwargs.get("auth") or kwargs.get("auth_dependency")),
         }
+        both = {part: [*ours[part], *theirs.get(part, [])] for part in ("routes", "middleware")}
         ways = {
             "css": CSS + (kwargs.pop("css", None) or ""),
-            "app_kwargs": ours | theirs | {"routes": [*ours["routes"], *theirs.get("routes", [])]},
+            "app_kwargs": ours | theirs | both,
         }
         return super().launch(*args, **needed | kwargs | ways)
 

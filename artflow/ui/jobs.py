@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import gradio as gr
 
 from artflow.admission import Asker, Places
-from artflow.api.address import address_of
+from artflow.api.client_address import address_of
 from artflow.engine.job_request import GeneratedImage, JobProgress
 from artflow.errors import HIDDEN, ArtflowError, Cancelled, inner_error
 from artflow.images import Picture

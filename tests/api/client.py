@@ -146,12 +146,13 @@ class Person:
         results: bool = True,
         path: str | None = None,
         prefix: str = "",
+        port: int | None = None,
         **options: Any,
     ) -> None:
         self.user_id = options.pop("user_id", uuid4().hex)
         self.requests = 0  # times that it was asked for a frame
         path = path or f"/api/{mode}/ws/{self.user_id}" + ("?results=1" if results else "")
-        url = f"ws://127.0.0.1:{served.port}{served.path}{prefix}{path.format(id=self.user_id)}"
+        url = f"ws://127.0.0.1:{port or served.port}{served.path}{prefix}{path.format(id=self.user_id)}"
         self.socket: ClientConnection = connect(url, max_size=None, open_timeout=PATIENCE, **options)
 
     def __enter__(self) -> Person:

@@ -124,18 +124,6 @@ def test_a_user_id_is_plain(server: Served, user_id: str) -> None:
         assert closed_with(person) == 1008
 
 
-def test_a_second_socket_of_one_id_is_refused_and_the_first_goes_on(server: Served) -> None:
-    with server.person("canvas", user_id="mine").greeted() as first:
-        with server.person("canvas", user_id="mine") as second:
-            error, _ = second.receive()
-            assert error["code"] == "user_id_taken" and "'mine'" in error["message"]
-            assert closed_with(second) == 1008
-        assert first.answer(RED)[0]["frame"] == 0
-    server.wait_until_free()
-    with server.person("canvas", user_id="mine").greeted() as later:
-        assert later.answer(RED)[1]
-
-
 def test_one_session_too_many_is_told_so_and_a_place_that_gets_free_can_be_had() -> None:
     with serve(ARTFLOW_SERVER__MAX_QUEUE_SIZE="2") as server:
         people = [server.person("canvas").greeted() for _ in range(2)]

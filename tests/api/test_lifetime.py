@@ -14,9 +14,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from artflow.models.catalog import Catalog, ModelSpec
-from tests.api.client import FREE_WITHIN, Person, Served, jpeg, packed, serve
+from tests.api.client import FREE_WITHIN, PATIENCE, Person, Served, jpeg, packed, serve
 from tests.support.live import held
 from tests.support.models import tiny_folder
+from tests.support.network import Network
 
 RED = jpeg(200, 20, 20)
 
@@ -57,6 +58,48 @@ def test_everything_is_freed_when_a_client_goes(server: Served, mode: str, leave
         assert time.monotonic() < end, "still held"
         time.sleep(0.02)
     server.wait_until_free()
+
+
+@pytest.mark.parametrize("mode", ["realtime", "canvas"])
+def test_who_comes_back_after_their_network_was_cut_is_served_at_once(server: Served, mode: str) -> None:
+    """Nothing tells the server that the old socket is dead, and its place may be the only one."""
+    network = Network(server.port)
+    with server.person(mode, user_id="back", port=network.port).greeted() as before:
+        before.answer(RED)
+        network.cut()
+        for _ in range(3):
+            before.send(RED)  # which never come
+        old = server.app.state.artflow._channels[mode, "back"]
+        with server.person(mode, user_id="back", port=network.port).greeted() as now:
+            assert now.answer(RED)[1]
+            assert old.closed and server.app.state.artflow.count() == 1
+        network.close()
+
+
+def test_a_socket_whose_id_is_taken_over_is_told(server: Served) -> None:
+    first = server.person("canvas", user_id="mine").greeted()
+    second = server.person("canvas", user_id="mine").greeted()
+    with pytest.raises(ConnectionClosed):
+        while True:
+            first.socket.recv(PATIENCE)
+    assert (first.socket.close_code, first.socket.close_reason) == (
+        1008, "Another socket of yours has taken over this id."
+    )  # fmt: skip
+    assert second.answer(RED)[1]
+
+
+def test_an_id_is_taken_over_while_its_model_is_loaded() -> None:
+    with serve() as server:
+        with held(server.pipeline.client.engine):
+            first = server.person("canvas", user_id="mine")
+            first.socket.recv(PATIENCE)
+            second = server.person("canvas", user_id="mine")
+            with pytest.raises(ConnectionClosed):
+                while True:
+                    first.socket.recv(PATIENCE)
+        assert second.greeted().answer(RED)[1]
+        second.socket.close()
+        server.wait_until_free()
 
 
 def test_a_client_that_does_not_read_piles_nothing_up(server: Served) -> None:

@@ -70,17 +70,19 @@ def test_routes_want_a_sign_in(guarded: Served, ann: dict[str, str], path: str, 
 
 @pytest.mark.parametrize("path", GUARDED)
 def test_routes_do_not_answer_foreign_pages(guarded: Served, ann: dict[str, str], path: str) -> None:
-    assert guarded.http.get(path, headers=ann | {"Origin": "https://evil.example"}).status_code == 401
+    answer = guarded.http.get(path, headers=ann | {"Origin": "https://evil.example"})
+    assert answer.status_code == 403
+    assert "https://evil.example" in answer.json()["detail"]["message"]
 
 
 def test_health_is_open_to_load_balancers(guarded: Served) -> None:
     assert guarded.http.get("/api/health").status_code == 200
 
 
-def assert_refused(person: Person) -> None:
+def assert_refused(person: Person, code: str = "sign_in") -> None:
     """It is told why, and by the close code not to try again: browsers do not see an answer to the handshake."""
     error, _ = person.receive()
-    assert (error["status"], error["code"]) == ("error", "sign_in")
+    assert (error["status"], error["code"]) == ("error", code)
     with pytest.raises(ConnectionClosed):
         person.receive()
     assert person.socket.close_code == 1008
@@ -99,7 +101,7 @@ def test_sockets_do_not_open_for_foreign_pages(guarded: Served, ann: dict[str, s
     """Browsers send the cookie along to a socket that any page opens."""
     for origin in ("https://evil.example", "null", f"http://127.0.0.1:{guarded.port + 1}"):
         with guarded.person(path=path, additional_headers=ann, origin=origin) as person:
-            assert_refused(person)
+            assert_refused(person, "foreign_page")
 
 
 @pytest.mark.parametrize("mode", ["realtime", "canvas"])
@@ -126,9 +128,20 @@ def test_nobody_watches_anothers_stream(guarded: Served, ann: dict[str, str], bo
     guarded.wait_until_free()
 
 
+def test_nobody_takes_over_anothers_id(guarded: Served, ann: dict[str, str], bob: dict[str, str]) -> None:
+    with guarded.person("canvas", additional_headers=ann, user_id="anns").greeted() as first:
+        with guarded.person("canvas", additional_headers=bob, user_id="anns") as second:
+            error, _ = second.receive()
+            assert error["code"] == "user_id_taken" and "'anns'" in error["message"]
+        assert first.answer(RED)[1]
+        with guarded.person("canvas", additional_headers=ann, user_id="anns").greeted() as again:
+            assert again.answer(RED)[1]
+    guarded.wait_until_free()
+
+
 @pytest.mark.parametrize("origin", ["http://[::1", "http://[bad]:99999"])
 def test_an_origin_that_is_no_address_is_foreign(guarded: Served, ann: dict[str, str], origin: str) -> None:
-    assert guarded.http.get("/api/queue", headers=ann | {"Origin": origin}).status_code == 401
+    assert guarded.http.get("/api/queue", headers=ann | {"Origin": origin}).status_code == 403
 
 
 def test_an_operators_own_sign_in_guards_everything_too() -> None:

@@ -74,6 +74,7 @@ def test_the_pictures_of_a_socket(server: Served, mode: str, path: str) -> None:
         path = path.format(mode=mode, id=person.user_id) + "?quality=95"
         watcher = stack.enter_context(Watcher(server, path))
         assert watcher.response.headers["content-type"] == "multipart/x-mixed-replace; boundary=frame"
+        assert watcher.response.headers["x-accel-buffering"] == "no"  # nginx: who watches slowly sees no old pictures
         for frame in (RED, GREEN):
             answer = opened(person.answer(frame, jpeg_quality=95)[1])
             assert difference(watcher.picture(), answer) == 0

@@ -16,14 +16,20 @@ from artflow.ui.app import build
 
 
 @pytest.fixture(scope="session")
-def app_url() -> Iterator[str]:
-    """The running app, with the settings of a fresh checkout; no model is loaded until a test asks for one."""
+def pipeline() -> Iterator[Pipeline]:
+    """The pipeline of a fresh checkout; no model is loaded until a test asks for one."""
     pipeline = Pipeline(load_settings(environ={}))
+    yield pipeline
+    pipeline.close()
+
+
+@pytest.fixture(scope="session")
+def app_url(pipeline: Pipeline) -> Iterator[str]:
+    """The running app."""
     demo = build(pipeline)
     _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True)
     yield url
     demo.close()
-    pipeline.close()
 
 
 @pytest.fixture

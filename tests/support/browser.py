@@ -65,6 +65,7 @@ def launch_chromium(playwright, camera: Path | None = None) -> Browser:
         "--disable-gpu",
         "--use-fake-device-for-media-stream",
         "--use-fake-ui-for-media-stream",
+        "--host-resolver-rules=MAP *.example 127.0.0.1",  # names that are nobody's
     ]
     if camera is not None:
         arguments.append(f"--use-file-for-fake-video-capture={camera}")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
+import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.support.network import Network
 from tests.ui.driver import Canvas, Webcam, wait_until
 from tests.ui.echo_server import Echo
 
@@ -27,7 +29,20 @@ def test_lost_connection_comes_back_with_all_parameters(webcam: Webcam, echo: Ec
     webcam.wait_shown(shown + 5)
     wanted = {"strength": 0.4, "negative_prompt": "blur", "seed": 9, "prompt": "first light"}
     assert echo.last_parameters() == wanted
-    assert len(echo.connections) == len(set(echo.connections)) == 2, "each connection has an id of its own"
+    assert len(echo.connections) == 2 and len(set(echo.connections)) == 1, "the id, which frees what the lost one holds"
+
+
+def test_network_that_goes_silent_is_left_for_a_new_connection(page: Page, echo: Echo, url: str) -> None:
+    """A cut network ends no socket, neither here nor there."""
+    network = Network(httpx.URL(url).port or 0)
+    webcam = Webcam(page)
+    webcam.open(f"http://127.0.0.1:{network.port}")
+    webcam.start()
+    shown = webcam.shown()
+    network.cut()
+    wait_until(page, lambda: len(echo.connections) == 2, "a new connection")
+    webcam.wait_shown(max(shown, echo.frames[-1].number) + 3)
+    network.close()
 
 
 def test_waits_longer_after_each_failure(page: Page, echo: Echo, url: str) -> None:
@@ -57,9 +72,10 @@ def test_strokes_on_their_way_are_sent_again_after_a_loss(canvas: Canvas, echo: 
     canvas.stroke((0.2, 0.7), (0.8, 0.7))
     wait_until(canvas.page, lambda: len(echo.frames) >= 2, "the strokes")
     echo.delay = 0
+    before = len(echo.frames)
     echo.hang_up()
     canvas.wait_result(0.5, 0.7, (228, 228, 224))
-    again = [frame.image() for frame in echo.frames if frame.user_id == echo.connections[1]]
+    again = [frame.image() for frame in echo.frames[before:]]
     strokes = [sum(max(image.getpixel((256, y))) < 80 for y in (154, 358)) for image in again]
     assert strokes[:2] == [1, 2], "each stroke in its own state, in the order of drawing"
 
@@ -113,6 +129,38 @@ def test_failed_strokes_count_as_answered(canvas: Canvas, echo: Echo) -> None:
         canvas.stroke((0.2, y), (0.8, y))
     canvas.wait_error("The model failed. Try again.")
     expect(canvas.part(".af-waiting")).to_be_hidden()
+
+
+NO_MEMORY = """() => {
+  const toBlob = HTMLCanvasElement.prototype.toBlob;
+  window.noMemory = true;
+  HTMLCanvasElement.prototype.toBlob = function (done, ...rest) {
+    if (window.noMemory) setTimeout(() => done(null), 5);
+    else toBlob.call(this, done, ...rest);
+  };
+}"""  # what browsers do then
+
+
+def test_stroke_that_the_browser_cannot_encode_holds_up_no_other(canvas: Canvas, echo: Echo) -> None:
+    canvas.page.evaluate(NO_MEMORY)
+    canvas.brush_size(40)
+    for y in (0.3, 0.5):
+        canvas.stroke((0.2, y), (0.8, y))
+    canvas.wait_error(re.compile("^The browser could not make a picture"))
+    expect(canvas.part(".af-waiting")).to_be_hidden()
+    assert not echo.frames
+    canvas.page.evaluate("window.noMemory = false")
+    canvas.stroke((0.2, 0.7), (0.8, 0.7))
+    for y in (0.3, 0.5, 0.7):
+        canvas.wait_result(0.5, y, (228, 228, 224))
+
+
+def test_camera_frame_that_the_browser_cannot_encode_holds_up_no_other(webcam: Webcam, echo: Echo) -> None:
+    webcam.page.evaluate(NO_MEMORY)
+    webcam.click(".af-start")
+    webcam.wait_error(re.compile("^The browser could not make a picture"))
+    webcam.page.evaluate("window.noMemory = false")
+    webcam.wait_shown(3)
 
 
 def test_timeout_ends_the_session_until_the_person_goes_on(canvas: Canvas, echo: Echo) -> None:

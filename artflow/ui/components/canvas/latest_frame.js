@@ -15,6 +15,11 @@ class LatestFrame {
     this.pump();
   }
 
+  // What cannot be captured is said and gone; the next state has it, too.
+  captured() {
+    return this.capture().catch((error) => void this.connection.owner.failed(error.message));
+  }
+
   answered(frame) {
     this.sent.delete(frame);
   }
@@ -38,7 +43,7 @@ class LatestFrame {
   async sendNext() {
     if (!this.dirty || !this.connection.wantsFrame()) return false;
     this.dirty = false;
-    const shot = await this.capture();
+    const shot = await this.captured();
     if (this.overtaken()) return true;
     if (!shot) return this.dirty;
     if (!this.connection.hasPlace()) {

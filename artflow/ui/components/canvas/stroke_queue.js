@@ -19,7 +19,7 @@ class StrokeQueue extends LatestFrame {
 
   strokeEnded() {
     this.dirty = false;
-    this.ends.push(this.capture());
+    this.ends.push(this.captured());
     if (this.ends.length > MAX_WAITING) this.ends.shift();
     this.changed();
     this.pump();
@@ -41,11 +41,12 @@ class StrokeQueue extends LatestFrame {
     if (!this.ends.length) return super.sendNext();
     if (!this.connection.hasPlace()) return false;
     const end = this.ends[0];
-    const { picture } = await end;
+    const shot = await end;
     if (this.ends[0] !== end) return true; // the queue changed meanwhile: look again
-    if (!this.connection.hasPlace()) return false;
+    if (shot && !this.connection.hasPlace()) return false;
     this.ends.shift();
-    this.sentEnds.set(this.connection.send(picture), end);
+    if (shot) this.sentEnds.set(this.connection.send(shot.picture), end);
+    this.changed();
     return true;
   }
 

@@ -3,6 +3,8 @@
 
 const FIRST_RETRY = 500;
 const LAST_RETRY = 8000;
+const SILENT = 10; // seconds without a word from the server, which has one each second: the network was cut
+const CUT = 1006; // close code of a connection that ended without a word
 const REFUSED = 1008; // close code of a refused connection; it is not retried
 
 function packMessage(header, picture) {
@@ -26,9 +28,17 @@ function newUserId() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-function socketUrl(mode) {
-  const root = (window.gradio_config?.root || location.origin).replace(/\/$/, "");
-  const url = new URL(`${root}/gradio_api/artflow/api/${mode}/ws/${newUserId()}`, location.href);
+// Where the app is, by Gradio's own rule: the server knows only what a proxy tells it, so the page's own origin wins
+// where it has the same host name.
+function appAddress() {
+  const { root, is_colab: colab } = window.gradio_config ?? {};
+  const address = new URL(root || ".", location.href);
+  const origin = colab || address.hostname === location.hostname ? location.origin : address.origin;
+  return origin + address.pathname.replace(/\/$/, "");
+}
+
+function socketUrl(mode, userId) {
+  const url = new URL(`${appAddress()}/gradio_api/artflow/api/${mode}/ws/${userId}`);
   url.protocol = url.protocol.replace("http", "ws");
   url.searchParams.set("results", "1");
   const sign = new URLSearchParams(location.search).get("__sign"); // private Spaces sign every URL
@@ -94,6 +104,7 @@ class Connection {
   constructor(mode, owner) {
     this.mode = mode;
     this.owner = owner;
+    this.userId = newUserId(); // kept, so that the server gives up what it still holds of a socket that was cut
     this.state = "closed"; // closed, connecting, open, waiting (to try again), timeout, refused
     this.frame = 0; // continues over reconnects, so that a higher number is always newer
     this.retry = FIRST_RETRY;
@@ -115,17 +126,26 @@ class Connection {
     clearTimeout(this.retryTimer);
     this.forget();
     this.change("connecting");
-    const socket = (this.socket = new WebSocket(socketUrl(this.mode)));
+    const socket = (this.socket = new WebSocket(socketUrl(this.mode, this.userId)));
     socket.binaryType = "arraybuffer";
     socket.onmessage = ({ data }) => {
       if (socket !== this.socket) return;
+      this.silence = 0;
       if (typeof data === "string") this.read(JSON.parse(data));
       else this.readAnswer(...unpackMessage(data));
     };
     socket.onclose = ({ code }) => socket === this.socket && this.lost(code);
+    this.silence = 0; // in turns of a timer, which stand still while a page sleeps
+    this.listening = setInterval(() => {
+      this.silence += 1;
+      if (this.silence < SILENT) return;
+      socket.close();
+      this.lost(CUT);
+    }, 1000);
   }
 
   close(state = "closed") {
+    clearInterval(this.listening);
     clearTimeout(this.retryTimer);
     clearTimeout(this.flushTimer);
     this.flushTimer = null;
@@ -136,6 +156,7 @@ class Connection {
   }
 
   lost(code) {
+    clearInterval(this.listening);
     this.socket = null;
     if (code === REFUSED) return this.change("refused");
     this.retryAt = performance.now() + this.retry;

@@ -67,9 +67,11 @@ function dataUrl(blob) {
   });
 }
 
-// The browser copies the canvas at once, so it may be drawn on while this encodes.
+// The browser copies the canvas at once, so it may be drawn on while this encodes. Without memory it gives null.
 function blobOf(canvas, type, quality) {
-  return new Promise((resolve) => canvas.toBlob(resolve, type, quality));
+  return new Promise((resolve, reject) => {
+    canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error(say("not_encoded")))), type, quality);
+  });
 }
 
 async function encode(canvas, type, quality) {
@@ -104,7 +106,7 @@ class LiveView {
     this.result = this.newResult(this.find(".af-result .af-picture"));
     this.connection = new Connection(mode, this);
     this.connected(this.size);
-    this.on(".af-snapshot", "click", () => this.result.download());
+    this.on(".af-snapshot", "click", () => this.result.download().catch((error) => this.failed(error.message)));
     this.on(".af-fullscreen", "click", () => this.toggleFullscreen());
     this.watchPage();
     hub.views[mode] = this;

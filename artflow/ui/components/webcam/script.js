@@ -160,6 +160,8 @@ class WebcamView extends LiveView {
       this.drawFrame();
       const picture = await encode(this.frameCanvas, "image/jpeg", CAMERA_QUALITY);
       if (this.stream && this.connection.hasPlace()) this.connection.send(picture);
+    } catch (error) {
+      this.failed(error.message);
     } finally {
       this.encoding = false;
     }
