@@ -26,13 +26,8 @@ def check_sampler(name: str) -> None:
 
 
 class NoiseRegion(NamedTuple):
-    """Where in a larger field of noise a picture's own noise lies, in latents: neighbours share what they overlap in.
+    """Where in its seed's endless field of noise a picture begins, in latents: neighbours share what they both cover."""
 
-    ``height`` and ``width`` are the field's; ``row`` and ``column`` are where the picture begins.
-    """
-
-    height: int
-    width: int
     row: int
     column: int
 

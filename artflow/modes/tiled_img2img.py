@@ -35,8 +35,8 @@ class UpscaleParams(JobParams):
 def in_tiles(picture: Picture, params: UpscaleParams, run: JobRunner) -> list[GeneratedImage]:
     """Diffusion upscale: the (enlarged) picture redrawn in tiles of the model's own size.
 
-    All tiles are cut out of one field of noise, so that neighbours draw the same in what they share, and fade into
-    each other there. They are asked for together, in bands of `BAND` pixels, for the memory's sake.
+    The noise of all tiles, at every step, is cut out of one field, so that neighbours draw the same in what they share,
+    and fade into each other there. They are asked for together, in bands of `BAND` pixels, for the memory's sake.
 
     Raises:
         Cancelled: before it was finished.
@@ -46,7 +46,6 @@ def in_tiles(picture: Picture, params: UpscaleParams, run: JobRunner) -> list[Ge
     scale = run.model.vae_scale
     height, width = picture.shape[:2]
     padded = cv2.copyMakeBorder(picture, 0, -height % scale, 0, -width % scale, cv2.BORDER_REPLICATE)
-    field = (padded.shape[0] // scale, padded.shape[1] // scale)
     recipe = params.recipe("upscale", run.model, seed) | {"width": width, "height": height}
     tiling = tiling_for(run.model)
     waiting = list(tiling.tiles(padded))
@@ -59,7 +58,7 @@ def in_tiles(picture: Picture, params: UpscaleParams, run: JobRunner) -> list[Ge
             seed,
             strength=params.strength,
             source=tile.picture,
-            noise_region=NoiseRegion(*field, *(at // scale for at in tile.at)),
+            noise_region=NoiseRegion(*(at // scale for at in tile.at)),
         )
 
     def take(tile: Tile) -> Floats:
