@@ -26,7 +26,7 @@ def check_sampler(name: str) -> None:
 
 
 class NoiseRegion(NamedTuple):
-    """Where in its seed's endless field of noise a picture begins, in latents: neighbours share what they both cover."""
+    """Where in its seed's field of noise, without end, a picture begins, in latents."""
 
     row: int
     column: int

@@ -208,4 +208,3 @@ class SamplingState:
             if (latent := getattr(result, name, None)) is not None:
                 return latent
         return self._sampler.model_outputs[-1]  # of the multistep samplers, which predict the picture itself
-

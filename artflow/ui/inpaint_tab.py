@@ -21,7 +21,7 @@ from artflow.ui.send import SendTo
 
 INPUTS = (
     "prompt", "negative_prompt", "strength", "fill", "feather", "only_masked", "padding", "steps", "guidance_scale",
-    "sampler", "seed", "model",
+    "sampler", "seed", "model", "mask_edge",
 )  # fmt: skip
 
 
@@ -54,6 +54,8 @@ class InpaintTab:
                     controls.add("fill")
                 with gr.Row():
                     controls.add("feather", maximum=64)
+                    controls.add("mask_edge")
+                with gr.Row():
                     controls.add("only_masked")
                     controls.add("padding", maximum=256)
                 job_settings(self._pipeline, controls)
@@ -121,6 +123,7 @@ class InpaintTab:
         sampler: str,
         seed: int,
         model: str,
+        mask_edge: str,
         request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
         """Inpaint: replace the masked part of a picture by what the prompt says.
@@ -140,10 +143,11 @@ class InpaintTab:
             sampler: Euler, Euler a, DPM++ 2M Karras, UniPC, DDIM or LCM
             seed: -1 for a random one
             model: an id of the catalog; empty for the app's own
+            mask_edge: where the soft edge lies: inwards (nothing outside of the mask changes), centred or outwards
         """
         values = (
             prompt, negative_prompt, strength, fill, feather, only_masked, padding, steps, guidance_scale, sampler,
-            seed, model,
+            seed, model, mask_edge,
         )  # fmt: skip
 
         def masked(size: Size) -> Mask:
