@@ -118,8 +118,9 @@ class SamplingState:
 
     def __init__(self, plan: SamplingPlan, runner: Runner, sources: torch.Tensor) -> None:
         spec, device = plan.spec, runner.model.device
+        asked = {"prediction_type": runner.model.prediction_type_for(spec.prediction_type)}
         self.plan = plan
-        sampler = self._sampler = make_sampler(spec.sampler, runner.model.scheduler_config)
+        sampler = self._sampler = make_sampler(spec.sampler, runner.model.scheduler_config | asked)
         source = sources[0] if len(sources) else None
         steps = steps_from(sampler, spec.steps, spec.strength)
         if steps > most_steps(sampler):

@@ -113,7 +113,7 @@ def feathered(mask: Mask, feather: int, edge: MaskEdge) -> NDArray[np.float32]:
     ridge = position >= np.minimum(around - NEARBY / 2, inner)
     risen, rest = position + outer, _distance(np.where(ridge & (hard > 0), np.uint8(0), np.uint8(1)))
     share = risen / np.maximum(risen + rest, 0.5)
-    return share * share * (3 - 2 * share)
+    return (share * share * (3 - 2 * share)).astype(np.float32)
 
 
 def feather_outside(feather: int, edge: MaskEdge) -> int:

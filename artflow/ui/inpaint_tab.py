@@ -22,6 +22,7 @@ from artflow.ui.send import SendTo
 INPUTS = (
     "prompt", "negative_prompt", "strength", "fill", "feather", "only_masked", "padding", "steps", "guidance_scale",
     "sampler", "seed", "model", "mask_edge",
+    "prediction_type",
 )  # fmt: skip
 
 
@@ -124,6 +125,7 @@ class InpaintTab:
         seed: int,
         model: str,
         mask_edge: str,
+        prediction_type: str,
         request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
         """Inpaint: replace the masked part of a picture by what the prompt says.
@@ -144,10 +146,11 @@ class InpaintTab:
             seed: -1 for a random one
             model: an id of the catalog; empty for the app's own
             mask_edge: where the soft edge lies: inwards (nothing outside of the mask changes), centred or outwards
+            prediction_type: what the model predicts: auto (as its file says), epsilon or v_prediction
         """
         values = (
             prompt, negative_prompt, strength, fill, feather, only_masked, padding, steps, guidance_scale, sampler,
-            seed, model, mask_edge,
+            seed, model, mask_edge, prediction_type,
         )  # fmt: skip
 
         def masked(size: Size) -> Mask:

@@ -54,6 +54,7 @@ def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
             controls.add("cfg_type")
             controls.add("guidance_scale")
             controls.add("delta")
+            controls.add("prediction_type")
         with gr.Row():
             _flow_controls(controls, mode, defaults)
     send_to_view(mode, controls.built)

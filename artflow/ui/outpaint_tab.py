@@ -74,8 +74,12 @@ class OutpaintTab:
         aspect = gr.Number(0, label="Aspect", visible=False)
         stays = gr.Dropdown(list(ANCHORS.values()), label="Stays", visible=False)
         run.click(
-            self.outpaint, [self.picture, *(controls.built[name] for name in INPUTS), aspect, stays], [result, status],
-            api_name="outpaint", concurrency_limit=None, show_progress="hidden",
+            self.outpaint,
+            [
+                self.picture, *(controls.built[name] for name in INPUTS), aspect, stays,
+                controls.built["prediction_type"],
+            ],
+            [result, status], api_name="outpaint", concurrency_limit=None, show_progress="hidden",
         )  # fmt: skip
         show_result(run, "artflow-outpaint-result")
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
@@ -113,6 +117,7 @@ class OutpaintTab:
         model: str,
         ratio: float,
         anchor: outpaint.Anchor,
+        prediction_type: str,
         request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
         """Outpaint: extend a picture beyond its borders.
@@ -135,12 +140,13 @@ class OutpaintTab:
             model: an id of the catalog; empty for the app's own
             ratio: width over height of the result, 0.25 to 4, instead of the four sides; 0: use the sides
             anchor: where the picture is in it: centre, left (or top), right (or bottom)
+            prediction_type: what the model predicts: auto (as its file says), epsilon or v_prediction
         """
         values = (
             prompt, negative_prompt, left, up, right, down, unit, strength, fill, steps, guidance_scale, sampler, seed,
             model,
         )  # fmt: skip
-        changes = dict(zip(INPUTS, values, strict=True))
+        changes = dict(zip(INPUTS, values, strict=True)) | {"prediction_type": prediction_type}
 
         def work(context: JobContext) -> Any:
             picture = read_with_alpha(read_bytes(source), self._pipeline.settings.server)

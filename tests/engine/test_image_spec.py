@@ -18,7 +18,7 @@ from artflow.engine.noise import NoiseSource
 from artflow.engine.runner import Runner
 from artflow.engine.sampling import SamplingState
 from artflow.images import Picture, Size
-from tests.support.jobs import Asked, sampling_state
+from tests.support.jobs import Asked, all_steps, sampling_state
 from tests.support.live import SIDE, difference, noisy
 from tests.support.models import tiny_runner
 
@@ -116,3 +116,13 @@ def test_an_inpaint_model_is_shown_the_masked_image(engine: Engine) -> None:
     spec = replace(KINDS["inpaint"], strength=1.0)
     first, second = made(engine, runner, spec, replace(spec, masked_image=grey))
     assert difference(first, second) > 0
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_what_the_model_predicts_may_be_said_where_its_file_does_not(runner: Runner, sampler: str) -> None:
+    """The same weights, whose config says velocity, make the same picture."""
+    velocity = tiny_runner(prediction_type="v_prediction")
+    asked = fox(sampler=sampler, prediction_type="v_prediction")
+    made = all_steps(runner, sampling_state(runner, asked))
+    torch.testing.assert_close(made, all_steps(velocity, sampling_state(velocity, fox(sampler=sampler))))
+    assert not torch.allclose(made, all_steps(runner, sampling_state(runner, fox(sampler=sampler))))
