@@ -91,7 +91,11 @@ Parameter = Slider | Choice | Switch | Sample
 
 @dataclass(frozen=True)
 class Filter:
-    """A filter. ``slow`` ones are neural networks, run in drafts on a copy of at least ``least`` pixels a side."""
+    """A filter. ``slow`` ones are neural networks, run in drafts on a copy of at least ``least`` pixels a side.
+
+    ``moves``: it moves pixels, and so does the same to alpha; the others leave that as it is. Where such a filter
+    brings in new pixels, they are white.
+    """
 
     name: str
     title: str
@@ -100,6 +104,7 @@ class Filter:
     parameters: Mapping[str, Parameter]
     slow: bool = False
     least: int = 1
+    moves: bool = False
 
     def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """All parameters: those given, checked, and the defaults of the others.
@@ -118,13 +123,13 @@ FILTERS: dict[str, Filter] = {}
 
 
 def filter_entry(
-    title: str, group: str, *, slow: bool = False, least: int = 1, **parameters: Parameter
+    title: str, group: str, *, slow: bool = False, least: int = 1, moves: bool = False, **parameters: Parameter
 ) -> Callable[..., Any]:
     """Add the decorated function to `FILTERS` under its own name; it gets the picture and the checked parameters."""
 
     def add(function: Callable[..., Picture]) -> Callable[..., Picture]:
         name = function.__name__
-        FILTERS[name] = Filter(name, title, group, function, parameters, slow, least)
+        FILTERS[name] = Filter(name, title, group, function, parameters, slow, least, moves)
         return function
 
     return add

@@ -17,7 +17,7 @@ ASPECTS = {
 
 
 @filter_entry(
-    "Crop", GROUP,
+    "Crop", GROUP, moves=True,
     left=Slider("Left, %", 0, 95, 0, step=0.5), right=Slider("Right, %", 0, 95, 0, step=0.5),
     top=Slider("Top, %", 0, 95, 0, step=0.5), bottom=Slider("Bottom, %", 0, 95, 0, step=0.5),
     aspect=Choice("Aspect", tuple(ASPECTS), "free"),
@@ -40,7 +40,11 @@ def crop(picture: Picture, left: float, right: float, top: float, bottom: float,
 
 
 @filter_entry(
-    "Rotate", GROUP, angle=Slider("Clockwise, degrees", -180, 180, 90, step=0.5), grow=Switch("Keep the corners", True)
+    "Rotate",
+    GROUP,
+    moves=True,
+    angle=Slider("Clockwise, degrees", -180, 180, 90, step=0.5),
+    grow=Switch("Keep the corners", True),
 )
 def rotate(picture: Picture, angle: float, grow: bool) -> Picture:
     """Rotates around the centre, on white; quarter turns that keep the corners only move pixels."""
@@ -48,7 +52,7 @@ def rotate(picture: Picture, angle: float, grow: bool) -> Picture:
     return np.asarray(image.rotate(-angle, Image.Resampling.BICUBIC, expand=grow, fillcolor="white"))
 
 
-@filter_entry("Flip", GROUP, horizontal=Switch("Left to right", True), vertical=Switch("Upside down"))
+@filter_entry("Flip", GROUP, moves=True, horizontal=Switch("Left to right", True), vertical=Switch("Upside down"))
 def flip(picture: Picture, horizontal: bool, vertical: bool) -> Picture:
     """Mirrored."""
     image = Image.fromarray(picture)
@@ -57,7 +61,7 @@ def flip(picture: Picture, horizontal: bool, vertical: bool) -> Picture:
 
 
 @filter_entry(
-    "Resize", GROUP,
+    "Resize", GROUP, moves=True,
     width=Slider("Width, 0: by the aspect", 0, LONGEST, 1024, step=1, pixels=True),
     height=Slider("Height, 0: by the aspect", 0, LONGEST, 0, step=1, pixels=True),
 )  # fmt: skip
