@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from artflow import log as logs
 from artflow.admission import Places
 from artflow.engine.client import EngineClient, start
@@ -53,6 +56,8 @@ class Pipeline:
         self._client: EngineClient | None = None
         chosen = settings.model.model_id
         self.spec = self.catalog.default(self.device == "cuda") if chosen == "auto" else self.catalog.find(chosen)
+        if settings.model.prediction_type != "auto":
+            self.spec = self.spec.model_copy(update={"prediction_type": settings.model.prediction_type})
         self.interrogator = Interrogator(settings.interrogate, self.device, settings.model.dtype, self._errand)
         self.parameters = Parameters(settings, self.spec, self.catalog)
         self.parameters.check()
@@ -186,9 +191,11 @@ class Pipeline:
         return self._job(params, lambda run: outpaint.make(picture, params, run), context or JobContext())
 
     def upscale(
-        self, picture: Picture, changes: Mapping[str, Any], context: JobContext | None = None
+        self, picture: NDArray[np.uint8], changes: Mapping[str, Any], context: JobContext | None = None
     ) -> list[GeneratedImage]:
         """The picture enlarged and, at a strength above 0, redrawn by the model in tiles; blocks as `generate` does.
+
+        It may have 4 channels, and comes back with as many.
 
         Raises:
             ArtflowError: bad parameters, ``picture_too_large``, ``unknown_upscaler``, ``not_installed``, ``busy``,
@@ -204,7 +211,9 @@ class Pipeline:
             return [GeneratedImage(larger, {"mode": "upscale", "factor": params.factor, "upscaler": params.upscaler})]
         return self._job(params, lambda run: tiled_img2img.in_tiles(larger, params, run), context)
 
-    def _enlarge(self, context: JobContext, picture: Picture, factor: int, upscaler: str) -> Picture | None:
+    def _enlarge(
+        self, context: JobContext, picture: NDArray[np.uint8], factor: int, upscaler: str
+    ) -> NDArray[np.uint8] | None:
         state = LoadProgress(f"Looking for {upscaler}")
         fetched = in_thread("download", lambda: fetch(upscaler, state.say))
         if not context.wait_for(fetched, state):

@@ -49,6 +49,9 @@ class ModelSettings(_Group):
         "auto", description="where pictures are made: in this process, or in one of its own; `auto`: one on a GPU"
     )
     use_tiny_vae: bool = True
+    prediction_type: Literal["auto", "epsilon", "v_prediction", "sample"] = Field(
+        "auto", description="what the model of model_id predicts, where its file does not say so; `auto`: as it says"
+    )
     acceleration: Literal["none", "xformers", "tensorrt", "compile", "openvino"] = "none"
     use_cuda_graph: bool | Literal["auto"] = "auto"
     engine_dir: Path = Path("engines")

@@ -331,3 +331,15 @@ def test_closing_ends_the_engine_and_forgets_the_models(pipeline: Pipeline) -> N
     pipeline.close()
     assert not pipeline.loaded
     assert pipeline.generate({"seed": 1})  # and whoever asks then begins anew
+
+
+def test_the_operator_may_say_what_the_apps_model_predicts() -> None:
+    """Checkpoints without markers; what a person says of a job or a live session goes first."""
+    pipeline = Pipeline(tiny_settings(ARTFLOW_MODEL__PREDICTION_TYPE="v_prediction"), tiny_catalog())
+    asked = {"prompt": "a fox", "seed": 3, "steps": 2}
+    (velocity,), (said,), (noise,) = (
+        pipeline.generate(asked | {"prediction_type": kind}) for kind in ("auto", "v_prediction", "epsilon")
+    )
+    assert (velocity.picture == said.picture).all() and (velocity.picture != noise.picture).any()
+    assert pipeline.parameters.live("realtime").prediction_type == "auto"
+    pipeline.close()

@@ -52,8 +52,8 @@ class Api:
         Whoever comes back with their id after their network was cut has a socket here of which nobody knows that.
 
         Raises:
-            ArtflowError: ``bad_user_id``, ``user_id_taken`` where somebody else has it, or ``too_many_sessions`` from the
-                address of this one.
+            ArtflowError: ``bad_user_id``, ``user_id_taken`` where somebody else has it, or ``too_many_sessions`` from
+                the address of this one.
         """
         if not USER_ID.fullmatch(user_id):
             raise ArtflowError("bad_user_id", "A user id has 1 to 64 letters, digits, - and _.")

@@ -26,13 +26,8 @@ def check_sampler(name: str) -> None:
 
 
 class NoiseRegion(NamedTuple):
-    """Where in a larger field of noise a picture's own noise lies, in latents: neighbours share what they overlap in.
+    """Where in its seed's field of noise, without end, a picture begins, in latents."""
 
-    ``height`` and ``width`` are the field's; ``row`` and ``column`` are where the picture begins.
-    """
-
-    height: int
-    width: int
     row: int
     column: int
 
@@ -44,7 +39,8 @@ class ImageSpec:
     ``steps`` are run, however low the ``strength``; ``source`` is the picture to begin from at a strength below 1,
     ``uint8`` of ``size``; None: noise alone. ``mask``, ``uint8`` of ``size``, says where to paint (over 127), the rest
     stays; ``masked_image`` is the source with the painted part grey, for a model that is shown it
-    (`ModelInfo.inpaints`). ``recipe`` comes back with the picture.
+    (`ModelInfo.inpaints`). ``prediction_type`` is what the model predicts;
+    ``auto``: as its file says. ``recipe`` comes back with the picture.
     """
 
     recipe: dict[str, Any]
@@ -60,3 +56,4 @@ class ImageSpec:
     mask: NDArray[np.uint8] | None = None
     masked_image: Picture | None = None
     noise_region: NoiseRegion | None = None
+    prediction_type: str = "auto"

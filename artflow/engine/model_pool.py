@@ -123,6 +123,7 @@ class ModelPool:
         with self._lock:
             accelerations = [loading.acceleration for loading in self._models.values()]
         notes = [problem] if (problem := missed_gpu(self._device)) else []
+        notes += [note for runner in self.runners.values() for note in runner.model.notes]
         notes += [a.problem for a in accelerations if a is not None and a.problem]
         notes += [runner.graphs.problem for runner in self.runners.values() if runner.graphs and runner.graphs.problem]
         if self._settings.use_cuda_graph is True and self._device != "cuda":

@@ -12,6 +12,7 @@ from artflow.settings import MaxFps
 MAX_SEED = 2**53 - 1  # what JavaScript counts to
 MAX_STEPS = 8
 
+Prediction = Literal["auto", "epsilon", "v_prediction"]
 CfgType = Literal["none", "self", "initialize", "full"]
 
 
@@ -47,6 +48,7 @@ class LiveParams(BaseModel):
         1.0, ge=0, le=20, title="Guidance", validation_alias=AliasChoices("guidance_scale", "cfg_scale", "cfg")
     )
     delta: float = Field(1.0, ge=0, le=2, title="Delta")
+    prediction_type: Prediction = Field("auto", title="Prediction", description="auto: as the model's file says")
     width: int = Field(512, ge=16, le=8192, title="Width")
     height: int = Field(512, ge=16, le=8192, title="Height")
     priority: Literal["latency", "quality"] = Field("latency", title="Priority")

@@ -87,7 +87,7 @@ class Planner:
             positive=[positive] * len(schedule),
             negative=[negative] * len(schedule),
             size=size,
-            prediction_type=runner.model.prediction_type,
+            prediction_type=runner.model.prediction_type_for(params.prediction_type),
             cfg_type="none" if runner.model.embeds_guidance else params.cfg_type,
             guidance=params.guidance_scale,
             delta=params.delta,

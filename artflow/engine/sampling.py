@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -22,9 +22,10 @@ from diffusers import (
 
 from artflow.engine.conditioning import Tensors
 from artflow.engine.image_spec import ImageSpec, check_sampler
+from artflow.engine.noise import NoiseSource
 from artflow.engine.request import Row, compat_of
 from artflow.engine.runner import Runner
-from artflow.engine.transfer import pinned_draws, upload
+from artflow.engine.transfer import DrawsFrom, upload
 from artflow.errors import ArtflowError
 
 SAMPLERS: dict[str, tuple[type[SchedulerMixin], dict[str, Any]]] = {
@@ -117,20 +118,21 @@ class SamplingState:
 
     def __init__(self, plan: SamplingPlan, runner: Runner, sources: torch.Tensor) -> None:
         spec, device = plan.spec, runner.model.device
+        asked = {"prediction_type": runner.model.prediction_type_for(spec.prediction_type)}
         self.plan = plan
-        sampler = self._sampler = make_sampler(spec.sampler, runner.model.scheduler_config)
+        sampler = self._sampler = make_sampler(spec.sampler, runner.model.scheduler_config | asked)
         source = sources[0] if len(sources) else None
         steps = steps_from(sampler, spec.steps, spec.strength)
         if steps > most_steps(sampler):
             name = type(sampler).__name__.removesuffix("Scheduler")
             sentence = f"steps cannot be {steps}: {name} makes at most {most_steps(sampler)}."
             raise ArtflowError("bad_parameter", sentence)
-        # The generator stays on the CPU, so that a seed means the same picture on every device.
-        generator = torch.Generator().manual_seed(spec.seed)
-        self._noise = upload(_noise(spec, plan.latent_shape, generator), device)
+        noise = NoiseSource(spec.seed, spec.noise_region)
+        self._draw = noise.draw
+        self._noise = upload(noise.draw((1, *plan.latent_shape)), device)
         sampler.set_timesteps(steps)
         takes_generator = "generator" in inspect.signature(sampler.step).parameters
-        self._extra = {"generator": generator} if takes_generator else {}
+        self._extra = {"generator": noise.generator} if takes_generator else {}
         mask = None if spec.mask is None else runner.latent_mask(spec.mask, spec.size)
         self._inputs: Tensors = {}
         self._keep: tuple[torch.Tensor, torch.Tensor] | None = None  # the source, and where it is replaced
@@ -180,7 +182,7 @@ class SamplingState:
     def _advance(self, output: torch.Tensor) -> None:
         if self.plan.guided:
             output = output[1:] + self.plan.spec.guidance * (output[:1] - output[1:])
-        with pinned_draws(self.latent.device):
+        with DrawsFrom(self._draw, self.latent.device):
             result = self._sampler.step(output, self._times[self.step], self.latent, **self._extra)
         self.latent = result.prev_sample
         self.preview = self._expected(result)
@@ -207,16 +209,3 @@ class SamplingState:
             if (latent := getattr(result, name, None)) is not None:
                 return latent
         return self._sampler.model_outputs[-1]  # of the multistep samplers, which predict the picture itself
-
-
-def _noise(spec: ImageSpec, shape: tuple[int, int, int], generator: torch.Generator) -> torch.Tensor:
-    """The noise that a picture begins with: (1, channels, height, width)."""
-    if (region := spec.noise_region) is None:
-        return torch.randn((1, *shape), generator=generator)
-    field = _noise_field(spec.seed, (1, shape[0], region.height, region.width))
-    return field[..., region.row : region.row + shape[1], region.column : region.column + shape[2]]
-
-
-@lru_cache(maxsize=2)  # all tiles of a picture are cut out of one field
-def _noise_field(seed: int, shape: tuple[int, ...]) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))

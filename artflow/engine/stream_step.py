@@ -159,18 +159,17 @@ class StreamState:
 
         Guidance is formed on clean latents, which equals guidance on the noise and also holds at zero terminal SNR.
         """
-        kind = states[0].plan.prediction_type
         noisy = torch.stack([s.latent for s in states])
         columns = torch.stack([s.plan.table[s.step] for s in states])[:, :, None, None, None].unbind(1)
         alpha, sigma, c_skip, c_out, alpha_next, sigma_next, guidance_minus_one, delta = columns[:8]
         residual, initialize = (column > 0 for column in columns[8:10])
-        clean = to_clean(kind, noisy, torch.stack([output[0] for output in outputs]), alpha, sigma)
+        clean = _clean(states, noisy, torch.stack([output[0] for output in outputs]), alpha, sigma)
 
         stock: torch.Tensor | None = None
         if any(s.plan.guided for s in states):
             stock = torch.stack([s.stock_noise for s in states])
             # Where there is no unconditional row, the last row is the only one, and guidance towards itself is none.
-            uncond = to_clean(kind, noisy, torch.stack([output[-1] for output in outputs]), alpha, sigma)
+            uncond = _clean(states, noisy, torch.stack([output[-1] for output in outputs]), alpha, sigma)
             safe_alpha = alpha.clamp(min=ZERO_SNR_ALPHA)
             stock = torch.where(initialize, (noisy - alpha * uncond) / sigma, stock)
             uncond = torch.where(residual, (noisy - sigma * delta * stock) / safe_alpha, uncond)
@@ -194,6 +193,14 @@ class StreamState:
                 state.stock_noise = stock[i]
             state.latent = ahead[i]
             state.step += 1
+
+
+def _clean(states: Sequence[StreamState], *values: torch.Tensor) -> torch.Tensor:
+    """`to_clean` for each state; in one go where their prediction type is the same, as it nearly always is."""
+    kinds = [state.plan.prediction_type for state in states]
+    if len(set(kinds)) == 1:
+        return to_clean(kinds[0], *values)
+    return torch.stack([to_clean(kind, *those) for kind, *those in zip(kinds, *values, strict=True)])
 
 
 def to_clean(

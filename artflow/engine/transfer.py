@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -31,25 +31,23 @@ def upload_pictures(pictures: Sequence[Picture], device: torch.device) -> torch.
     return upload(together, device)
 
 
-def pinned_draws(device: torch.device) -> AbstractContextManager[Any]:
-    """On a GPU: noise that a generator of the CPU draws in the body comes to the device from pinned memory.
+class DrawsFrom(TorchFunctionMode):
+    """In its body, what ``torch.randn`` would draw from a generator comes from ``draw`` instead, on ``device``.
 
-    For samplers of diffusers. They draw on the CPU, so that a seed means the same everywhere, and would wait for the
-    copy.
+    For samplers of diffusers, which have no other place to give them noise. ``draw`` takes a shape and returns noise in
+    the CPU's memory, so that a seed means the same everywhere; a GPU gets it from pinned memory and is not waited for.
     """
-    return _PinnedDraws(device) if device.type == "cuda" else nullcontext()
 
-
-class _PinnedDraws(TorchFunctionMode):
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, draw: Callable[[Sequence[int]], torch.Tensor], device: torch.device) -> None:
         super().__init__()
-        self._device = device
+        self._draw, self._device = draw, device
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is torch.randn and kwargs.get("generator") is not None:
-            return upload(func(*args, **kwargs, pin_memory=True), self._device)
-        return func(*args, **kwargs)
+        if func is not torch.randn or kwargs.get("generator") is None:
+            return func(*args, **kwargs)
+        noise = self._draw(*args)
+        return upload(noise.pin_memory() if self._device.type == "cuda" else noise, self._device)
 
 
 def download(*values: torch.Tensor) -> list[torch.Tensor]:

@@ -58,13 +58,19 @@ def _load(
     spec: ModelSpec, device: torch.device, dtype: torch.dtype, tiny_vae: str | None, progress: ProgressReporter
 ) -> Model:
     parts = _read(spec, device, dtype, tiny_vae, progress)
+    notes = []
+    if parts.vae is None and tiny_vae is None:
+        tiny_vae = spec.tiny_vae or family_of(parts).tiny_vae
+        notes.append(f"{spec.title} comes without a VAE; {tiny_vae} takes its place.")
     if tiny_vae is not None:
         parts.vae = _read_tiny_vae(tiny_vae, progress.part(0.85, 0.95))
     if spec.prediction_type != "auto":
         parts.scheduler_config["prediction_type"] = spec.prediction_type
     _check(spec, parts)
     progress.say(f"Moving {spec.title} to {device}", 0.95)
-    return _place(spec, parts, device, dtype)
+    model = _place(spec, parts, device, dtype)
+    model.notes = notes
+    return model
 
 
 def _read(

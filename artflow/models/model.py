@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -46,6 +46,8 @@ class Model(ABC):
     """The diffusers scheduler config: betas, ``trained_betas``, ``prediction_type``, ``timestep_spacing`` ..."""
     device: torch.device
     dtype: torch.dtype
+    notes: list[str] = field(default_factory=list, kw_only=True)
+    """What people should know of how it was loaded: each fallback, and why."""
 
     @property
     def id(self) -> str:
@@ -72,6 +74,10 @@ class Model(ABC):
     def prediction_type(self) -> str:
         """What a prediction means: ``epsilon``, ``v_prediction`` or ``sample``."""
         return self.scheduler_config.get("prediction_type") or "epsilon"
+
+    def prediction_type_for(self, asked: str) -> str:
+        """The same where ``asked`` is ``auto``; else what is asked, since some files say nothing of it."""
+        return self.prediction_type if asked == "auto" else asked
 
     @property
     def live_schedule(self) -> Literal["lcm", "turbo"]:

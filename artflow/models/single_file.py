@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from safetensors import SafetensorError, safe_open
+from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
 from transformers import CLIPTokenizer
 
 from artflow.models.catalog import ModelSpec
+from artflow.models.checkpoint_file import UNET, VAE, read_tensors, survey
 from artflow.models.families import checkpoint_kind
 from artflow.models.families.checkpoint import CheckpointKind, Shapes
 from artflow.models.parts import Parts
@@ -25,40 +28,56 @@ from artflow.models.weights import refused
 
 CONFIGS = Path(__file__).with_name("configs")
 
-UNET_INPUT = "model.diffusion_model.input_blocks.0.0.weight"
+UNET_INPUT = f"{UNET}input_blocks.0.0.weight"
 
 
 def read_single_file(spec: ModelSpec, dtype: torch.dtype, skip: set[str], progress: ProgressReporter) -> Parts:
-    """Read a checkpoint; the VAE is left out if it is in ``skip``.
+    """Read a checkpoint; the VAE is left out if it is in ``skip``, or not in the file.
 
     Raises ``ArtflowError("model_load_failed")`` for a file that is not a whole Stable Diffusion checkpoint.
     """
     path = spec.source.file
     assert path is not None
     progress.say(f"Reading {spec.title}", 0.0)
-    shapes, metadata = _survey(spec, path)
+    shapes, metadata = survey(spec.id, path)
     kind = _kind(spec.id, shapes)
     config = spec.source.config or CONFIGS / kind.config
-    tokenizers = _tokenizers(config, kind)
+    described: dict[str, Any] = {"config": str(config), "local_files_only": True}
+    tensors = read_tensors(spec.id, path, dtype, skip_vae="vae" in skip)
+    progress.say(f"Loading {spec.title}: text encoders", 0.3)
+    read_tower = partial(create_diffusers_clip_model_from_ldm, torch_dtype=dtype, **described)
+    text_encoders = [
+        _whole(spec.id, name, partial(read_tower, tower, dict(tensors), name))
+        for tower, name in zip(kind.text_encoders, _names("text_encoder", kind), strict=True)
+    ]
+    progress.say(f"Loading {spec.title}: unet", 0.5)
+    # Nine channels where it is an inpaint model; the rest is as in the others.
+    read_unet = partial(UNet2DConditionModel.from_single_file, torch_dtype=dtype, in_channels=shapes[UNET_INPUT][1])
+    unet = _whole(spec.id, "unet", partial(read_unet, tensors, subfolder="unet", **described))
     vae = None
-    if "vae" not in skip:
-        vae = AutoencoderKL.from_single_file(
-            str(path), config=str(config), subfolder="vae", local_files_only=True, torch_dtype=torch.float32
-        )
-    progress.say(f"Reading {spec.title}", 0.2)
-    pipeline = kind.pipeline.from_single_file(
-        str(path),
-        config=str(config),
-        local_files_only=True,
-        torch_dtype=dtype,
-        vae=vae,
-        **dict(zip(_names("tokenizer", kind), tokenizers, strict=True)),
-        **dict.fromkeys(kind.left_out),
-    )
-    text_encoders = [getattr(pipeline, name) for name in _names("text_encoder", kind)]
+    if any(name.startswith(VAE) for name in tensors):
+        progress.say(f"Loading {spec.title}: vae", 0.9)
+        read_vae = partial(AutoencoderKL.from_single_file, torch_dtype=torch.float32)
+        vae = _whole(spec.id, "vae", partial(read_vae, tensors, subfolder="vae", **described))
     scheduler = json.loads((config / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
-    scheduler |= _prediction(spec, kind, shapes, metadata, pipeline.unet)
-    return Parts(pipeline.unet, vae, tokenizers, text_encoders, scheduler)
+    scheduler |= _prediction(spec, kind, shapes, metadata, unet)
+    return Parts(unet, vae, _tokenizers(config, kind), text_encoders, scheduler)
+
+
+def _whole(model: str, part: str, read: Callable[[], Any]) -> Any:
+    """A part that got a value for each of its weights.
+
+    Raises:
+        ArtflowError: ``model_load_failed`` where the file lacks some.
+    """
+    try:
+        network = read()
+        missing = any(weight.is_meta for weight in network.parameters())
+    except NotImplementedError:  # torch's, where weights without values are converted
+        missing = True
+    if missing:
+        raise refused(model, f"some weights of its {part} are missing (a file that was cut short?)")
+    return network
 
 
 def _kind(model: str, shapes: Shapes) -> CheckpointKind:
@@ -102,15 +121,6 @@ def _tokenizers(config: Path, kind: CheckpointKind) -> list[CLIPTokenizer]:
     return [clip_tokenizer(token) for token in kind.pad_tokens]
 
 
-def _survey(spec: ModelSpec, path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
-    """Names and shapes of the tensors and the file's metadata, without reading the tensors."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {k: tuple(file.get_slice(k).get_shape()) for k in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise refused(spec.id, f"{path.name} cannot be read as safetensors ({error})") from error
-
-
 def _prediction(
     spec: ModelSpec, kind: CheckpointKind, shapes: Shapes, metadata: dict[str, str], unet: UNet2DConditionModel
 ) -> dict[str, Any]:
@@ -121,6 +131,8 @@ def _prediction(
     said = metadata.get("modelspec.prediction_type", "")
     if "v_pred" in shapes or said.startswith("v"):
         return extra | {"prediction_type": "v_prediction"}
+    if unet.config.in_channels > unet.config.out_channels:  # there are none that inpaint and predict velocity
+        return extra
     is_known = said.startswith("epsilon") or spec.source.config is not None or spec.prediction_type != "auto"
     if is_known or kind.prediction_of is None:
         return extra

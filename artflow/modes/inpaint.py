@@ -1,4 +1,4 @@
-"""Inpaint: replaces the masked part of a picture; outside of it and its feather no byte changes."""
+"""Inpaint: replaces the masked part of a picture; outside of it, and of a feather that lies there, no byte changes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from artflow.modes.job_runner import JobRunner, shown
 from artflow.modes.masks import (
     Bounds,
     Mask,
+    MaskEdge,
     around,
     blur_reach,
     box,
@@ -27,7 +28,7 @@ from artflow.modes.masks import (
     composed,
     covering,
     extent_for,
-    faded_in,
+    feather_outside,
     feathered,
     healed,
     surroundings,
@@ -49,6 +50,9 @@ class RegionParams(BaseModel):
     """Parameters of the region that the model works on, and of blending the result into the picture."""
 
     feather: int = Field(8, ge=0, le=256, title="Feather", description="pixels over which the edge is soft")
+    mask_edge: MaskEdge = Field(
+        "inwards", title="Mask edge", description="where it is soft; inwards: nothing changes outside of the mask"
+    )
     only_masked: bool = Field(
         True, title="Only masked", description="work on the masked part alone, at the model's full size"
     )
@@ -63,7 +67,7 @@ class InpaintParams(RegionParams, PaintParams):
 class Inpainting:
     """A picture with its mask, the area that the model works on, and the size (``extent``) at which it does.
 
-    The result is blended in over ``feather`` pixels outside of the mask and ``fade`` pixels inside of it.
+    The result is blended in over ``feather`` pixels at the ``mask_edge``.
     """
 
     original: Picture
@@ -71,7 +75,7 @@ class Inpainting:
     area: Bounds
     extent: Size
     feather: int
-    fade: int = 0
+    mask_edge: MaskEdge
 
     @cached_property
     def shown(self) -> Picture:
@@ -93,12 +97,11 @@ class Inpainting:
         result = self.original.copy()
         part, mask = self.area.cut(result), self.area.cut(self.mask)
         # Limited to the surroundings of the mask, since pictures are large and live this is done for every frame.
-        reach = max(self.feather, self.fade, 4)
+        reach = max(self.feather, 4)
         near = box(mask, self.feather + blur_reach(reach))
         before, mask = near.cut(part), near.cut(mask)
         made = healed(before, near.cut(resized(made, self.area.size)), mask, reach)
-        opacity = faded_in(mask, self.fade) if self.fade else feathered(mask, self.feather)
-        before[:] = composed(before, made, opacity)
+        before[:] = composed(before, made, feathered(mask, self.feather, self.mask_edge))
         return result
 
 
@@ -112,9 +115,10 @@ def plan_inpaint(
     """
     check_mask(mask, picture)
     native = native or model.native_size
-    area = around(mask, params.padding + params.feather, native) if params.only_masked else whole(picture)
+    padding = params.padding + feather_outside(params.feather, params.mask_edge)
+    area = around(mask, padding, native) if params.only_masked else whole(picture)
     extent = extent_for(area.size, native, model.vae_scale)
-    return Inpainting(picture, mask, area, extent, params.feather)
+    return Inpainting(picture, mask, area, extent, params.feather, params.mask_edge)
 
 
 def make(picture: NDArray[np.uint8], mask: Mask, params: InpaintParams, run: JobRunner) -> list[GeneratedImage]:
@@ -137,7 +141,7 @@ def _as_clear(picture: NDArray[np.uint8], work: Inpainting, finished: Picture) -
     """The finished picture with the original's alpha, opaque where it was inpainted."""
     if picture.shape[-1] == 3:
         return finished
-    opacity = feathered(work.mask, work.feather)
+    opacity = feathered(work.mask, work.feather, work.mask_edge)
     alpha = composed(picture[..., 3:], np.full_like(picture[..., 3:], 255), opacity)
     # The finished picture is composed on white already, which is taken out again where it stays transparent.
     unmixed = np.rint(255 - (255 - finished.astype(np.float32)) * 255 / np.maximum(alpha, 1)).clip(0, 255)

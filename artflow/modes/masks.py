@@ -6,7 +6,7 @@ part of the picture that the model works on; *extent* is the size at which it do
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,7 +16,9 @@ from artflow.errors import ArtflowError
 from artflow.images import Picture, Size
 
 Mask = NDArray[np.uint8]
+MaskEdge = Literal["inwards", "centred", "outwards"]
 TINT = (225, 60, 200)
+NEARBY = 3  # pixels around one of a stroke's middle line; fewer would take the dents of an edge for strokes
 
 
 class Bounds(NamedTuple):
@@ -93,29 +95,40 @@ def covering(mask: Mask, size: Size) -> Mask:
     return np.where(shares > 0, np.uint8(255), np.uint8(0))
 
 
-def feathered(mask: Mask, feather: int) -> NDArray[np.float32]:
-    """Opacity of the result, 0 to 1: 1 in the mask, falling to 0 exactly ``feather`` pixels outside of it."""
-    hard = (mask > 127).astype(np.float32)
+def feathered(mask: Mask, feather: int, edge: MaskEdge) -> NDArray[np.float32]:
+    """Opacity of the result, 0 to 1: it rises smoothly over ``feather`` pixels at the mask's edge, on the side named.
+
+    ``inwards``: 0 up to the edge, 1 from ``feather`` pixels inside of it on; ``outwards``: 1 in the mask, 0 from so
+    many outside of it on; ``centred``: half of each. A stroke that is too thin for that is opaque in its middle.
+    """
+    hard = (mask > 127).astype(np.uint8)
     if feather <= 0:
-        return hard
-    # Two box blurs reach exactly the sum of their radii; a Gaussian has no such end.
-    radius = feather // 2
-    soft = cv2.blur(hard, (2 * radius + 1,) * 2, borderType=cv2.BORDER_REPLICATE)
-    soft = cv2.blur(soft, (2 * (feather - radius) + 1,) * 2, borderType=cv2.BORDER_REPLICATE)
-    soft[soft < 1e-4] = 0  # rounding errors beyond the ramp
-    return np.maximum(hard, soft)
-
-
-def faded_in(mask: Mask, fade: int) -> NDArray[np.float32]:
-    """Opacity of the result, 0 to 1: 0 outside the mask, rising smoothly to 1 ``fade`` pixels inside."""
-    share = np.clip(distance_inside(mask) / fade, 0, 1)
+        return hard.astype(np.float32)
+    outer = feather_outside(feather, edge)
+    inner = feather - outer
+    position = np.where(hard, _distance(hard) - 0.5, 0.5 - _distance(1 - hard))  # from the edge, positive inside
+    position = np.clip(position, -outer, inner + NEARBY).astype(np.float32)
+    # Around a stroke's middle line nothing lies much further inside; towards a corner or an edge it does.
+    around = cv2.dilate(position, np.ones((2 * NEARBY + 1,) * 2, np.uint8))
+    ridge = position >= np.minimum(around - NEARBY / 2, inner)
+    risen, rest = position + outer, _distance(np.where(ridge & (hard > 0), np.uint8(0), np.uint8(1)))
+    share = risen / np.maximum(risen + rest, 0.5)
     return (share * share * (3 - 2 * share)).astype(np.float32)
+
+
+def feather_outside(feather: int, edge: MaskEdge) -> int:
+    """How many pixels outside of the mask change."""
+    return {"inwards": 0, "centred": feather // 2, "outwards": feather}[edge]
+
+
+def _distance(hard: Mask) -> NDArray[np.float32]:
+    """Each pixel's distance to the nearest that is 0, in pixels."""
+    return cv2.distanceTransform(hard, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 
 def distance_inside(mask: Mask) -> NDArray[np.float32]:
     """Each masked pixel's distance to the nearest unmasked one, in pixels, minus 1; 0 elsewhere."""
-    distance = cv2.distanceTransform((mask > 127).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
-    return np.maximum(distance - 1, 0)
+    return np.maximum(_distance((mask > 127).astype(np.uint8)) - 1, 0)
 
 
 def composed(original: Picture, made: Picture, opacity: NDArray[np.float32]) -> Picture:

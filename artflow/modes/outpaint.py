@@ -158,7 +158,7 @@ def plan_outpaint_pass(picture: Picture, borders: Borders, model: ModelInfo) -> 
     area = around(mask, max(borders), model.native_size)
     fade = max(8, min(max(area.size) // 16, min(b for b in borders if b) // 2))
     extent = extent_for(area.size, model.native_size, model.vae_scale)
-    return Inpainting(canvas, mask, area, extent, feather=0, fade=fade)
+    return Inpainting(canvas, mask, area, extent, feather=fade, mask_edge="inwards")
 
 
 def make(picture: NDArray[np.uint8], params: OutpaintParams, run: JobRunner) -> list[GeneratedImage]:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from artflow.engine.image_spec import SAMPLERS, ImageSpec
-from artflow.engine.params import MAX_SEED, random_seed
+from artflow.engine.params import MAX_SEED, Prediction, random_seed
 from artflow.images import Size, check_size
 from artflow.models.catalog import ModelSpec
 from artflow.models.info import ModelInfo
@@ -31,6 +31,7 @@ class JobParams(BaseModel):
     sampler: str = Field("Euler a", title="Sampler", json_schema_extra={"enum": list(SAMPLERS)})
     seed: int = Field(-1, ge=-1, le=MAX_SEED, title="Seed", description="-1: a random one, shown in the recipe")
     model: str = Field("", title="Model", description="an id of the catalog; empty: the app's")
+    prediction_type: Prediction = Field("auto", title="Prediction", description="auto: as the model's file says")
 
     def image_spec(self, recipe: dict[str, Any], size: Size, seed: int, **more: Any) -> ImageSpec:
         """A picture of this request; ``more``: further fields of the spec, or others in place of these."""
@@ -40,6 +41,7 @@ class JobParams(BaseModel):
             "steps": self.steps,
             "guidance": self.guidance_scale,
             "sampler": self.sampler,
+            "prediction_type": self.prediction_type,
         }
         return ImageSpec(recipe=recipe, size=size, seed=seed, **asked | more)
 

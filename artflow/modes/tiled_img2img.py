@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from artflow.engine.image_spec import ImageSpec, NoiseRegion
@@ -14,6 +15,7 @@ from artflow.engine.job_request import GeneratedImage
 from artflow.engine.params import random_seed
 from artflow.images import Picture, Size
 from artflow.models.info import ModelInfo
+from artflow.modes.alpha import joined, split
 from artflow.modes.job_runner import JobRunner, shown
 from artflow.modes.text import JobParams
 from artflow.modes.tiles import Floats, Tile, Tiling, tiled
@@ -32,11 +34,11 @@ class UpscaleParams(JobParams):
     )
 
 
-def in_tiles(picture: Picture, params: UpscaleParams, run: JobRunner) -> list[GeneratedImage]:
-    """Diffusion upscale: the (enlarged) picture redrawn in tiles of the model's own size.
+def in_tiles(picture: NDArray[np.uint8], params: UpscaleParams, run: JobRunner) -> list[GeneratedImage]:
+    """Diffusion upscale: the (enlarged) picture redrawn in tiles of the model's own size. Its alpha stays.
 
-    All tiles are cut out of one field of noise, so that neighbours draw the same in what they share, and fade into
-    each other there. They are asked for together, in bands of `BAND` pixels, for the memory's sake.
+    The noise of all tiles, at every step, is cut out of one field, so that neighbours draw the same in what they share,
+    and fade into each other there. They are asked for together, in bands of `BAND` pixels, for the memory's sake.
 
     Raises:
         Cancelled: before it was finished.
@@ -45,8 +47,8 @@ def in_tiles(picture: Picture, params: UpscaleParams, run: JobRunner) -> list[Ge
     seed = random_seed() if params.seed == -1 else params.seed
     scale = run.model.vae_scale
     height, width = picture.shape[:2]
-    padded = cv2.copyMakeBorder(picture, 0, -height % scale, 0, -width % scale, cv2.BORDER_REPLICATE)
-    field = (padded.shape[0] // scale, padded.shape[1] // scale)
+    colours, alpha = split(picture)
+    padded = cv2.copyMakeBorder(colours, 0, -height % scale, 0, -width % scale, cv2.BORDER_REPLICATE)
     recipe = params.recipe("upscale", run.model, seed) | {"width": width, "height": height}
     tiling = tiling_for(run.model)
     waiting = list(tiling.tiles(padded))
@@ -59,7 +61,7 @@ def in_tiles(picture: Picture, params: UpscaleParams, run: JobRunner) -> list[Ge
             seed,
             strength=params.strength,
             source=tile.picture,
-            noise_region=NoiseRegion(*field, *(at // scale for at in tile.at)),
+            noise_region=NoiseRegion(*(at // scale for at in tile.at)),
         )
 
     def take(tile: Tile) -> Floats:
@@ -71,7 +73,7 @@ def in_tiles(picture: Picture, params: UpscaleParams, run: JobRunner) -> list[Ge
         return redrawn.pop(tile.at).astype(np.float32)
 
     result = tiled(padded, 1, take, tiling, lambda: None)
-    return [GeneratedImage(result[:height, :width], recipe)]
+    return [GeneratedImage(joined(result[:height, :width], alpha), recipe)]
 
 
 def tiling_for(model: ModelInfo) -> Tiling:

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
 
 from artflow.errors import ArtflowError, Cancelled
-from artflow.images import Picture, Size
+from artflow.images import Picture, Size, resized
 from artflow.job_context import Errand, here
 from artflow.models import upscaler as upscaler_networks
 from artflow.models.hub import OnProgress, download_file
 from artflow.models.progress import no_progress
+from artflow.modes.alpha import as_picture, joined, split, within_neighbours
 from artflow.modes.tiles import Floats, Tile, Tiling, tiled
 
 FACTORS = (2, 3, 4, 8)
@@ -42,7 +43,7 @@ def upscalers() -> dict[str, str]:
 
 
 def upscale(
-    picture: Picture,
+    picture: NDArray[np.uint8],
     factor: int,
     upscaler: str = "span",
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -51,11 +52,11 @@ def upscale(
     device: str = "cpu",
     errand: Errand = here,
     tiling: Tiling | None = None,
-) -> Picture | None:
+) -> NDArray[np.uint8] | None:
     """The picture enlarged, or None when cancelled, which takes effect after the present tile.
 
     Args:
-        picture: any size whose result fits the limits
+        picture: of 3 or 4 channels, any size whose result fits the limits; alpha is enlarged as the colours are
         factor: 2, 3, 4 or 8
         upscaler: an id of `upscalers`
         on_progress: told how many tiles are done, of how many
@@ -73,7 +74,9 @@ def upscale(
     tiling = tiling or Tiling()
     path = fetch(upscaler)
     scales = [] if upscaler == "lanczos" else chain(factor, errand(upscaler_networks.scales, path, device, long=True))
-    total = sum(_counts(picture, scales, tiling)) + 1  # the last one is the final resize by Lanczos
+    colours, alpha = split(picture)
+    layers = [colours] if alpha is None else [colours, as_picture(alpha)]
+    total = len(layers) * sum(_counts(picture, scales, tiling)) + 1  # the last one is the final resize by Lanczos
     done = 0
 
     def after_tile() -> None:
@@ -83,23 +86,25 @@ def upscale(
         if stop.is_set():
             raise Cancelled
 
-    try:
-        on_progress(0, total)
+    def larger(layer: Picture) -> Picture:
         for scale in scales:
             if stop.is_set():
-                return None
+                raise Cancelled
 
             def enlarged(tile: Tile, scale: int = scale) -> Floats:
-                larger: Floats = errand(upscaler_networks.enlarge, path, scale, device, tile.picture)
-                return larger
+                values: Floats = errand(upscaler_networks.enlarge, path, scale, device, tile.picture)
+                return values
 
-            picture = tiled(picture, scale, enlarged, tiling, after_tile)
+            layer = tiled(layer, scale, enlarged, tiling, after_tile)
+        return resized(layer, size)
+
+    try:
+        on_progress(0, total)
+        finished = [larger(layer) for layer in layers]
     except Cancelled:
         return None
-    if picture.shape[:2] != (size.height, size.width):
-        picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
     on_progress(total, total)
-    return picture
+    return joined(finished[0], None if alpha is None else within_neighbours(finished[1], alpha))
 
 
 def _checked_size(picture: Picture, factor: Any) -> Size:

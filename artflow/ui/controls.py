@@ -103,7 +103,9 @@ def job_settings(pipeline: Pipeline, controls: ParamControls, *more: str) -> Non
         with gr.Row():
             controls.add("sampler")
             controls.add_seed()
-        controls.built["model"] = model_choice(pipeline)
+        with gr.Row():
+            controls.built["model"] = model_choice(pipeline)
+            controls.add("prediction_type")
 
 
 def show_result(run: gr.Button, elem_id: str) -> None:

@@ -94,12 +94,16 @@ class Reduced(NamedTuple):
     share: float  # the copy's sides over the original's
 
 
-def reducer(limits: ServerSettings, longest: int) -> Callable[[str], Reduced]:
-    """A cached function from an upload's path to its copy of at most ``longest`` pixels; raises as `read_picture`."""
+def reducer(limits: ServerSettings, longest: int, *, keep_alpha: bool = False) -> Callable[[str], Reduced]:
+    """A cached function from an upload's path to its copy of at most ``longest`` pixels; raises as `read_picture`.
+
+    With ``keep_alpha`` the copy has 4 channels where the picture is see-through; else it is on white there.
+    """
 
     @lru_cache(maxsize=REMEMBERED)
     def reduced(path: str) -> Reduced:
-        image = Image.fromarray(read_picture(path, limits))
+        picture = read_with_alpha(read_bytes(path), limits) if keep_alpha else read_picture(path, limits)
+        image = Image.fromarray(picture)
         size = Size(*image.size)
         image.thumbnail((longest, longest))
         return Reduced(np.asarray(image), size, max(image.size) / max(size))

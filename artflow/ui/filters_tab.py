@@ -9,12 +9,13 @@ from typing import Any
 import gradio as gr
 import numpy as np
 from gradio.components import Component
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel
 
 from artflow.engine.job_request import GeneratedImage, JobProgress
 from artflow.errors import ArtflowError, Cancelled
-from artflow.images import Picture
+from artflow.images import Picture, flattened
 from artflow.job_context import JobContext
 from artflow.metadata import carried_recipe
 from artflow.modes.filters import (
@@ -35,7 +36,16 @@ from artflow.modes.filters.live import LONGEST
 from artflow.modes.filters.painting import as_sample
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import described, said
-from artflow.ui.files import PictureUpload, read_bytes, read_picture, reducer, result_place, saved_png, size_of
+from artflow.ui.files import (
+    PictureUpload,
+    read_bytes,
+    read_picture,
+    read_with_alpha,
+    reducer,
+    result_place,
+    saved_png,
+    size_of,
+)
 from artflow.ui.inputs import as_sent
 from artflow.ui.jobs import Jobs
 from artflow.ui.previews import Check, Previews
@@ -66,7 +76,7 @@ class FiltersTab:
     def __init__(self, pipeline: Pipeline) -> None:
         self._limits = pipeline.settings.server
         self._jobs = Jobs(pipeline.settings.server)
-        self._reduced = reducer(self._limits, PREVIEW)
+        self._reduced = reducer(self._limits, PREVIEW, keep_alpha=True)
         self._previews, self._presets = Previews(), Previews()
         self.leave = self._jobs.stop
         self._build()
@@ -247,7 +257,7 @@ class FiltersTab:
                 raise Cancelled
 
         try:
-            made = apply(layers, read_picture(path, self._limits), after_layer=after_layer)
+            made = apply(layers, read_with_alpha(read_bytes(path), self._limits), after_layer=after_layer)
         except Cancelled:
             return []
         carried = carried_recipe(read_bytes(path))
@@ -304,9 +314,8 @@ class FiltersTab:
 
         def work(check: Check) -> Picture:
             reduced = self._reduced(path)
-            return apply(
-                history.stack, reduced.picture, scale=reduced.share, draft=True, longest=PREVIEW, after_layer=check
-            )
+            options = {"scale": reduced.share, "draft": True, "longest": PREVIEW}
+            return flattened(apply(history.stack, reduced.picture, **options, after_layer=check))
 
         return _or_skip(self._previews.run(request, work))
 
@@ -315,8 +324,8 @@ def _or_skip(made: Any) -> Any:
     return gr.skip() if made is None else made
 
 
-def _or_as_it_is(stack: Stack, picture: Picture, scale: float) -> Picture:
+def _or_as_it_is(stack: Stack, picture: NDArray[np.uint8], scale: float) -> Picture:
     try:
-        return apply(stack, picture, scale=scale, draft=True)
+        return flattened(apply(stack, picture, scale=scale, draft=True))
     except ArtflowError:
-        return picture
+        return flattened(picture)

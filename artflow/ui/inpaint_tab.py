@@ -22,7 +22,8 @@ from artflow.ui.send import SendTo
 
 INPUTS = (
     "prompt", "negative_prompt", "strength", "fill", "feather", "only_masked", "padding", "steps", "guidance_scale",
-    "sampler", "seed", "model",
+    "sampler", "seed", "model", "mask_edge",
+    "prediction_type",
 )  # fmt: skip
 
 
@@ -55,6 +56,8 @@ class InpaintTab:
                     controls.add("fill")
                 with gr.Row():
                     controls.add("feather", maximum=64)
+                    controls.add("mask_edge")
+                with gr.Row():
                     controls.add("only_masked")
                     controls.add("padding", maximum=256)
                 job_settings(self._pipeline, controls)
@@ -128,6 +131,8 @@ class InpaintTab:
         sampler: str,
         seed: int,
         model: str,
+        mask_edge: str,
+        prediction_type: str,
         request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
         """Inpaint: replace the masked part of a picture by what the prompt says.
@@ -147,10 +152,12 @@ class InpaintTab:
             sampler: Euler, Euler a, DPM++ 2M Karras, UniPC, DDIM or LCM
             seed: -1 for a random one
             model: an id of the catalog; empty for the app's own
+            mask_edge: where the soft edge lies: inwards (nothing outside of the mask changes), centred or outwards
+            prediction_type: what the model predicts: auto (as its file says), epsilon or v_prediction
         """
         values = (
             prompt, negative_prompt, strength, fill, feather, only_masked, padding, steps, guidance_scale, sampler,
-            seed, model,
+            seed, model, mask_edge, prediction_type,
         )  # fmt: skip
 
         def masked(size: Size) -> Mask:

@@ -38,6 +38,8 @@ def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
     if mode == "inpaint":
         with gr.Row():
             controls.add("feather", maximum=64)
+            controls.add("mask_edge")
+        with gr.Row():
             controls.add("only_masked")
             controls.add("padding", maximum=256)
     with gr.Accordion("Advanced settings", open=False):
@@ -52,6 +54,7 @@ def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
             controls.add("cfg_type")
             controls.add("guidance_scale")
             controls.add("delta")
+            controls.add("prediction_type")
         with gr.Row():
             _flow_controls(controls, mode, defaults)
     send_to_view(mode, controls.built)

@@ -77,7 +77,11 @@ class OutpaintTab:
         aspect = gr.Number(0, label="Aspect", visible=False)
         stays = gr.Dropdown(list(ANCHORS.values()), label="Stays", visible=False)
         run.click(
-            as_sent(self.outpaint), [self.picture, *(controls.built[name] for name in INPUTS), aspect, stays],
+            as_sent(self.outpaint),
+            [
+                self.picture, *(controls.built[name] for name in INPUTS), aspect, stays,
+                controls.built["prediction_type"],
+            ],
             [result, status], api_name="outpaint", concurrency_limit=None, show_progress="hidden", preprocess=False,
         )  # fmt: skip
         show_result(run, "artflow-outpaint-result")
@@ -116,6 +120,7 @@ class OutpaintTab:
         model: str,
         ratio: float,
         anchor: outpaint.Anchor,
+        prediction_type: str,
         request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
         """Outpaint: extend a picture beyond its borders.
@@ -138,12 +143,13 @@ class OutpaintTab:
             model: an id of the catalog; empty for the app's own
             ratio: width over height of the result, 0.25 to 4, instead of the four sides; 0: use the sides
             anchor: where the picture is in it: centre, left (or top), right (or bottom)
+            prediction_type: what the model predicts: auto (as its file says), epsilon or v_prediction
         """
         values = (
             prompt, negative_prompt, left, up, right, down, unit, strength, fill, steps, guidance_scale, sampler, seed,
             model,
         )  # fmt: skip
-        changes = dict(zip(INPUTS, values, strict=True))
+        changes = dict(zip(INPUTS, values, strict=True)) | {"prediction_type": prediction_type}
 
         def work(context: JobContext) -> Any:
             original = read_with_alpha(read_bytes(picture), self._pipeline.settings.server)

@@ -16,6 +16,7 @@ from artflow.ui.send import from_gallery
 INPUTS = (
     "prompt", "negative_prompt", "steps", "guidance_scale", "width", "height", "sampler", "seed", "batch_count",
     "model", "hires_scale", "hires_upscaler", "hires_steps", "hires_denoise",
+    "prediction_type",
 )  # fmt: skip
 TYPING_SEED = 2  # fixed while typing, so that only the words change the picture
 
@@ -54,6 +55,7 @@ class TextTab:
                     seed, count = controls.add_seed(), controls.add("batch_count")
                 with gr.Row():
                     sampler, model = controls.add("sampler"), model_choice(self._pipeline)
+                    prediction = controls.add("prediction_type")
                 with gr.Accordion("Hires fix", open=False):
                     with gr.Row():
                         hires = [controls.add("hires_scale", step=0.25, elem_id="artflow-hires-scale")]
@@ -71,7 +73,7 @@ class TextTab:
                 )  # fmt: skip
                 self.send = from_gallery("text", gallery)
                 used_seed = gr.Number(label="Seed used", precision=0, interactive=False)
-        inputs = [prompt, negative, steps, cfg, width, height, sampler, seed, count, model, *hires]
+        inputs = [prompt, negative, steps, cfg, width, height, sampler, seed, count, model, *hires, prediction]
         self.controls = dict(zip(INPUTS, inputs, strict=True))
         generate.click(
             as_sent(self.text), inputs, [gallery, used_seed, preview, status], api_name="text", concurrency_limit=None,
@@ -100,6 +102,7 @@ class TextTab:
         hires_upscaler: str,
         hires_steps: int,
         hires_denoise: float,
+        prediction_type: str,
         request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
         """Make pictures from a text.
@@ -119,10 +122,11 @@ class TextTab:
             hires_upscaler: span, lanczos, or the name of a file in the folder of upscalers
             hires_steps: of the second pass; 0 for as many as in the first
             hires_denoise: how much the second pass changes, 0.05 to 1
+            prediction_type: what the model predicts: auto (as its file says), epsilon or v_prediction
         """
         changes = self._changes(
             prompt, negative_prompt, steps, guidance_scale, width, height, sampler, seed, batch_count, model,
-            hires_scale, hires_upscaler, hires_steps, hires_denoise,
+            hires_scale, hires_upscaler, hires_steps, hires_denoise, prediction_type,
         )  # fmt: skip
         self._typing.stop(request)  # else a picture of earlier typing could arrive later and replace this one
         for picture, words, made in self._jobs.run(request, lambda context: self._pipeline.generate(changes, context)):

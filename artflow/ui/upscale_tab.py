@@ -8,10 +8,11 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from artflow.engine.job_request import GeneratedImage
-from artflow.images import Picture
+from artflow.images import Picture, flattened
 from artflow.job_context import JobContext
 from artflow.metadata import carried_recipe
 from artflow.modes.tiled_img2img import UpscaleParams
@@ -26,14 +27,14 @@ from artflow.ui.controls import (
     show_result,
     upscaler_choice,
 )
-from artflow.ui.files import PictureUpload, read_bytes, read_picture, result_place, saved_png, size_of
+from artflow.ui.files import PictureUpload, read_bytes, read_with_alpha, result_place, saved_png, size_of
 from artflow.ui.inputs import as_sent
 from artflow.ui.jobs import Jobs
 from artflow.ui.send import SendTo
 
 INPUTS = (
     "factor", "upscaler", "strength", "prompt", "negative_prompt", "steps", "guidance_scale", "sampler", "seed",
-    "model",
+    "model", "prediction_type",
 )  # fmt: skip
 COMPARED = 2048  # longest side of the pictures in the comparison slider
 
@@ -98,6 +99,7 @@ class UpscaleTab:
         sampler: str,
         seed: int,
         model: str,
+        prediction_type: str,
         request: gr.Request,
     ) -> Iterator[tuple[Any, Any, str]]:
         """Make a picture larger, and let the model add detail to it.
@@ -114,16 +116,18 @@ class UpscaleTab:
             sampler: Euler, Euler a, DPM++ 2M Karras, UniPC, DDIM or LCM
             seed: -1 for a random one
             model: an id of the catalog; empty for the app's own
+            prediction_type: what the model predicts: auto (as its file says), epsilon or v_prediction
         """
         values = (
             factor, upscaler, strength, prompt, negative_prompt, steps, guidance_scale, sampler, seed, model,
+            prediction_type,
         )  # fmt: skip
         changes = dict(zip(INPUTS, values, strict=True))
-        original: Picture | None = None
+        original: NDArray[np.uint8] | None = None
 
         def work(context: JobContext) -> list[GeneratedImage]:
             nonlocal original
-            original = read_picture(picture, self._pipeline.settings.server)
+            original = read_with_alpha(read_bytes(picture), self._pipeline.settings.server)
             recipe = {"mode": "upscale"} | carried_recipe(read_bytes(picture))
             made = self._pipeline.upscale(original, changes, context)
             return [replace(m, recipe=recipe | m.recipe | size_of(m.picture)) for m in made]
@@ -135,13 +139,20 @@ class UpscaleTab:
             result = made[0]
             with saved_png(result.picture, result.recipe, f"artflow-{result.recipe['factor']}x.png") as path:
                 height, width = result.picture.shape[:2]
-                yield path, _compared(original, result.picture), f"{words} {width} x {height} pixels."
+                yield (
+                    path,
+                    _compared(original, result.picture),
+                    f"{words} {width} x {height} pixels.",
+                )
 
 
-def _compared(before: Picture, after: Picture) -> tuple[Picture, Picture]:
-    """Both at one size for the slider: the original enlarged by bicubic interpolation, and the result."""
+def _compared(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> tuple[Picture, Picture]:
+    """Both at one size and on white for the slider: the original enlarged by bicubic interpolation, and the result."""
     height, width = after.shape[:2]
     factor = min(1.0, COMPARED / max(height, width))
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    plain, made = (np.asarray(Image.fromarray(p).resize(size, Image.Resampling.BICUBIC)) for p in (before, after))
+    plain, made = (
+        np.asarray(Image.fromarray(p).resize(size, Image.Resampling.BICUBIC))
+        for p in (flattened(before), flattened(after))
+    )
     return plain, made

@@ -14,9 +14,11 @@ import torch
 from artflow.engine import sampling
 from artflow.engine.engine import Engine
 from artflow.engine.image_spec import SAMPLERS, ImageSpec, NoiseRegion
+from artflow.engine.noise import NoiseSource
 from artflow.engine.runner import Runner
+from artflow.engine.sampling import SamplingState
 from artflow.images import Picture, Size
-from tests.support.jobs import Asked, sampling_state
+from tests.support.jobs import Asked, all_steps, sampling_state
 from tests.support.live import SIDE, difference, noisy
 from tests.support.models import tiny_runner
 
@@ -37,7 +39,7 @@ KINDS = {
     "text": fox(),
     "image to image": fox(source=noisy(1), strength=0.5),
     "inpaint": fox(source=noisy(1), mask=MASK, masked_image=noisy(1), strength=0.5),
-    "tile": fox(source=noisy(1), strength=0.5, noise_region=NoiseRegion(12, 12, 2, 4)),
+    "tile": fox(source=noisy(1), strength=0.5, noise_region=NoiseRegion(2, 4)),
 }
 
 
@@ -78,13 +80,28 @@ def test_all_steps_are_run_at_any_strength(runner: Runner) -> None:
     assert [sampling_state(runner, fox(source=noisy(1), strength=s)).steps for s in (0.2, 0.5, 1.0)] == [2, 2, 2]
 
 
-def test_neighbouring_tiles_have_the_same_noise_where_they_overlap(runner: Runner) -> None:
-    """Cut out of one field: the right half of the first tile is the left half of the second."""
-    first, second = (
-        sampling_state(runner, fox(noise_region=NoiseRegion(8, 12, 0, column))).latent for column in (0, 4)
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_neighbouring_tiles_have_the_same_noise_at_every_step(runner: Runner, sampler: str) -> None:
+    """Some samplers draw anew at each step. With outputs that look at no neighbour, what tiles share stays equal."""
+    alone, first, second = (
+        sampling_state(runner, fox(sampler=sampler, steps=5, noise_region=region))
+        for region in (None, NoiseRegion(60, 62), NoiseRegion(62, 66))  # across the corner of four blocks
     )
-    assert torch.equal(first[..., 4:], second[..., :4])
-    assert not torch.equal(first, second)
+    while not first.done:
+        assert torch.equal(first.latent[..., 2:, 4:], second.latent[..., :-2, :-4])
+        for state in (alone, first, second):
+            SamplingState.advance([state], [torch.cat([row.latent[None] for row in state.rows()]).tanh()])
+    assert torch.equal(first.latent[..., 2:, 4:], second.latent[..., :-2, :-4])
+    assert not torch.equal(first.latent, second.latent) and not torch.equal(first.latent, alone.latent)
+
+
+def test_a_field_of_noise_is_normal_and_repeats_nowhere() -> None:
+    source = NoiseSource(7, NoiseRegion(0, 0))
+    first, second = source.draw((1, 4, 128, 128)), source.draw((1, 4, 128, 128))
+    blocks = [noise[:, :, y : y + 64, x : x + 64] for noise in (first, second) for y in (0, 64) for x in (0, 64)]
+    for i, block in enumerate(blocks):
+        assert abs(block.mean()) < 0.05 and abs(block.std() - 1) < 0.05
+        assert all(abs((block * other).mean()) < 0.05 for other in blocks[:i])
 
 
 def test_outside_of_the_mask_the_source_stays(engine: Engine, runner: Runner) -> None:
@@ -99,3 +116,13 @@ def test_an_inpaint_model_is_shown_the_masked_image(engine: Engine) -> None:
     spec = replace(KINDS["inpaint"], strength=1.0)
     first, second = made(engine, runner, spec, replace(spec, masked_image=grey))
     assert difference(first, second) > 0
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_what_the_model_predicts_may_be_said_where_its_file_does_not(runner: Runner, sampler: str) -> None:
+    """The same weights, whose config says velocity, make the same picture."""
+    velocity = tiny_runner(prediction_type="v_prediction")
+    asked = fox(sampler=sampler, prediction_type="v_prediction")
+    made = all_steps(runner, sampling_state(runner, asked))
+    torch.testing.assert_close(made, all_steps(velocity, sampling_state(velocity, fox(sampler=sampler))))
+    assert not torch.allclose(made, all_steps(runner, sampling_state(runner, fox(sampler=sampler))))

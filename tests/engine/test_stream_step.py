@@ -179,3 +179,15 @@ def test_a_single_step_with_self_guidance_goes_away_from_the_picture_it_began_wi
     clean = (noisy - s.sigma[0] * output[0]) / s.alpha[0]
     clean = clean + 0.5 * (clean - source)
     torch.testing.assert_close(state.finished, s.c_out[0] * clean + s.c_skip[0] * noisy, atol=1e-5, rtol=1e-4)
+
+
+def test_pictures_of_different_prediction_types_share_a_step() -> None:
+    """People may say what a model predicts, and others of the same call may not."""
+    plans = [make_plan(prediction_type=kind, cfg_type="full", guidance=1.5) for kind in KINDS]
+    alone, together = ([begun(plan, random(*SHAPE)) for plan in plans] for _ in range(2))
+    outputs = [random(2, *SHAPE, seed=i) for i in range(len(KINDS))]
+    for state, output in zip(alone, outputs, strict=True):
+        step(state, output)
+    StreamState.advance(together, outputs)
+    for one, other in zip(alone, together, strict=True):
+        torch.testing.assert_close(one.latent, other.latent)

@@ -54,15 +54,17 @@ def scene(height: int = 90, width: int = 130) -> Picture:
 @pytest.mark.parametrize("fill", ["original", "blur", "noise", "empty"])
 @pytest.mark.parametrize("only_masked", [False, True])
 def test_outside_mask_and_feather_not_a_byte_changes(pipeline: Pipeline, fill: str, only_masked: bool) -> None:
+    """Inwards, which is the default, not a byte outside of the mask itself."""
     picture, mask = scene(), np.zeros((90, 130), np.uint8)
     mask[30:50, 60:90] = 255
     changes = FAST | {"fill": fill, "only_masked": only_masked, "feather": 5, "padding": 8}
-    (made,) = pipeline.inpaint(picture, mask, changes)
-    changed = (made.picture != picture).any(-1)
-    outside = np.ones_like(changed)
-    outside[25:55, 55:95] = False
-    assert not changed[outside].any()
-    assert changed[30:50, 60:90].mean() > 0.5
+    for edge, reach in ({}, 0), ({"mask_edge": "centred"}, 2), ({"mask_edge": "outwards"}, 5):
+        (made,) = pipeline.inpaint(picture, mask, changes | edge)
+        changed = (made.picture != picture).any(-1)
+        outside = np.ones_like(changed)
+        outside[30 - reach : 50 + reach, 60 - reach : 90 + reach] = False
+        assert not changed[outside].any()
+        assert changed[30:50, 60:90].mean() > 0.5
     assert made.recipe["mode"] == "inpaint" and made.recipe["fill"] == fill
 
 
@@ -106,7 +108,7 @@ def see_through() -> np.ndarray:
 def test_what_is_see_through_stays_so_outside_the_mask(pipeline: Pipeline) -> None:
     picture, mask = see_through(), np.zeros((90, 130), np.uint8)
     mask[30:50, 20:50] = 255
-    (made,) = pipeline.inpaint(picture, mask, FAST | {"feather": 4})
+    (made,) = pipeline.inpaint(picture, mask, FAST | {"feather": 4, "mask_edge": "outwards"})
     assert made.picture.shape == (90, 130, 4)
     outside = np.ones((90, 130), bool)
     outside[26:54, 16:54] = False
@@ -124,7 +126,7 @@ def test_see_through_pixels_are_not_whitened_in_the_feather(
     red = np.full((40, 40, 4), (255, 0, 0, 100), np.uint8)
     mask = np.zeros((40, 40), np.uint8)
     mask[15:25, 15:25] = 255
-    (made,) = pipeline.inpaint(red, mask, FAST | {"feather": 8})
+    (made,) = pipeline.inpaint(red, mask, FAST | {"feather": 8, "mask_edge": "outwards"})
     ring = (made.picture[..., 3] > 100) & (made.picture[..., 3] < 255)
     alpha = made.picture[ring][:, 3:] / 255
     on_white = made.picture[ring][:, :3] * alpha + 255 * (1 - alpha)

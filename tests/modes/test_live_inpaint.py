@@ -67,23 +67,23 @@ def grown(box: tuple[slice, slice], by: int) -> tuple[slice, slice]:
     return rows, columns
 
 
-@pytest.mark.parametrize("only_masked", [True, False])
+@pytest.mark.parametrize(("only_masked", "edge", "reach"), [(True, "outwards", 3), (False, "inwards", 0)])
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_outside_of_hole_and_feather_not_a_byte_changes_at_any_size(
-    pipeline: Pipeline, height: int, width: int, only_masked: bool
+    pipeline: Pipeline, height: int, width: int, only_masked: bool, edge: str, reach: int
 ) -> None:
     picture, box = scene(height, width), box_in(height, width)
-    painter = Painter(pipeline, feather=3, only_masked=only_masked, padding=4)
+    painter = Painter(pipeline, feather=3, mask_edge=edge, only_masked=only_masked, padding=4)
     result = painter.paint(see_through(picture, box))
     assert result.error is None and result.recipe is not None
     whole = result.whole()
     assert whole.shape == picture.shape and whole.dtype == np.uint8
     changed = (whole != picture).any(-1)
     outside = np.ones_like(changed)
-    outside[grown(box, 3)] = False
+    outside[grown(box, reach)] = False
     assert not changed[outside].any()
     assert changed[box].mean() > 0.5
-    assert result.recipe["mode"] == "live-inpaint" and result.recipe["feather"] == 3
+    assert result.recipe["mode"] == "live-inpaint" and result.recipe["mask_edge"] == edge
     painter.session.close()
 
 
@@ -108,7 +108,7 @@ def test_feather_and_padding_act_on_the_picture_that_is_there(pipeline: Pipeline
         return int((whole != picture).any(-1).sum())
 
     hard = reach(painter.paint(see_through(picture, box)).whole())
-    assert reach(painter.change(feather=10).whole()) > hard
+    assert reach(painter.change(feather=10, mask_edge="outwards").whole()) > hard
     narrow = painter.change(feather=0).whole()
     assert (painter.change(padding=30).whole() != narrow).any()
 

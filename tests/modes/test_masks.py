@@ -9,6 +9,7 @@ from artflow.errors import ArtflowError
 from artflow.images import Size
 from artflow.modes.masks import (
     Bounds,
+    MaskEdge,
     around,
     check_mask,
     composed,
@@ -60,17 +61,39 @@ def test_no_stroke_is_too_thin_to_count_at_another_size(size: Size) -> None:
 
 
 @pytest.mark.parametrize("feather", [0, 1, 2, 7, 20])
-def test_the_feather_ends_where_it_says(feather: int) -> None:
-    opacity = feathered(mask_of(100, 100, Bounds(40, 40, 60, 60)), feather)
-    assert (opacity[40:60, 40:60] == 1).all()
-    changed = np.argwhere(opacity > 0)
-    assert changed.min() == 40 - feather and changed.max() == 59 + feather
+@pytest.mark.parametrize(("edge", "share_outside"), [("inwards", 0), ("centred", 0.5), ("outwards", 1)])
+def test_the_feather_begins_and_ends_where_it_says(feather: int, edge: MaskEdge, share_outside: float) -> None:
+    opacity = feathered(mask_of(160, 160, Bounds(50, 50, 110, 110)), feather, edge)
+    outside = int(feather * share_outside)
+    changed, full = np.argwhere(opacity > 0), np.argwhere(opacity == 1)
+    assert changed.min() == 50 - outside and changed.max() == 109 + outside
+    assert full.min() == 50 + feather - outside and full.max() == 109 - feather + outside
+    assert (np.diff(opacity[80, 20:80]) >= 0).all() and np.diff(opacity[80]).max() <= 2 / max(feather, 2)
+
+
+def test_inwards_what_is_not_painted_stays() -> None:
+    """All but a face is painted: nothing of the face changes."""
+    mask = 255 - mask_of(100, 100, Bounds(30, 30, 70, 70))
+    assert (feathered(mask, 8, "inwards")[30:70, 30:70] == 0).all()
+    assert (feathered(mask, 8, "outwards")[30:70, 30:70] > 0).any()
+
+
+@pytest.mark.parametrize("width", [1, 2, 5, 10, 30])
+def test_a_thin_stroke_is_opaque_in_its_middle(width: int) -> None:
+    mask = mask_of(80, 100, Bounds(40, 0, 40 + width, 80)) | mask_of(80, 100, Bounds(0, 0, 35, 50))
+    opacity = feathered(mask, 8, "inwards")
+    assert (opacity[:, 36:].max(1) == 1).all(), "beside a larger one too"
+    assert opacity[:, 36:40].max() == 0
+
+
+def test_a_mask_of_everything_has_no_edge() -> None:
+    assert (feathered(np.full((20, 30), 255, np.uint8), 8, "inwards") == 1).all()
 
 
 def test_composing_leaves_every_byte_outside() -> None:
     random = np.random.default_rng(0)
     original, made = random.integers(0, 256, (2, 50, 50, 3), np.uint8)
-    opacity = feathered(mask_of(50, 50, Bounds(10, 10, 20, 20)), 4)
+    opacity = feathered(mask_of(50, 50, Bounds(10, 10, 20, 20)), 4, "outwards")
     result = composed(original, made, opacity)
     assert (result[opacity == 0] == original[opacity == 0]).all()
     assert (result[10:20, 10:20] == made[10:20, 10:20]).all()

@@ -13,7 +13,7 @@ from PIL import Image, ImageColor
 from playwright.sync_api import expect
 
 from artflow.metadata import read_metadata
-from artflow.modes.masks import feathered
+from artflow.modes.masks import MaskEdge, feathered
 from tests.ui.driver import Inpaint, near, wait_until
 from tests.ui.echo_server import Echo, Frame
 
@@ -70,7 +70,7 @@ def test_only_what_is_painted_over_changes(painted: Inpaint, echo: Echo, photo: 
     """And it does by the server's own ramp, which ends where the feather says."""
     mask = mask_of(echo.frames[-1])
     assert 0.02 < (mask > 0).mean() < 0.2
-    opacity = feathered(mask, 8)
+    opacity = feathered(mask, 8, "inwards")
     before, after = read(photo).astype(float), painted.result_pixels()
     assert (after[opacity == 0] == before[opacity == 0]).all()
     mixed = before + opacity[..., None] * (np.array(BLUE) - before)
@@ -94,7 +94,7 @@ def test_another_prompt_makes_it_anew_without_the_picture(painted: Inpaint, echo
     painted.wait_result(*MIDDLE, LIME)
     assert len(echo.frames) == frames
     assert [sent["prompt"] for sent in echo.parameters_only[alone:]] == ["red", "lime"]
-    outside = feathered(mask_of(echo.frames[-1]), 8) == 0
+    outside = feathered(mask_of(echo.frames[-1]), 8, "inwards") == 0
     assert (painted.result_pixels()[outside] == read(photo)[outside]).all()
 
 
@@ -121,7 +121,16 @@ def test_the_feather_is_that_of_the_answers_recipe(painted: Inpaint, echo: Echo,
     wait_until(
         painted.page, lambda: (painted.result_pixels()[~mask] == read(photo)[~mask]).all(), "an edge without feather"
     )
-    assert near(painted.result_pixels()[mask].mean(0), BLUE, 3)
+    wait_until(painted.page, lambda: near(painted.result_pixels()[mask].mean(0), BLUE, 3), "all of it")
+
+
+@pytest.mark.parametrize("edge", ["centred", "outwards"])
+def test_the_mask_edge_is_the_servers_too(painted: Inpaint, echo: Echo, photo: Path, edge: MaskEdge) -> None:
+    painted.set(mask_edge=edge, feather=9)
+    opacity = feathered(mask_of(echo.frames[-1]), 9, edge)
+    before = read(photo).astype(float)
+    mixed = before + opacity[..., None] * (np.array(BLUE) - before)
+    wait_until(painted.page, lambda: np.abs(painted.result_pixels() - mixed).max() <= 4, f"an edge {edge}")
 
 
 # --- the mask -------------------------------------------------------------------------------------------
@@ -197,8 +206,10 @@ def test_any_size_and_aspect(inpaint: Inpaint, echo: Echo, tmp_path: Path, size,
     before, after = read(path), inpaint.result_pixels()
     assert after.shape == before.shape
     changed = (after != before).any(-1)
-    reach = np.asarray(Image.fromarray(feathered(mask_of(echo.frames[-1]), 8) > 0).resize(size)) > 0
-    grown = feathered(reach.astype(np.uint8) * 255, 2 + 2 * size[0] // sent[0]) > 0  # what scaling up smears
+    reach = np.asarray(Image.fromarray(feathered(mask_of(echo.frames[-1]), 8, "inwards") > 0).resize(size)) > 0
+    grown = (
+        feathered(reach.astype(np.uint8) * 255, 2 + 2 * size[0] // sent[0], "outwards") > 0
+    )  # what scaling up smears
     assert changed.any() and not changed[~grown].any()
     paper, pane = (inpaint.part(part).bounding_box() for part in (".af-paper", ".af-source"))
     assert paper["width"] / paper["height"] == pytest.approx(size[0] / size[1], rel=0.05, abs=0.02)

@@ -18,11 +18,9 @@ class CheckpointKind:
 
     config: str
     """The folder of ``configs/`` that describes it."""
-    pipeline: Any
-    """The class of diffusers that reads it."""
+    text_encoders: tuple[Any, ...]
+    """The class of each text encoder."""
     pad_tokens: tuple[str, ...]
     """What the tokenizer of each text encoder pads prompts with."""
-    left_out: tuple[str, ...] = ()
-    """Parts of the pipeline that are not read."""
     prediction_of: Callable[[UNet2DConditionModel], str] | None = None
     """Finds out by a test run what a UNet predicts, for a kind of which there are several."""

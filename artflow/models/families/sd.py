@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
+from transformers import CLIPTextModel
 
 from artflow.models.families.checkpoint import CheckpointKind, Shapes
 from artflow.models.families.unet import UNetModel
@@ -14,6 +15,7 @@ class StableDiffusion(UNetModel):
     """As `UNetModel` says."""
 
     family = "sd"
+    tiny_vae = "madebyollin/taesd"
 
     @classmethod
     def recognises(cls, parts: Parts) -> bool:
@@ -41,6 +43,5 @@ def _prediction_of(unet: UNet2DConditionModel) -> str:
     return "v_prediction" if (output - latents).float().mean().item() < -1 else "epsilon"
 
 
-LEFT_OUT = ("safety_checker", "feature_extractor")
-SD1 = CheckpointKind("sd15", StableDiffusionPipeline, ("<|endoftext|>",), LEFT_OUT)
-SD2 = CheckpointKind("sd2", StableDiffusionPipeline, ("!",), LEFT_OUT, _prediction_of)
+SD1 = CheckpointKind("sd15", (CLIPTextModel,), ("<|endoftext|>",))
+SD2 = CheckpointKind("sd2", (CLIPTextModel,), ("!",), _prediction_of)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import StableDiffusionXLPipeline
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from artflow.models.families.checkpoint import CheckpointKind, Shapes
 from artflow.models.families.unet import UNetModel
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 
 ONE_ENCODER = "it has one text encoder and SDXL needs two (a refiner cannot make pictures on its own)"
-CHECKPOINT = CheckpointKind("sdxl", StableDiffusionXLPipeline, ("<|endoftext|>", "!"))
+CHECKPOINT = CheckpointKind("sdxl", (CLIPTextModel, CLIPTextModelWithProjection), ("<|endoftext|>", "!"))
 
 
 class StableDiffusionXL(UNetModel):
     """Its rows have ``pooled`` (width,) and ``time_ids`` (6,) as well."""
 
     family = "sdxl"
+    tiny_vae = "madebyollin/taesdxl"
 
     @classmethod
     def recognises(cls, parts: Parts) -> bool:

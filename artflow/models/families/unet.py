@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from diffusers import AutoencoderTiny
@@ -46,6 +46,9 @@ class UNetModel(Model):
     """``CLIPTokenizer``: one for sd, two for sdxl."""
     text_encoders: list[Any]
     """``CLIPTextModel``; for sdxl a ``CLIPTextModelWithProjection`` as well."""
+
+    tiny_vae: ClassVar[str]
+    """The small autoencoder on the Hub for the family's latents, where a model comes without one."""
 
     # -- loading ----------------------------------------------------------------------------------------------------
 

@@ -94,7 +94,8 @@ class Filter:
     """A filter. ``slow`` ones are neural networks, run in drafts on a copy of at least ``least`` pixels a side.
 
     ``size_after`` says how large the result will be, or a few pixels more, of a picture's size and the parameters;
-    None: never larger than the picture.
+    None: never larger than the picture. ``moves``: it moves pixels, and so does the same to alpha; the others leave
+    that as it is. Where such a filter brings in new pixels, they are white.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Filter:
     slow: bool = False
     least: int = 1
     size_after: Callable[..., Size] | None = None
+    moves: bool = False
 
     def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """All parameters: those given, checked, and the defaults of the others.
@@ -129,13 +131,14 @@ def filter_entry(
     slow: bool = False,
     least: int = 1,
     size_after: Callable[..., Size] | None = None,
+    moves: bool = False,
     **parameters: Parameter,
 ) -> Callable[..., Any]:
     """Add the decorated function to `FILTERS` under its own name; it gets the picture and the checked parameters."""
 
     def add(function: Callable[..., Picture]) -> Callable[..., Picture]:
         name = function.__name__
-        FILTERS[name] = Filter(name, title, group, function, parameters, slow, least, size_after)
+        FILTERS[name] = Filter(name, title, group, function, parameters, slow, least, size_after, moves)
         return function
 
     return add

@@ -19,7 +19,7 @@ ASPECTS = {
 
 
 @filter_entry(
-    "Crop", GROUP,
+    "Crop", GROUP, moves=True,
     left=Slider("Left, %", 0, 95, 0, step=0.5), right=Slider("Right, %", 0, 95, 0, step=0.5),
     top=Slider("Top, %", 0, 95, 0, step=0.5), bottom=Slider("Bottom, %", 0, 95, 0, step=0.5),
     aspect=Choice("Aspect", tuple(ASPECTS), "free"),
@@ -50,7 +50,7 @@ def _rotated(size: Size, angle: float, grow: bool) -> Size:
 
 
 @filter_entry(
-    "Rotate", GROUP, size_after=_rotated,
+    "Rotate", GROUP, size_after=_rotated, moves=True,
     angle=Slider("Clockwise, degrees", -180, 180, 90, step=0.5), grow=Switch("Keep the corners", True),
 )  # fmt: skip
 def rotate(picture: Picture, angle: float, grow: bool) -> Picture:
@@ -59,7 +59,7 @@ def rotate(picture: Picture, angle: float, grow: bool) -> Picture:
     return np.asarray(image.rotate(-angle, Image.Resampling.BICUBIC, expand=grow, fillcolor="white"))
 
 
-@filter_entry("Flip", GROUP, horizontal=Switch("Left to right", True), vertical=Switch("Upside down"))
+@filter_entry("Flip", GROUP, moves=True, horizontal=Switch("Left to right", True), vertical=Switch("Upside down"))
 def flip(picture: Picture, horizontal: bool, vertical: bool) -> Picture:
     """Mirrored."""
     image = Image.fromarray(picture)
@@ -74,7 +74,7 @@ def _resized(size: Size, width: int, height: int) -> Size:
 
 
 @filter_entry(
-    "Resize", GROUP, size_after=_resized,
+    "Resize", GROUP, size_after=_resized, moves=True,
     width=Slider("Width, 0: by the aspect", 0, LONGEST, 1024, step=1, pixels=True),
     height=Slider("Height, 0: by the aspect", 0, LONGEST, 0, step=1, pixels=True),
 )  # fmt: skip

@@ -6,15 +6,18 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size
+from artflow.modes.alpha import joined, moved, split
 from artflow.modes.filters.registry import FILTERS, Slider
 
 MAX_LAYERS = 32
@@ -92,19 +95,19 @@ def as_json(stack: Stack) -> list[dict[str, Any]]:
 
 def apply(
     stack: Stack,
-    picture: Picture,
+    picture: NDArray[np.uint8],
     *,
     scale: float = 1.0,
     draft: bool = False,
     longest: int | None = None,
     max_pixels: int = MAX_PIXELS,
     after_layer: Callable[[int], None] = lambda done: None,
-) -> Picture:
+) -> NDArray[np.uint8]:
     """The picture with the stack applied; ``picture`` itself is not changed.
 
     Args:
         stack: layers, the first one is applied first
-        picture: any size
+        picture: any size, 3 or 4 channels, of which as many come back
         scale: size of ``picture`` over that of the full one, for parameters that count pixels
         draft: run neural filters on a small copy and enlarge the result
         longest: side in pixels at which all is done smaller, for a preview
@@ -115,6 +118,7 @@ def apply(
         ArtflowError: ``bad_parameter`` (a crop that leaves nothing ...), ``picture_too_large``, ``picture_too_small``,
             or ``not_installed`` where a filter needs a package.
     """
+    picture, alpha = split(picture)
     for done, layer in enumerate(stack, 1):
         if layer.on:
             wanted = _size_after(layer, picture, scale)
@@ -128,9 +132,12 @@ def apply(
                 if (side := max(_size_after(layer, picture, scale))) > longest + 1:
                     size = Size(picture.shape[1], picture.shape[0]).scaled(longest / side, 1)
                     picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+                    alpha = None if alpha is None else cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
+            if alpha is not None and FILTERS[layer.filter].moves:
+                alpha = moved(alpha, partial(_apply_one, layer, scale=scale, draft=draft))
             picture = _apply_one(layer, picture, scale, draft)
         after_layer(done)
-    return picture
+    return joined(picture, alpha)
 
 
 def _size_after(layer: Layer, picture: Picture, scale: float) -> Size:

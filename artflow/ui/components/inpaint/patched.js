@@ -1,6 +1,6 @@
 // The result: the loaded picture at its own size, with the inpainted part on top.
 
-const NO_FEATHER_TOLD = 8; // pixels, if the recipe has no feather
+const NOT_TOLD = { feather: 8, mask_edge: "inwards" }; // where the recipe has none
 
 class PatchedResult extends Result {
   // Shows the loaded picture and drops all results of an earlier one.
@@ -15,7 +15,7 @@ class PatchedResult extends Result {
     const context = fitTo(this.canvas, this.original);
     context.imageSmoothingQuality = "high";
     context.drawImage(this.original, 0, 0);
-    context.drawImage(this.patch(bitmap, shot, recipe?.feather ?? NO_FEATHER_TOLD), 0, 0, ...this.size());
+    context.drawImage(this.patch(bitmap, shot, { ...NOT_TOLD, ...recipe }), 0, 0, ...this.size());
   }
 
   size() {
@@ -23,11 +23,11 @@ class PatchedResult extends Result {
   }
 
   // The result cut out by the feathered mask of the frame that it answers.
-  patch(bitmap, shot, feather) {
+  patch(bitmap, shot, { feather, mask_edge: edge }) {
     const { width, height } = shot.sheet;
-    if (shot.feather !== feather) {
-      shot.opacity = featheredSurface(shot.mask, width, height, feather);
-      shot.feather = feather;
+    if (shot.feather !== feather || shot.edge !== edge) {
+      shot.opacity = featheredSurface(shot.mask, width, height, feather, edge);
+      Object.assign(shot, { feather, edge });
     }
     const patch = newSurface(width, height);
     patch.drawImage(bitmap, 0, 0, width, height);
