@@ -27,15 +27,17 @@ from artflow.models.info import ModelHandle, ModelInfo
 from artflow.models.progress import LoadProgress
 from artflow.modes import hires, inpaint, native_resolution, outpaint, text, tiled_img2img
 from artflow.modes.job_runner import JobRunner
-from artflow.modes.masks import Mask
+from artflow.modes.masks import Mask, check_mask
 from artflow.modes.text import JobParams
-from artflow.modes.upscale import check_upscaler, fetch, upscale
+from artflow.modes.upscale import check_upscaler, enlarged_size, fetch, upscale
 from artflow.parameters import Parameters
 from artflow.prompts.vocabulary import Vocabulary, load_vocabulary
 from artflow.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+LATENT = 8  # pixels a latent, of every Stable Diffusion
 
 
 class Pipeline:
@@ -148,11 +150,13 @@ class Pipeline:
         params, context = self.parameters.job(text.TextParams, changes), context or JobContext()
         limits, enlarge = self.settings.server, partial(self._enlarge, context)
         self.parameters.check_text(params)
+        # What cannot be is said before a model is fetched for it.
+        check_size(params.width, params.height, multiple=LATENT, longest=limits.max_size)
+        if params.hires_scale > 1:
+            hires.hires_size(params, LATENT, limits.max_hires)
 
         def work(run: JobRunner) -> list[GeneratedImage]:
             check_size(params.width, params.height, multiple=run.model.vae_scale, longest=limits.max_size)
-            if params.hires_scale > 1:
-                hires.hires_size(params, run.model, limits.max_hires)  # refused before anything is drawn
             drawn = native_resolution.drawn(params, run.model)
             specs = text.image_specs(drawn, run.model, limits.max_size)
             if drawn is params:
@@ -175,6 +179,8 @@ class Pipeline:
             ArtflowError: bad parameters, ``empty_mask``, ``bad_mask``, ``busy``, ``hidden``.
         """
         params = self.parameters.job(inpaint.InpaintParams, changes)
+        self.parameters.check_job(params)
+        check_mask(mask, picture)
         return self._job(params, lambda run: inpaint.make(picture, mask, params, run), context or JobContext())
 
     def outpaint(
@@ -186,6 +192,7 @@ class Pipeline:
             ArtflowError: bad parameters, ``no_border``, ``picture_too_large``, ``busy``, ``hidden``.
         """
         params = self.parameters.job(outpaint.OutpaintParams, changes)
+        self.parameters.check_job(params)
         size = Size(picture.shape[1], picture.shape[0])
         outpaint.check_borders(size, params.borders(size), max_pixels=self.settings.server.max_pixels)
         return self._job(params, lambda run: outpaint.make(picture, params, run), context or JobContext())
@@ -204,6 +211,7 @@ class Pipeline:
         params, context = self.parameters.job(tiled_img2img.UpscaleParams, changes), context or JobContext()
         if params.strength > 0:
             self.parameters.check_job(params)
+        enlarged_size(picture, params.factor)
         larger = self._enlarge(context, picture, params.factor, params.upscaler)
         if larger is None:
             return []

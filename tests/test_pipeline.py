@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import re
 import threading
 import weakref
 from collections.abc import Iterator
@@ -343,3 +344,24 @@ def test_the_operator_may_say_what_the_apps_model_predicts() -> None:
     assert (velocity.picture == said.picture).all() and (velocity.picture != noise.picture).any()
     assert pipeline.parameters.live("realtime").prediction_type == "auto"
     pipeline.close()
+
+
+def test_sizes_that_cannot_be_are_refused_before_a_model_is_loaded_for_them(pipeline: Pipeline) -> None:
+    thin, empty = np.zeros((4000, 1, 3), np.uint8), np.zeros((16, 16), np.uint8)
+    refused = {
+        "width 1366 is not allowed: from 16 to 1024": lambda: pipeline.generate({"width": 1366, "height": 768}),
+        "width 1023 is not a multiple of 8: the nearest are 1016 and 1024": lambda: pipeline.generate(
+            {"width": 1023, "height": 577}
+        ),
+        "`width` cannot be 1": lambda: pipeline.generate({"width": 1, "height": 4000}),
+        "enlarged 4 times is": lambda: pipeline.generate({"width": 1024, "height": 64, "hires_scale": 4}),
+        "3 times 1 x 4000 would be over": lambda: pipeline.upscale(
+            thin, {"factor": 3, "upscaler": "a/b/c.safetensors"}
+        ),
+        "The mask is empty": lambda: pipeline.inpaint(np.zeros((16, 16, 3), np.uint8), empty, {}),
+        "There is no sampler": lambda: pipeline.outpaint(thin, {"left": 8, "sampler": "none"}),
+    }
+    for sentence, work in refused.items():
+        with pytest.raises(ArtflowError, match=re.escape(sentence)):
+            work()
+    assert not pipeline.loaded

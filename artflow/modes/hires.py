@@ -11,7 +11,6 @@ from artflow.engine.image_spec import ImageSpec
 from artflow.engine.job_request import GeneratedImage
 from artflow.errors import ArtflowError
 from artflow.images import Size, resized
-from artflow.models.info import ModelInfo
 from artflow.modes.job_runner import JobRunner
 from artflow.modes.native_resolution import Enlarge
 from artflow.modes.text import TextParams
@@ -26,7 +25,8 @@ def enlarged(
     Raises:
         ArtflowError: ``bad_size`` where the enlarged picture would be over ``max_size`` pixels long.
     """
-    size, factor = hires_size(params, run.model, max_size), next(f for f in FACTORS if f >= params.hires_scale)
+    size = hires_size(params, run.model.vae_scale, max_size)
+    factor = next(f for f in FACTORS if f >= params.hires_scale)
     specs: dict[int, ImageSpec] = {}
     for index, image in enumerate(images):
         if image.recipe.get("hidden"):
@@ -51,14 +51,14 @@ def enlarged(
     return [again.get(index) or image for index, image in enumerate(images)]
 
 
-def hires_size(params: TextParams, model: ModelInfo, max_size: int) -> Size:
-    """The size of the second pass: that of the first, enlarged, in multiples that the model supports.
+def hires_size(params: TextParams, multiple: int, max_size: int) -> Size:
+    """The size of the second pass: that of the first, enlarged, each side a multiple.
 
     Raises:
         ArtflowError: ``bad_size``.
     """
     first = Size(params.width, params.height)
-    size = first.scaled(params.hires_scale, model.vae_scale)
+    size = first.scaled(params.hires_scale, multiple)
     if max(size) > max_size:
         sentence = f"{first} enlarged {params.hires_scale:g} times is {size}; {max_size} pixels a side are allowed."
         raise ArtflowError("bad_size", sentence)

@@ -69,7 +69,7 @@ def upscale(
         ArtflowError: ``bad_parameter``, ``picture_too_large``, ``unknown_upscaler``, ``not_installed``,
             ``bad_upscaler``.
     """
-    size = _checked_size(picture, factor)
+    size = enlarged_size(picture, factor)
     stop = cancelled or threading.Event()
     tiling = tiling or Tiling()
     path = fetch(upscaler)
@@ -107,7 +107,12 @@ def upscale(
     return joined(finished[0], None if alpha is None else within_neighbours(finished[1], alpha))
 
 
-def _checked_size(picture: Picture, factor: Any) -> Size:
+def enlarged_size(picture: NDArray[np.uint8], factor: Any) -> Size:
+    """The size that a picture will have.
+
+    Raises:
+        ArtflowError: ``bad_parameter``, ``picture_too_large``.
+    """
     if factor not in FACTORS:
         allowed = ", ".join(map(str, FACTORS))
         raise ArtflowError("bad_parameter", f"factor cannot be {str(factor)[:40]}; allowed are {allowed}.")
