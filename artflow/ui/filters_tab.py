@@ -314,8 +314,10 @@ class FiltersTab:
 
         def work(check: Check) -> Picture:
             reduced = self._reduced(path)
-            options = {"scale": reduced.share, "draft": True, "longest": PREVIEW}
-            return flattened(apply(history.stack, reduced.picture, **options, after_layer=check))
+            seen = apply(
+                history.stack, reduced.picture, scale=reduced.share, draft=True, longest=PREVIEW, after_layer=check
+            )
+            return flattened(seen)
 
         return _or_skip(self._previews.run(request, work))
 

@@ -21,7 +21,7 @@ from tests.api.client import PATIENCE, jpeg, serve
 from tests.hostile.conftest import App, Page
 from tests.support.live import wait_until
 
-LONG = {"steps": 50, "width": 512, "height": 512, "batch_count": 16}
+LONG = {"steps": 20, "width": 256, "height": 256, "batch_count": 16}
 SHORT = {"steps": 1, "width": 64, "height": 64, "batch_count": 1}
 
 
