@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from artflow import log as logs
 from artflow.engine.client import EngineClient, start
 from artflow.engine.job_request import GeneratedImage, JobProgress
@@ -159,20 +162,33 @@ class Pipeline:
         return self._job(params, work, context)
 
     def inpaint(
-        self, picture: Picture, mask: Mask, changes: Mapping[str, Any], context: JobContext | None = None
+        self,
+        picture: NDArray[np.uint8],
+        mask: Mask,
+        changes: Mapping[str, Any],
+        context: JobContext | None = None,
+        profile: bytes | None = None,
     ) -> list[GeneratedImage]:
         """The picture with what the mask covers made anew (`artflow.modes.inpaint`); blocks as `generate` does.
+
+        ``picture`` has 3 or 4 channels and stays in the colours of ``profile`` (ICC; None: sRGB).
 
         Raises:
             ArtflowError: bad parameters, ``empty_mask``, ``bad_mask``, ``busy``, ``hidden``.
         """
         params = self.parameters.job(inpaint.InpaintParams, changes)
-        return self._job(params, lambda run: inpaint.make(picture, mask, params, run), context or JobContext())
+        return self._job(params, lambda run: inpaint.make(picture, mask, params, run, profile), context or JobContext())
 
     def outpaint(
-        self, picture: Picture, changes: Mapping[str, Any], context: JobContext | None = None
+        self,
+        picture: NDArray[np.uint8],
+        changes: Mapping[str, Any],
+        context: JobContext | None = None,
+        profile: bytes | None = None,
     ) -> list[GeneratedImage]:
         """The picture carried on beyond its borders, in passes (`artflow.modes.outpaint`); blocks as `generate` does.
+
+        ``picture`` has 3 or 4 channels and stays in the colours of ``profile`` (ICC; None: sRGB).
 
         Raises:
             ArtflowError: bad parameters, ``no_border``, ``picture_too_large``, ``busy``, ``hidden``.
@@ -180,7 +196,7 @@ class Pipeline:
         params = self.parameters.job(outpaint.OutpaintParams, changes)
         size = Size(picture.shape[1], picture.shape[0])
         outpaint.check_borders(size, params.borders(size), max_pixels=self.settings.server.max_pixels)
-        return self._job(params, lambda run: outpaint.make(picture, params, run), context or JobContext())
+        return self._job(params, lambda run: outpaint.make(picture, params, run, profile), context or JobContext())
 
     def upscale(
         self, picture: Picture, changes: Mapping[str, Any], context: JobContext | None = None

@@ -210,7 +210,7 @@ def _use(api: Api, session: LiveStream, message: Message) -> bool:
     Settings that are refused are the answer to their message; they cost no other settings.
     """
     limits, settings = api.pipeline.settings.server, message.settings
-    most = {"max_pixels": limits.max_pixels, "max_bytes": limits.max_frame_bytes}
+    most = {"max_pixels": limits.max_frame_pixels, "max_bytes": limits.max_frame_bytes}
     picture = decode(message.picture, **most, keep_alpha=session.policy.keep_alpha) if message.picture else None
     before = session.params
     try:

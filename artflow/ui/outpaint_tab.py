@@ -13,7 +13,7 @@ from artflow.modes import outpaint
 from artflow.modes.outpaint import OutpaintParams
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import ParamControls, examples, job_settings, prompt_box, said, show_result
-from artflow.ui.files import PictureUpload, read_bytes, read_with_alpha, reducer, result_place
+from artflow.ui.files import picture_input, read_photo, reducer, result_place
 from artflow.ui.jobs import Jobs, saved
 from artflow.ui.send import SendTo
 
@@ -47,7 +47,8 @@ class OutpaintTab:
         controls = ParamControls(self._pipeline.parameters.job(OutpaintParams))
         with gr.Row():
             with gr.Column():
-                self.picture = PictureUpload(elem_id="artflow-outpaint-source")
+                limits = self._pipeline.settings.server
+                self.picture = picture_input(limits, elem_id="artflow-outpaint-source")
                 prompt = controls.built["prompt"] = prompt_box(self._pipeline, "", elem_id="artflow-outpaint-prompt")
                 with gr.Row():
                     run = gr.Button("Generate", variant="primary", elem_id="artflow-outpaint-run")
@@ -118,7 +119,7 @@ class OutpaintTab:
         """Outpaint: extend a picture beyond its borders.
 
         Args:
-            source: a JPEG, PNG or WebP file
+            source: a picture file
             prompt: what the whole picture shows
             negative_prompt: what to avoid
             left: how much to add at the left
@@ -143,11 +144,11 @@ class OutpaintTab:
         changes = dict(zip(INPUTS, values, strict=True))
 
         def work(context: JobContext) -> Any:
-            picture = read_with_alpha(read_bytes(source), self._pipeline.settings.server)
+            picture, profile = read_photo(source, self._pipeline.settings.server)
             if ratio:
                 borders = outpaint.borders_for_ratio(Size(picture.shape[1], picture.shape[0]), ratio, anchor)
                 changes.update(borders._asdict(), unit="pixels")
-            return self._pipeline.outpaint(picture, changes, context)
+            return self._pipeline.outpaint(picture, changes, context, profile)
 
         for _, words, made in self._jobs.run(request, work):
             if not made:
