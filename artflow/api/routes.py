@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from artflow.api import docs, info, live, stream
+from artflow.api import docs, info, live, picture, stream
 from artflow.api.state import Api
 from artflow.errors import ArtflowError
 from artflow.pipeline import Pipeline
@@ -34,7 +34,7 @@ def app_kwargs(pipeline: Pipeline) -> dict[str, Any]:
 
 def _router() -> APIRouter:
     both = APIRouter()
-    for part in (docs.router, live.router, stream.router, info.router, info.open_router):
+    for part in (docs.router, live.router, stream.router, picture.router, info.router, info.open_router):
         both.include_router(part)
         both.include_router(part, prefix=PAGE_PREFIX, include_in_schema=False)
     return both

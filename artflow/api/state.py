@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ class Api:
         self.pipeline = pipeline
         self._channels: dict[tuple[str, str], Channel] = {}
         self.pool = Pool()
+        self.converting = asyncio.Semaphore(1)  # one file at a time: some take seconds and much memory
         self._metrics: dict[str, Any] = {}
         self._measured = float("-inf")  # monotonic seconds
 

@@ -179,7 +179,8 @@ def _upright(image: Image.Image) -> Size:
 
 def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """Pixels that were stored by an EXIF orientation, upright."""
-    if orientation in (5, 6, 7, 8):
-        pixels = cv2.transpose(pixels)
     flips = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # as OpenCV counts them: 1 left to right, 0 up to down, -1 both
-    return cv2.flip(pixels, flips[orientation]) if orientation in flips else pixels
+    if orientation < 5:
+        return cv2.flip(pixels, flips[orientation]) if orientation in flips else pixels
+    turned = cv2.transpose(pixels)
+    return cv2.flip(turned, flips[orientation], dst=turned) if orientation in flips else turned

@@ -54,11 +54,12 @@ def mended(data: bytes) -> bytes:
     if data.startswith(JPEG_START) and not data.endswith(JPEG_END):
         return data + JPEG_END
     if data.startswith(PNG_START):
-        return PNG_START + b"".join(_chunks(data))
+        kept = [memoryview(PNG_START), *_chunks(memoryview(data))]
+        return data if sum(map(len, kept)) == len(data) else b"".join(kept)
     return data
 
 
-def _chunks(data: bytes) -> Iterator[bytes]:
+def _chunks(data: memoryview) -> Iterator[memoryview]:
     at = len(PNG_START)
     while at + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -69,7 +70,7 @@ def _chunks(data: bytes) -> Iterator[bytes]:
         at = end
 
 
-def _checksum(chunk: bytes) -> bytes:
+def _checksum(chunk: memoryview) -> bytes:
     return struct.pack(">I", zlib.crc32(chunk))
 
 

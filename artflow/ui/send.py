@@ -148,7 +148,7 @@ def _read(snapshot: dict[str, Any], limits: ServerSettings) -> tuple[Picture, di
         data = base64.b64decode(str(snapshot["image"]).partition(",")[2], validate=True)
     except (KeyError, binascii.Error):
         raise ArtflowError("bad_picture", "The frame that is shown could not be read.") from None
-    picture = decode(data, max_pixels=limits.max_frame_pixels)
+    picture = decode(data, max_pixels=limits.max_pixels)
     recipe = snapshot.get("recipe")
     if not isinstance(recipe, dict) or len(json.dumps(recipe)) > MOST_RECIPE:
         recipe = {}
