@@ -8,7 +8,7 @@ from artflow.images.colour import from_srgb, to_srgb
 from artflow.images.decode import Photo, decode, decode_photo, flattened, size_of
 from artflow.images.encode import as_png, encode_jpeg
 from artflow.images.files import NAMES, opened
-from artflow.images.size import Picture, Size, check_size, fit, reduced, resized
+from artflow.images.size import Picture, Size, bands, check_size, fit, reduced, resized
 
 __all__ = [
     "NAMES",
@@ -16,6 +16,7 @@ __all__ = [
     "Picture",
     "Size",
     "as_png",
+    "bands",
     "check_size",
     "decode",
     "decode_photo",

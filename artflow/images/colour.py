@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from artflow.images.size import Picture
+from artflow.images.size import Picture, bands
 
 INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC  # what browsers use
 FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
 SAME = 1  # levels by which a profile may differ from sRGB and still be it
-BAND = 2**20  # pixels that are converted at once: Pillow's copies of a whole photo would take several times its memory
 SPACES = {"RGB": "RGB ", "CMYK": "CMYK", "L": "GRAY"}  # the colour space of an ICC profile, by Pillow's mode
 
 
@@ -92,9 +90,3 @@ def _converted(pixels: NDArray[np.uint8], transform: ImageCms.ImageCmsTransform)
         image = Image.fromarray(np.ascontiguousarray(pixels[rows, :, :3]))
         result[rows, :, :3] = np.asarray(transform.apply(image))
     return result
-
-
-def bands(height: int, width: int) -> Iterator[slice]:
-    """The rows of a picture, in pieces of about a million pixels."""
-    step = max(1, BAND // width)
-    return (slice(top, min(top + step, height)) for top in range(0, height, step))

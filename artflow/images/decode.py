@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from artflow.errors import ArtflowError
-from artflow.images.colour import bands, in_srgb, own_profile, to_srgb
+from artflow.images.colour import in_srgb, own_profile, to_srgb
 from artflow.images.files import mended, opened, orientation
-from artflow.images.size import Picture, Size, reduced
+from artflow.images.size import Picture, Size, bands, reduced
 
 T = TypeVar("T")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from artflow.errors import ArtflowError
 
 Picture = NDArray[np.uint8]
 
+BAND = 2**20  # pixels that are worked on at once: copies of a whole photo would take several times its memory
 LEAST_REDUCED = 8  # pixels that a reduced copy keeps of the shorter side
 
 
@@ -73,3 +75,9 @@ def reduced(picture: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     if size.within(longest) == size:
         return picture
     return np.asarray(Image.fromarray(picture).resize(size.within(longest), Image.Resampling.BICUBIC, reducing_gap=2.0))
+
+
+def bands(height: int, width: int, pixels: int = BAND, least: int = 1) -> Iterator[slice]:
+    """The rows of a picture, in pieces of about so many pixels, and of ``least`` rows at least."""
+    step = max(least, pixels // width)
+    return (slice(top, min(top + step, height)) for top in range(0, height, step))
