@@ -171,9 +171,16 @@ class Pipeline:
         return self._job(params, work, context)
 
     def inpaint(
-        self, picture: Picture, mask: Mask, changes: Mapping[str, Any], context: JobContext | None = None
+        self,
+        picture: NDArray[np.uint8],
+        mask: Mask,
+        changes: Mapping[str, Any],
+        context: JobContext | None = None,
+        profile: bytes | None = None,
     ) -> list[GeneratedImage]:
         """The picture with what the mask covers made anew (`artflow.modes.inpaint`); blocks as `generate` does.
+
+        ``picture`` has 3 or 4 channels and stays in the colours of ``profile`` (ICC; None: sRGB).
 
         Raises:
             ArtflowError: bad parameters, ``empty_mask``, ``bad_mask``, ``busy``, ``hidden``.
@@ -181,12 +188,18 @@ class Pipeline:
         params = self.parameters.job(inpaint.InpaintParams, changes)
         self.parameters.check_job(params)
         check_mask(mask, picture)
-        return self._job(params, lambda run: inpaint.make(picture, mask, params, run), context or JobContext())
+        return self._job(params, lambda run: inpaint.make(picture, mask, params, run, profile), context or JobContext())
 
     def outpaint(
-        self, picture: Picture, changes: Mapping[str, Any], context: JobContext | None = None
+        self,
+        picture: NDArray[np.uint8],
+        changes: Mapping[str, Any],
+        context: JobContext | None = None,
+        profile: bytes | None = None,
     ) -> list[GeneratedImage]:
         """The picture carried on beyond its borders, in passes (`artflow.modes.outpaint`); blocks as `generate` does.
+
+        ``picture`` has 3 or 4 channels and stays in the colours of ``profile`` (ICC; None: sRGB).
 
         Raises:
             ArtflowError: bad parameters, ``no_border``, ``picture_too_large``, ``busy``, ``hidden``.
@@ -195,7 +208,7 @@ class Pipeline:
         self.parameters.check_job(params)
         size = Size(picture.shape[1], picture.shape[0])
         outpaint.check_borders(size, params.borders(size), max_pixels=self.settings.server.max_pixels)
-        return self._job(params, lambda run: outpaint.make(picture, params, run), context or JobContext())
+        return self._job(params, lambda run: outpaint.make(picture, params, run, profile), context or JobContext())
 
     def upscale(
         self, picture: NDArray[np.uint8], changes: Mapping[str, Any], context: JobContext | None = None

@@ -114,8 +114,12 @@ class ServerSettings(_Group):
     max_in_flight: int = Field(4, ge=1, le=16, description="frames a client may have under way")
     max_waiting: int = Field(64, ge=1, le=10_000, description="strokes that may wait in one canvas session")
     max_frame_bytes: int = Field(8_000_000, ge=1_000)
-    max_pixels: int = Field(4096 * 4096, ge=4_096, description="pixels of an uploaded picture")
     max_frame_pixels: int = Field(3840 * 2160, ge=4_096, description="pixels of a webcam or canvas frame")
+    max_inpaint_pixels: int = Field(4096 * 4096, ge=4_096, description="pixels of a picture in live inpaint")
+    max_file_bytes: int = Field(100_000_000, ge=1_000, description="bytes of an uploaded file")
+    max_pixels: int = Field(
+        68_000_000, ge=4_096, le=178_956_970, description="pixels of an uploaded picture, or one that outpaint makes"
+    )
     max_prompt: int = Field(1_000, ge=1, description="characters of a prompt")
     max_size: int = Field(1_024, ge=64, le=8_192, description="longest side of a made picture")
     max_hires: int = Field(2_048, ge=64, le=8_192, description="longest side of one drawn in two passes (Hires fix)")

@@ -226,7 +226,7 @@ async def _tried(pool: Pool, api: Api, session: LiveStream, message: Message, le
     """Use a message, in the turn of a pool. Only the one for large pictures takes those over `SMALL` pixels."""
     limits = api.pipeline.settings.server
     # What is edited comes back whole, so it may be as large as an upload; of a frame the model sees its own size.
-    most = limits.max_pixels if session.policy.keep_alpha else limits.max_frame_pixels
+    most = limits.max_inpaint_pixels if session.policy.keep_alpha else limits.max_frame_pixels
     try:
         return await pool.run(_use, api, session, message, legacy, most if pool is api.large else min(most, SMALL))
     except ArtflowError as refused:

@@ -8,6 +8,8 @@ import base64
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
+from artflow.admission import Asker
+from artflow.api.client_address import address_of
 from artflow.api.security import require_sign_in
 from artflow.api.state import api_of
 from artflow.errors import ArtflowError
@@ -38,7 +40,8 @@ async def predict(request: Request, asked: Asked) -> Answer:
 
     The client asks sixteen times while somebody types, and breaks off what is no longer wanted, which is cancelled.
     """
-    pipeline, context = api_of(request).pipeline, JobContext()
+    address = address_of(request.client.host if request.client else None, request.headers)
+    pipeline, context = api_of(request).pipeline, JobContext(who=Asker(address=address))
 
     def work() -> str:
         made = pipeline.generate({"prompt": asked.prompt, "seed": -1, "batch_count": 1}, context)

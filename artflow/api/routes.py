@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.middleware import Middleware
 
-from artflow.api import docs, info, live, predict, stream
+from artflow.api import docs, info, live, picture, predict, stream
 from artflow.api.address import PageAddress
 from artflow.api.security import KnownHosts
 from artflow.api.state import Api
@@ -20,7 +20,7 @@ from artflow.pipeline import Pipeline
 # Gradio's server-side rendering proxy and some hosts pass on only this prefix; the pages use it.
 PAGE_PREFIX = "/gradio_api/artflow"
 
-STATUS = {"no_session": 404, "busy": 503, "too_many_sessions": 503}
+STATUS = {"no_session": 404, "busy": 503, "too_many_jobs": 503, "too_many_sessions": 503}
 
 
 def app_kwargs(pipeline: Pipeline) -> dict[str, Any]:
@@ -38,7 +38,8 @@ def app_kwargs(pipeline: Pipeline) -> dict[str, Any]:
 
 def _router() -> APIRouter:
     both = APIRouter()
-    for part in (docs.router, live.router, stream.router, predict.router, info.router, info.open_router):
+    parts = (docs.router, live.router, stream.router, picture.router, predict.router, info.router, info.open_router)
+    for part in parts:
         both.include_router(part)
         both.include_router(part, prefix=PAGE_PREFIX, include_in_schema=False)
     return both

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import time
@@ -36,6 +37,7 @@ class Api:
         self.pool = Pool(max(2, min(8, CORES)))
         self.large = Pool(max(1, CORES // 4))
         """For large pictures and slow filters, which would keep all the others waiting."""
+        self.converting = asyncio.Semaphore(1)  # one file at a time: some take seconds and much memory
         self._metrics: dict[str, Any] = {}
         self._measured = float("-inf")  # monotonic seconds
 

@@ -26,10 +26,14 @@ class JobRequest:
 
 @dataclass(frozen=True)
 class GeneratedImage:
-    """A finished picture and what made it. One that must not be shown is black, and its recipe has ``hidden``."""
+    """A finished picture and what made it. One that must not be shown is black, and its recipe has ``hidden``.
+
+    ``profile``: the ICC profile of its colours; None is sRGB, in which models make all of theirs.
+    """
 
     picture: Picture
     recipe: dict[str, Any]
+    profile: bytes | None = None
 
 
 @dataclass(frozen=True)

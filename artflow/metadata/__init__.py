@@ -1,8 +1,8 @@
 """Generation parameters in picture files: one module a dialect, which reads it and, where ArtFlow writes it, writes it.
 
 `a1111` is the web UI's ``parameters`` text, `comfyui` its graphs, `artflow` our JSON; `invokeai`, `fooocus`,
-`swarmui`, `novelai`, `sdnext` and `drawthings` are those programs' own. `texts` finds the texts of PNG, JPEG and WebP
-files, `read` asks the dialects; `write` puts a recipe into a PNG; `values` and `loras` bring all to ArtFlow's names
+`swarmui`, `novelai`, `sdnext` and `drawthings` are those programs' own. `texts` finds the texts of files,
+`read` asks the dialects; `write` puts a recipe into a PNG; `values` and `loras` bring all to ArtFlow's names
 and types.
 """
 

@@ -16,7 +16,7 @@ OF_THE_PROMPT = ("unknown_words", "prompt_used")
 
 
 def read_metadata(data: bytes) -> Metadata:
-    """The parameters in a PNG, JPEG or WebP file; of a huge PNG only what stands before its pixels.
+    """The parameters in a picture file; of a huge PNG only what stands before its pixels.
 
     Raises:
         ArtflowError: ``bad_picture`` if it is no such file, ``no_parameters`` if it holds none that are understood.

@@ -1,7 +1,7 @@
 """The texts that picture files hold, by the names that PNG files have for them.
 
-PNG: text chunks, which programs fill with UTF-8 also where the format says Latin-1. JPEG and WebP: EXIF (UserComment
-and descriptions), a JPEG's comment, XMP. A text without a name gets that of the dialect that it looks like.
+PNG: text chunks, which programs fill with UTF-8 also where the format says Latin-1. Other files: EXIF (UserComment and
+descriptions), the comment of a JPEG or GIF, XMP. A text without a name gets that of the dialect that it looks like.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TOGETHER = ("Comment", "Description", "Software", "Source", "prompt", "workflow"
 
 
 def texts_of(data: bytes) -> dict[str, str]:
-    """The texts of a PNG, JPEG or WebP file; of a huge PNG only what stands before its pixels.
+    """The texts of a picture file; of a huge PNG only what stands before its pixels.
 
     Raises:
         ArtflowError: ``bad_picture`` if it is no such file.
@@ -50,7 +50,7 @@ def texts_of(data: bytes) -> dict[str, str]:
     except Exception as error:  # noqa: BLE001 - broken files make Pillow raise nearly anything
         raise ArtflowError("bad_picture", f"The picture cannot be read: {error}.") from None
     texts = {key: _of_png(value) for key, value in info.items() if isinstance(value, str)}
-    if isinstance(comment := info.get("comment"), bytes):  # of a JPEG
+    if isinstance(comment := info.get("comment"), bytes):  # of a JPEG or GIF
         unnamed.append(decoded(comment))
     unnamed.append(_of_xmp((texts.pop(XMP, "") or decoded(info.get("xmp")))[:MAX_TEXT]))
     for text in unnamed:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from artflow.engine.image_spec import ImageSpec
 from artflow.engine.job_request import GeneratedImage
 from artflow.engine.params import random_seed
-from artflow.images import Picture, Size, flattened, resized
+from artflow.images import Picture, Size, flattened, from_srgb, resized, to_srgb
 from artflow.models.info import ModelInfo
 from artflow.modes.job_runner import JobRunner, shown
 from artflow.modes.masks import (
@@ -67,7 +67,8 @@ class InpaintParams(RegionParams, PaintParams):
 class Inpainting:
     """A picture with its mask, the area that the model works on, and the size (``extent``) at which it does.
 
-    The result is blended in over ``feather`` pixels at the ``mask_edge``.
+    The result is blended in over ``feather`` pixels at the ``mask_edge``. The picture stays in the colours of its
+    ``profile`` (ICC; None: sRGB): only what the model is shown and makes is converted.
     """
 
     original: Picture
@@ -76,11 +77,12 @@ class Inpainting:
     extent: Size
     feather: int
     mask_edge: MaskEdge
+    profile: bytes | None = None
 
     @cached_property
     def shown(self) -> Picture:
         """What the model is shown."""
-        return resized(self.area.cut(self.original), self.extent)
+        return to_srgb(resized(self.area.cut(self.original), self.extent), self.profile)
 
     @cached_property
     def shown_mask(self) -> Mask:
@@ -93,7 +95,7 @@ class Inpainting:
         return filled(self.shown, self.shown_mask, "empty", seed=0)
 
     def composite(self, made: Picture) -> Picture:
-        """The original with what the model made in its place. ``made`` has the size of ``extent``."""
+        """The original with what was made in its place: ``made`` has any size, and the colours of the original."""
         result = self.original.copy()
         part, mask = self.area.cut(result), self.area.cut(self.mask)
         # Limited to the surroundings of the mask, since pictures are large and live this is done for every frame.
@@ -106,9 +108,16 @@ class Inpainting:
 
 
 def plan_inpaint(
-    picture: Picture, mask: Mask, params: RegionParams, model: ModelInfo, native: Size | None = None
+    picture: Picture,
+    mask: Mask,
+    params: RegionParams,
+    model: ModelInfo,
+    native: Size | None = None,
+    profile: bytes | None = None,
 ) -> Inpainting:
     """Choose the area to work on and its size, whose longer side is that of ``native`` (default: the model's own).
+
+    ``profile``: the ICC profile of the picture's colours; None is sRGB.
 
     Raises:
         ArtflowError: ``empty_mask``, ``bad_mask``.
@@ -118,21 +127,25 @@ def plan_inpaint(
     padding = params.padding + feather_outside(params.feather, params.mask_edge)
     area = around(mask, padding, native) if params.only_masked else whole(picture)
     extent = extent_for(area.size, native, model.vae_scale)
-    return Inpainting(picture, mask, area, extent, params.feather, params.mask_edge)
+    return Inpainting(picture, mask, area, extent, params.feather, params.mask_edge, profile)
 
 
-def make(picture: NDArray[np.uint8], mask: Mask, params: InpaintParams, run: JobRunner) -> list[GeneratedImage]:
+def make(
+    picture: NDArray[np.uint8], mask: Mask, params: InpaintParams, run: JobRunner, profile: bytes | None = None
+) -> list[GeneratedImage]:
     """The picture with the masked part replaced, of shape (height, width, 3), or 4 channels if it has alpha.
+
+    It comes in the colours of ``profile`` and stays in them.
 
     Raises:
         Cancelled: before it was made.
         ArtflowError: ``empty_mask``, ``bad_mask``, ``hidden``, or what went wrong on the way.
     """
-    planned = plan_inpaint(flattened(picture), mask, params, run.model)
+    planned = plan_inpaint(flattened(picture), mask, params, run.model, profile=profile)
     made = shown(painted("inpaint", [(planned, params)], run))
     size = {"width": picture.shape[1], "height": picture.shape[0]}
     return [
-        replace(m, picture=_as_clear(picture, planned, planned.composite(m.picture)), recipe=m.recipe | size)
+        GeneratedImage(_as_clear(picture, planned, planned.composite(m.picture)), m.recipe | size, profile)
         for m in made
     ]
 
@@ -152,7 +165,8 @@ def _as_clear(picture: NDArray[np.uint8], work: Inpainting, finished: Picture) -
 def painted(
     mode: str, works: Sequence[tuple[Inpainting, PaintParams]], run: JobRunner, doing: str = "Step"
 ) -> list[GeneratedImage]:
-    """What inpaintings or passes of outpaint, of one strength, are filled with: for `Inpainting.composite`.
+    """What inpaintings or passes of outpaint, of one strength, are filled with, in their own colours: for
+    `Inpainting.composite`.
 
     At strength 0 that is what they begin with.
 
@@ -162,7 +176,8 @@ def painted(
     """
     specs = [image_spec(mode, work, params, run.model) for work, params in works]
     if all(params.strength > 0 for _, params in works):
-        return run.complete(specs, doing)
+        images = zip(run.complete(specs, doing), works, strict=True)
+        return [replace(made, picture=from_srgb(made.picture, work.profile)) for made, (work, _) in images]
     begun = [
         filled(work.area.cut(work.original), work.area.cut(work.mask), params.fill, spec.seed)
         for (work, params), spec in zip(works, specs, strict=True)

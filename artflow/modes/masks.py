@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artflow.errors import ArtflowError
-from artflow.images import Picture, Size
+from artflow.images import Picture, Size, bands
 
 Mask = NDArray[np.uint8]
 MaskEdge = Literal["inwards", "centred", "outwards"]
 TINT = (225, 60, 200)
 NEARBY = 3  # pixels around one of a stroke's middle line; fewer would take the dents of an edge for strokes
+HEALED = 2**22  # pixels that are healed at once, in floating point
 
 
 class Bounds(NamedTuple):
@@ -133,9 +134,12 @@ def distance_inside(mask: Mask) -> NDArray[np.float32]:
 
 def composed(original: Picture, made: Picture, opacity: NDArray[np.float32]) -> Picture:
     """``made`` over ``original``; where the opacity is 0 the bytes of the original are untouched."""
-    weight = opacity[..., None]
-    mixed = np.rint(original + weight * (made.astype(np.float32) - original)).astype(np.uint8)
-    return np.where(weight > 0, mixed, original)
+    result = np.empty_like(original)
+    for rows in bands(*original.shape[:2]):  # floating-point copies of a whole photo would take gigabytes
+        weight, before = opacity[rows][..., None], original[rows]
+        mixed = np.rint(before + weight * (made[rows].astype(np.float32) - before)).astype(np.uint8)
+        result[rows] = np.where(weight > 0, mixed, before)
+    return result
 
 
 def tint(picture: Picture, mask: Mask) -> Picture:
@@ -174,9 +178,21 @@ def healed(original: Picture, made: Picture, mask: Mask, reach: float) -> Pictur
     The correction of the autoencoder's error in the unmasked part is also applied to the masked part, fading over
     ``reach`` pixels, so that the step across the seam is no larger than those inside the picture.
     """
-    known = (mask <= 127).astype(np.float32)
-    if known.all() or not known.any():
+    if not (mask > 127).any() or (mask > 127).all():
         return made
+    height, width = mask.shape
+    margin = blur_reach(reach)
+    result = np.empty_like(made)
+    for rows in bands(height, width, HEALED, least=2 * margin):
+        top = max(rows.start - margin, 0)  # what is further away has no part in these rows
+        around = slice(top, min(rows.stop + margin, height))
+        piece = _healed(original[around], made[around], mask[around], reach)
+        result[rows] = piece[rows.start - top : rows.stop - top]
+    return result
+
+
+def _healed(original: Picture, made: Picture, mask: Mask, reach: float) -> Picture:
+    known = (mask <= 127).astype(np.float32)
     difference = (original.astype(np.float32) - made) * known[..., None]
     weight = _blur(known, reach)
     spread = _blur(difference, reach) * (np.clip(2 * weight, 0, 1) / np.maximum(weight, 1e-2))[..., None]

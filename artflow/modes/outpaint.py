@@ -148,7 +148,9 @@ def new_area(picture: Picture, borders: Borders) -> np.ndarray:
     return mask
 
 
-def plan_outpaint_pass(picture: Picture, borders: Borders, model: ModelInfo) -> Inpainting:
+def plan_outpaint_pass(
+    picture: Picture, borders: Borders, model: ModelInfo, profile: bytes | None = None
+) -> Inpainting:
     """One pass: the model works on the new part with as much of the picture as fits.
 
     The result fades in over the mirrored edges inside the new part, so that the picture keeps every byte and no step is
@@ -158,29 +160,36 @@ def plan_outpaint_pass(picture: Picture, borders: Borders, model: ModelInfo) -> 
     area = around(mask, max(borders), model.native_size)
     fade = max(8, min(max(area.size) // 16, min(b for b in borders if b) // 2))
     extent = extent_for(area.size, model.native_size, model.vae_scale)
-    return Inpainting(canvas, mask, area, extent, feather=fade, mask_edge="inwards")
+    return Inpainting(canvas, mask, area, extent, fade, "inwards", profile)
 
 
-def make(picture: NDArray[np.uint8], params: OutpaintParams, run: JobRunner) -> list[GeneratedImage]:
+def make(
+    picture: NDArray[np.uint8], params: OutpaintParams, run: JobRunner, profile: bytes | None = None
+) -> list[GeneratedImage]:
     """The picture carried on beyond its borders, in passes.
 
-    It has the shape (height, width, 3), or 4 where it is see-through; what is added never is.
+    It has the shape (height, width, 3), or 4 where it is see-through; what is added never is. It comes in the colours
+    of ``profile`` (ICC; None: sRGB) and stays in them.
 
     Raises:
         Cancelled: before it was made, since half of it is of no use.
         ArtflowError: ``hidden``, or what went wrong on the way.
     """
-    (made,) = shown(carried_on([flattened(picture)], [params], run))
+    (made,) = shown(carried_on([flattened(picture)], [params], run, profile))
     result = made.picture
     if picture.shape[-1] == 4:
         borders = params.borders(Size(picture.shape[1], picture.shape[0]))
         result = np.dstack([result, np.full(result.shape[:2], 255, np.uint8)])
         result[new_area(picture, borders) == 0] = picture.reshape(-1, 4)
-    return [replace(made, picture=result)]
+    return [replace(made, picture=result, profile=profile)]
 
 
-def carried_on(pictures: Sequence[Picture], asked: Sequence[OutpaintParams], run: JobRunner) -> list[GeneratedImage]:
+def carried_on(
+    pictures: Sequence[Picture], asked: Sequence[OutpaintParams], run: JobRunner, profile: bytes | None = None
+) -> list[GeneratedImage]:
     """Pictures of one size carried on beyond the same borders, each as it is asked for; a pass of all at a time.
+
+    They come in the colours of ``profile`` and stay in them.
 
     A picture of which a part must not be shown is black, and its recipe has ``hidden``.
 
@@ -195,7 +204,7 @@ def carried_on(pictures: Sequence[Picture], asked: Sequence[OutpaintParams], run
     results = [GeneratedImage(picture, {}) for picture in pictures]
     for number, step in enumerate(passes, 1):
         works = {
-            i: plan_outpaint_pass(one.picture, step, run.model)
+            i: plan_outpaint_pass(one.picture, step, run.model, profile)
             for i, one in enumerate(results)
             if not one.recipe.get("hidden")
         }

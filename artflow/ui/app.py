@@ -32,6 +32,18 @@ footer { opacity: .6; }
 .artflow-send button { flex: 0 1 auto; }
 """
 
+# Gradio's image components take files of the type image/* alone, and not every system has a type for these.
+HEAD = """<script>
+(() => {
+  const types = { heic: "image/heic", heif: "image/heif", avif: "image/avif", tif: "image/tiff", tiff: "image/tiff" };
+  const known = Object.getOwnPropertyDescriptor(Blob.prototype, "type");
+  Object.defineProperty(File.prototype, "type", {
+    ...known,
+    get() { return known.get.call(this) || types[this.name.split(".").pop().toLowerCase()] || ""; },
+  });
+})();
+</script>"""
+
 
 class Artflow(gr.Blocks):
     """The app's page; ``launch`` adds the routes, whatever its arguments."""
@@ -79,12 +91,13 @@ class Artflow(gr.Blocks):
             "ssr_mode": False,
             "run_history": False,
             "theme": gr.themes.Soft(),
-            "max_file_size": "20mb",
+            "max_file_size": self._pipeline.settings.server.max_file_bytes,
             "mcp_server": not (kwargs.get("auth") or kwargs.get("auth_dependency")),
         }
         both = {part: [*ours[part], *theirs.get(part, [])] for part in ("routes", "middleware")}
         ways = {
             "css": CSS + (kwargs.pop("css", None) or ""),
+            "head": HEAD + (kwargs.pop("head", None) or ""),
             "app_kwargs": ours | theirs | both,
         }
         return super().launch(*args, **needed | kwargs | ways)

@@ -14,14 +14,14 @@ import numpy as np
 from gradio.blocks import Block
 from gradio.data_classes import ImageData
 from numpy.typing import NDArray
-from PIL import Image
 
 from artflow.errors import ArtflowError
-from artflow.images import Picture, Size, decode
+from artflow.images import Photo, Picture, Size, as_png, decode, decode_photo, opened, size_of, to_srgb
 from artflow.metadata import encode_png
 from artflow.settings import ServerSettings
 
 REMEMBERED = 32  # reduced copies kept, of the pictures used last
+UNSHOWN = ("HEIF", "TIFF")  # formats that most browsers do not show
 
 
 class PictureUpload(gr.Image):
@@ -47,6 +47,40 @@ class PictureUpload(gr.Image):
         return str(payload.path)
 
 
+def picture_input(limits: ServerSettings, label: str = "Picture", **kwargs: Any) -> PictureUpload:
+    """An image component for a picture that people bring.
+
+    A file that browsers do not show is replaced by a PNG copy of it, in its own colours, so that people see it.
+    """
+    place = PictureUpload(label, **kwargs)
+
+    def as_shown(path: str | None) -> Iterator[Any]:
+        try:
+            photo = None if shown_by_browsers(path) else read_photo(path, limits)
+        except ArtflowError:  # whoever works with the picture says it
+            photo = None
+        if photo is None:
+            yield gr.skip()
+            return
+        with tempfile.TemporaryDirectory(prefix="artflow-") as folder:
+            copy = Path(folder) / f"{Path(path or '').stem}.png"
+            copy.write_bytes(as_png(*photo))
+            yield str(copy)
+
+    place.upload(as_shown, place, place, show_progress="hidden", api_visibility="private", concurrency_limit=2)
+    return place
+
+
+def shown_by_browsers(path: str | None) -> bool:
+    """Whether browsers show this file, if it is a picture at all.
+
+    Raises:
+        ArtflowError: ``no_picture`` or ``bad_picture``.
+    """
+    with opened(read_bytes(path)) as image:
+        return image.format not in UNSHOWN
+
+
 def result_place(elem_id: str) -> PictureUpload:
     """An image component for a result; its file keeps the recipe, also when it is sent to another tab."""
     # Not a subclass: Gradio finds a component's front end by its immediate parent.
@@ -67,23 +101,33 @@ def read_bytes(path: str | None, what: str = "a picture") -> bytes:
         raise ArtflowError("no_picture", "The picture was uploaded too long ago; please choose it again.") from None
 
 
-def read_picture(path: str | None, limits: ServerSettings) -> Picture:
-    """An uploaded picture, upright, on white where it was transparent.
+def read_picture(path: str | None, limits: ServerSettings, longest: int | None = None) -> Picture:
+    """An uploaded picture in sRGB, upright, on white where it was transparent.
+
+    ``longest``: a copy of at most so many pixels a side will do.
 
     Raises:
         ArtflowError: ``no_picture``, ``picture_too_large`` or ``bad_picture``.
     """
-    return decode(read_bytes(path), max_pixels=limits.max_pixels)
+    return decode(read_bytes(path), max_pixels=limits.max_pixels, longest=longest)
+
+
+def read_photo(path: str | None, limits: ServerSettings) -> Photo:
+    """An uploaded picture in its own colours, with alpha where it is see-through, upright.
+
+    Raises:
+        ArtflowError: ``no_picture``, ``picture_too_large`` or ``bad_picture``.
+    """
+    return decode_photo(read_bytes(path), max_pixels=limits.max_pixels)
 
 
 def read_with_alpha(data: bytes, limits: ServerSettings) -> NDArray[np.uint8]:
-    """A picture's bytes as (height, width, 3), or 4 where it is see-through, upright.
+    """A picture's bytes in sRGB, as (height, width, 3), or 4 where it is see-through, upright.
 
     Raises:
         ArtflowError: ``picture_too_large`` or ``bad_picture``.
     """
-    picture = decode(data, max_pixels=limits.max_pixels, keep_alpha=True)
-    return picture[..., :3] if picture[..., 3].min() == 255 else picture
+    return to_srgb(*decode_photo(data, max_pixels=limits.max_pixels))
 
 
 class Reduced(NamedTuple):
@@ -93,25 +137,31 @@ class Reduced(NamedTuple):
     size: Size  # of the original
     share: float  # the copy's sides over the original's
 
+    def told(self, sentence: str) -> str:
+        """A sentence on the copy, with ``{copy}`` and ``{size}`` filled in; empty where it is the picture itself."""
+        copy = Size(self.picture.shape[1], self.picture.shape[0])
+        return "" if copy == self.size else sentence.format(copy=copy, size=self.size)
 
-def reducer(limits: ServerSettings, longest: int, *, keep_alpha: bool = False) -> Callable[[str], Reduced]:
+
+def reducer(limits: ServerSettings, longest: int, *, keep_alpha: bool = False) -> Callable[[str | None], Reduced]:
     """A cached function from an upload's path to its copy of at most ``longest`` pixels; raises as `read_picture`.
 
     With ``keep_alpha`` the copy has 4 channels where the picture is see-through; else it is on white there.
     """
 
     @lru_cache(maxsize=REMEMBERED)
-    def reduced(path: str) -> Reduced:
-        picture = read_with_alpha(read_bytes(path), limits) if keep_alpha else read_picture(path, limits)
-        image = Image.fromarray(picture)
-        size = Size(*image.size)
-        image.thumbnail((longest, longest))
-        return Reduced(np.asarray(image), size, max(image.size) / max(size))
+    def reduced(path: str | None) -> Reduced:
+        data, most = read_bytes(path), limits.max_pixels
+        picture = decode(data, max_pixels=most, longest=longest, keep_alpha=keep_alpha)
+        if keep_alpha and picture[..., 3].min() == 255:
+            picture = picture[..., :3]
+        size = size_of(data, max_pixels=most)
+        return Reduced(picture, size, max(picture.shape) / max(size))
 
     return reduced
 
 
-def size_of(picture: Picture) -> dict[str, int]:
+def recipe_size(picture: Picture) -> dict[str, int]:
     """A picture's size as its recipe states it."""
     height, width = picture.shape[:2]
     return {"width": width, "height": height}

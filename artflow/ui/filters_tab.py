@@ -38,13 +38,14 @@ from artflow.pipeline import Pipeline
 from artflow.ui.controls import described, said
 from artflow.ui.files import (
     PictureUpload,
+    picture_input,
     read_bytes,
     read_picture,
     read_with_alpha,
+    recipe_size,
     reducer,
     result_place,
     saved_png,
-    size_of,
 )
 from artflow.ui.inputs import as_sent
 from artflow.ui.jobs import Jobs
@@ -54,6 +55,8 @@ from artflow.ui.send import SendTo
 MODE = "filter"  # in recipes of pictures that only went through filters
 PREVIEW = 768  # longest side of the picture that follows the sliders
 THUMBNAIL = 160
+COPY = "The preview is a copy of {copy} pixels; what you apply at full size works on all {size}."
+SAMPLE = 512  # longest side of a picture whose style is taken
 ON_LIVE = """(on, stack) => {
   const tooLong = JSON.stringify(stack ?? []).length > %d;
   for (const mode of ["realtime", "canvas"]) {
@@ -96,7 +99,7 @@ class FiltersTab:
         self._revision = gr.State(0)  # increases when the list of filters must be rendered again
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                self.picture = PictureUpload(elem_id="artflow-filter-picture", height=280)
+                self.picture = picture_input(self._limits, elem_id="artflow-filter-picture", height=280)
                 with gr.Row():
                     undo = gr.Button("Undo", size="sm", min_width=80, elem_id="artflow-filter-undo")
                     redo = gr.Button("Redo", size="sm", min_width=80, elem_id="artflow-filter-redo")
@@ -119,7 +122,7 @@ class FiltersTab:
                 with gr.Row():
                     make = gr.Button("Apply at full size", variant="primary", elem_id="artflow-filter-make")
                     stop = gr.Button("Cancel", elem_id="artflow-filter-cancel")
-                status = gr.Markdown(elem_id="artflow-filter-status")
+                status = self._status = gr.Markdown(elem_id="artflow-filter-status")
                 result = result_place("artflow-filter-result")
                 self.send = SendTo("filters", result)
                 live = gr.Checkbox(label="Apply to Webcam and Canvas, too", elem_id="artflow-filter-live")
@@ -154,7 +157,11 @@ class FiltersTab:
             concurrency_limit=None, api_visibility="private",
         )  # fmt: skip
         self.picture.change(
-            self._opened, [self._history, self.picture], self._preview, show_progress="hidden", api_visibility="private"
+            self._opened,
+            [self._history, self.picture],
+            [self._preview, self._status],
+            show_progress="hidden",
+            api_visibility="private",
         ).then(self._thumbnails, self.picture, presets, show_progress="hidden", api_visibility="private")
 
     @property
@@ -211,7 +218,8 @@ class FiltersTab:
             elif isinstance(about, Choice):
                 built[name] = gr.Dropdown(list(about.values), value=value, label=about.title, **usable)
             elif isinstance(about, Sample):
-                built[name] = PictureUpload(about.title + (" (one is set)" if value else ""), height=160, **usable)
+                title = about.title + (" (one is set)" if value else "")
+                built[name] = picture_input(self._limits, title, height=160, **usable)
             else:
                 built[name] = gr.Checkbox(value, label=about.title, **usable)
         return built
@@ -238,7 +246,7 @@ class FiltersTab:
         """Apply a stack of filters to a picture, at full size.
 
         Args:
-            picture: a JPEG, PNG or WebP file; over MCP its URL, such as that of a result
+            picture: a picture file; over MCP its URL, such as that of a result
             stack: a list of {"filter": name, "parameters": {...}, "on": true}, applied in that order
         """
         for _, words, made in self._jobs.run(request, partial(self._made, picture, stack)):
@@ -261,7 +269,7 @@ class FiltersTab:
         except Cancelled:
             return []
         carried = carried_recipe(read_bytes(path))
-        size = size_of(made) if {"width", "height"} <= carried.keys() else {}
+        size = recipe_size(made) if {"width", "height"} <= carried.keys() else {}
         recipe = {"mode": MODE} | carried | size | {"filters": as_json(layers)}
         return [GeneratedImage(made, recipe)]
 
@@ -269,7 +277,7 @@ class FiltersTab:
         self, index: int, name: str, request: gr.Request, history: StackHistory, path: str | None, value: Any
     ) -> tuple[Any, ...]:
         if isinstance(FILTERS[history.stack[index].filter].parameters[name], Sample):
-            value = as_sample(read_picture(value, self._limits)) if value else ""
+            value = as_sample(read_picture(value, self._limits, SAMPLE)) if value else ""
         elif value is None:  # a number field while another number is typed
             return gr.skip(), gr.skip(), gr.skip()
         new = history.change(index, {name: value})
@@ -284,8 +292,10 @@ class FiltersTab:
         return new, revision + 1, self._seen(request, new, path), as_json(new.stack)
 
     @said
-    def _opened(self, request: gr.Request, history: StackHistory, path: str | None) -> Any:
-        return None if path is None else self._seen(request, history, path)
+    def _opened(self, request: gr.Request, history: StackHistory, path: str | None) -> tuple[Any, str]:
+        if path is None:
+            return None, ""
+        return self._seen(request, history, path), self._reduced(path).told(COPY)
 
     @said
     def _thumbnails(self, request: gr.Request, path: str | None) -> Any:

@@ -8,13 +8,21 @@ from typing import Any
 import gradio as gr
 
 from artflow.engine.job_request import GeneratedImage
-from artflow.images import Size, flattened
+from artflow.images import Picture, Size, flattened, resized, to_srgb
 from artflow.job_context import JobContext
 from artflow.modes.inpaint import InpaintParams
 from artflow.modes.masks import Mask, tint
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import ParamControls, examples, job_settings, prompt_box, said, show_result
-from artflow.ui.files import PictureUpload, read_bytes, read_with_alpha, reducer, result_place
+from artflow.ui.files import (
+    PictureUpload,
+    picture_input,
+    read_bytes,
+    read_photo,
+    reducer,
+    result_place,
+    shown_by_browsers,
+)
 from artflow.ui.inputs import as_sent
 from artflow.ui.jobs import Jobs, saved
 from artflow.ui.mask_editor import SHOWN, MaskEditor, painted_mask, shown_in_editor
@@ -25,6 +33,8 @@ INPUTS = (
     "sampler", "seed", "model", "mask_edge",
     "prediction_type",
 )  # fmt: skip
+
+TINTED = 2048  # longest side of the copy that shows the mask
 
 
 class InpaintTab:
@@ -44,7 +54,8 @@ class InpaintTab:
         controls = ParamControls(self._pipeline.parameters.job(InpaintParams))
         with gr.Row():
             with gr.Column():
-                self.picture = PictureUpload(elem_id="artflow-inpaint-picture", height=160)
+                limits = self._pipeline.settings.server
+                self.picture = picture_input(limits, elem_id="artflow-inpaint-picture", height=160)
                 self._editor = MaskEditor("Mask: paint over what to change", "artflow-inpaint-editor")
                 prompt = controls.built["prompt"] = prompt_box(self._pipeline, "", elem_id="artflow-inpaint-prompt")
                 with gr.Row():
@@ -101,7 +112,9 @@ class InpaintTab:
         self._editor.forget(request)
 
     @said
-    def _opened(self, path: str | None) -> dict[str, Any] | None:
+    def _opened(self, path: str | None) -> Any:
+        if path and not shown_by_browsers(path):
+            return gr.skip()  # a copy follows (`picture_input`), and would take away what is painted meanwhile
         return shown_in_editor(self._reduced(path).picture if path else None)
 
     def _painted(
@@ -138,7 +151,7 @@ class InpaintTab:
         """Inpaint: replace the masked part of a picture by what the prompt says.
 
         Args:
-            picture: a JPEG, PNG or WebP file; over MCP its URL, such as that of a result
+            picture: a picture file; over MCP its URL, such as that of a result
             mask: a picture of the same size: white, or not transparent, where the picture is replaced
             prompt: what the masked part shows
             negative_prompt: what to avoid
@@ -174,9 +187,9 @@ class InpaintTab:
 
         def work(context: JobContext) -> list[GeneratedImage]:
             nonlocal mask
-            original = read_with_alpha(read_bytes(path), self._pipeline.settings.server)
+            original, profile = read_photo(path, self._pipeline.settings.server)
             mask = masked(Size(original.shape[1], original.shape[0]))
-            return self._pipeline.inpaint(original, mask, changes, context)
+            return self._pipeline.inpaint(original, mask, changes, context, profile)
 
         for _, words, made in self._jobs.run(request, work):
             if not made or mask is None:
@@ -185,4 +198,11 @@ class InpaintTab:
             with saved(
                 made
             ) as paths:  # the slider gets the files, since encoding PNGs again takes longer than the model
-                yield paths[0], (path, paths[0]), tint(flattened(made[0].picture), mask), words
+                yield paths[0], (path, paths[0]), _tinted(made[0], mask), words
+
+
+def _tinted(made: GeneratedImage, mask: Mask) -> Picture:
+    """The mask over a copy of the result that fits on a screen."""
+    size = Size(made.picture.shape[1], made.picture.shape[0]).within(TINTED)
+    picture = to_srgb(flattened(resized(made.picture, size)), made.profile)
+    return tint(picture, resized(mask, size))

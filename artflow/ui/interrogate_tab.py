@@ -14,12 +14,14 @@ from artflow.job_context import JobContext
 from artflow.modes.interrogate import MODES
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import said, show_result
-from artflow.ui.files import PictureUpload, read_picture
+from artflow.ui.files import Reduced, picture_input, reducer
 from artflow.ui.inputs import as_sent
 from artflow.ui.jobs import Jobs, Outcome
 
 GROUPS = ("subject", "background", "medium", "artist", "movement", "style")
 PROMPT_TAKERS = {"realtime": "Webcam", "canvas": "Canvas", "text": "Text"}
+LOOKED_AT = 1024  # longest side of the copy that is looked at: models see a part of that
+COPY = "It looked at a copy of {copy} pixels of this picture of {size}."
 Scores = dict[str, list[tuple[str, float]]]
 
 
@@ -32,13 +34,15 @@ class InterrogateTab:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._jobs = Jobs(pipeline.settings.server)
+        self._reduced = reducer(pipeline.settings.server, LOOKED_AT)
         self.leave = self._jobs.stop
         self._build()
 
     def _build(self) -> None:
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                self.picture = PictureUpload(elem_id="artflow-interrogate-picture", height=280)
+                limits = self._pipeline.settings.server
+                self.picture = picture_input(limits, elem_id="artflow-interrogate-picture", height=280)
                 mode = gr.Radio([(words, name) for name, words in MODES.items()], value="best", label="Mode")
                 choices = [(words, name) for name, words in self._pipeline.interrogator.choices.items()]
                 model = gr.Dropdown(choices, value=AUTO, label="Model", info=self._pipeline.interrogator.about)
@@ -79,7 +83,7 @@ class InterrogateTab:
         """Find a prompt that describes a picture, and the terms that fit it best.
 
         Args:
-            picture: a JPEG, PNG or WebP file; over MCP its URL, such as that of a result
+            picture: a picture file; over MCP its URL, such as that of a result
             mode: best, fast, classic, or negative for the terms that it is least like
             model: auto, embedded (needs no download), or the CLIP model of the list
 
@@ -88,10 +92,12 @@ class InterrogateTab:
             scores, which add up to 1 over all terms of the group; and the mode.
         """
 
+        seen: Reduced | None = None
+
         def work(context: JobContext) -> Answer | None:
-            return self._pipeline.interrogate(
-                read_picture(picture, self._pipeline.settings.server), mode, model, context
-            )
+            nonlocal seen
+            seen = self._reduced(picture)
+            return self._pipeline.interrogate(seen.picture, mode, model, context)
 
         for event in self._jobs.follow(request, work):
             if not isinstance(event, Outcome):
@@ -100,7 +106,8 @@ class InterrogateTab:
                 yield gr.skip(), "Cancelled.", gr.skip(), gr.skip()
             else:
                 found = event.value.found
-                yield found.prompt, _words(event.value), found.groups, mode
+                copy = seen.told(COPY) if seen is not None else ""
+                yield found.prompt, f"{_words(event.value)} {copy}".strip(), found.groups, mode
 
     def connect(self, takers: Mapping[str, Mapping[str, Component]], tabs: gr.Tabs) -> None:
         """Let the buttons fill the prompt of other tabs, or the negative prompt if the mode was negative.

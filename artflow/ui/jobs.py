@@ -220,6 +220,6 @@ def saved(made: list[GeneratedImage]) -> Iterator[list[str]]:
         paths = []
         for i, one in enumerate(made):
             path = Path(folder) / f"artflow-{one.recipe['mode']}-{one.recipe['seed']}-{i}.png"
-            path.write_bytes(encode_png(one.picture, one.recipe))
+            path.write_bytes(encode_png(one.picture, one.recipe, one.profile))
             paths.append(str(path))
         yield paths

@@ -17,7 +17,7 @@ from artflow.metadata import fitting
 from artflow.modes.upscale import check_upscaler
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import said
-from artflow.ui.files import PictureUpload, read_bytes
+from artflow.ui.files import picture_input, read_bytes
 
 # Entries of a recipe that are facts and not settings.
 TITLES = {"prompt": "the prompt", "negative_prompt": "the negative prompt", "seed": "the seed"}
@@ -50,7 +50,8 @@ def metadata_panel(
     """
     with gr.Accordion("Read a picture's settings", open=False, elem_id="artflow-metadata"):
         with gr.Row():
-            picture = PictureUpload("A picture made by ArtFlow or another program", height=180)
+            limits = pipeline.settings.server
+            picture = picture_input(limits, "A picture made by ArtFlow or another program", height=180)
             said_by_it = gr.JSON(label="Metadata")
         words = gr.Markdown(elem_id="artflow-metadata-words")
     rooms = list(dict.fromkeys(within for _, within in inner.values()))
@@ -84,7 +85,8 @@ def read_back(picture: str | None) -> dict[str, Any]:
     made with and that its file does not tell.
 
     Args:
-        picture: a PNG, JPEG or WebP file of ArtFlow or another generator; over MCP its URL, such as that of a result
+        picture: a picture file by ArtFlow, A1111, ComfyUI, InvokeAI, Fooocus, SwarmUI, NovelAI, SD.Next or
+            Draw Things; over MCP its URL, such as that of a result
     """
     found = metadata.read_metadata(read_bytes(picture))
     about = {"source": found.source, "mode": found.mode, "values": found.values, "unknown": found.unknown}

@@ -14,7 +14,7 @@ from artflow.modes.outpaint import OutpaintParams
 from artflow.modes.schema import merged
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import ParamControls, examples, job_settings, prompt_box, said, show_result
-from artflow.ui.files import PictureUpload, read_bytes, read_with_alpha, reducer, result_place
+from artflow.ui.files import picture_input, read_photo, reducer, result_place
 from artflow.ui.inputs import as_sent
 from artflow.ui.jobs import Jobs, saved
 from artflow.ui.send import SendTo
@@ -50,7 +50,8 @@ class OutpaintTab:
         controls = ParamControls(self._pipeline.parameters.job(OutpaintParams))
         with gr.Row():
             with gr.Column():
-                self.picture = PictureUpload(elem_id="artflow-outpaint-source")
+                limits = self._pipeline.settings.server
+                self.picture = picture_input(limits, elem_id="artflow-outpaint-source")
                 prompt = controls.built["prompt"] = prompt_box(self._pipeline, "", elem_id="artflow-outpaint-prompt")
                 with gr.Row():
                     run = gr.Button("Generate", variant="primary", elem_id="artflow-outpaint-run")
@@ -126,7 +127,7 @@ class OutpaintTab:
         """Outpaint: extend a picture beyond its borders.
 
         Args:
-            picture: a JPEG, PNG or WebP file; over MCP its URL, such as that of a result
+            picture: a picture file; over MCP its URL, such as that of a result
             prompt: what the whole picture shows
             negative_prompt: what to avoid
             left: how much to add at the left
@@ -152,13 +153,13 @@ class OutpaintTab:
         changes = dict(zip(INPUTS, values, strict=True)) | {"prediction_type": prediction_type}
 
         def work(context: JobContext) -> Any:
-            original = read_with_alpha(read_bytes(picture), self._pipeline.settings.server)
+            original, profile = read_photo(picture, self._pipeline.settings.server)
             aspect = merged(outpaint.AspectParams, {"ratio": ratio, "anchor": anchor})
             if aspect.ratio:
                 size = Size(original.shape[1], original.shape[0])
                 borders = outpaint.borders_for_ratio(size, aspect.ratio, aspect.anchor)
                 changes.update(borders._asdict(), unit="pixels")
-            return self._pipeline.outpaint(original, changes, context)
+            return self._pipeline.outpaint(original, changes, context, profile)
 
         for _, words, made in self._jobs.run(request, work):
             if not made:

@@ -27,7 +27,7 @@ from artflow.ui.controls import (
     show_result,
     upscaler_choice,
 )
-from artflow.ui.files import PictureUpload, read_bytes, read_with_alpha, result_place, saved_png, size_of
+from artflow.ui.files import picture_input, read_bytes, read_with_alpha, recipe_size, result_place, saved_png
 from artflow.ui.inputs import as_sent
 from artflow.ui.jobs import Jobs
 from artflow.ui.send import SendTo
@@ -56,7 +56,8 @@ class UpscaleTab:
         controls = ParamControls(self._pipeline.parameters.job(UpscaleParams))
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                self.picture = PictureUpload(elem_id="artflow-upscale-picture", height=320)
+                limits = self._pipeline.settings.server
+                self.picture = picture_input(limits, elem_id="artflow-upscale-picture", height=320)
                 factor = gr.Radio([(f"{f}x", f) for f in FACTORS], value=2, label="Scale factor")
                 controls.built["factor"] = described(factor, {"type": "integer", "enum": list(FACTORS)})
                 controls.built["upscaler"] = upscaler_choice("Upscaler")
@@ -105,7 +106,7 @@ class UpscaleTab:
         """Make a picture larger, and let the model add detail to it.
 
         Args:
-            picture: a JPEG, PNG or WebP file; over MCP its URL, such as that of a result
+            picture: a picture file; over MCP its URL, such as that of a result
             factor: 2, 3, 4 or 8 times
             upscaler: span, lanczos, or the name of a file in the folder of upscalers
             strength: how much the model redraws the result, in tiles: 0 not at all, 0.3 adds detail
@@ -130,7 +131,7 @@ class UpscaleTab:
             original = read_with_alpha(read_bytes(picture), self._pipeline.settings.server)
             recipe = {"mode": "upscale"} | carried_recipe(read_bytes(picture))
             made = self._pipeline.upscale(original, changes, context)
-            return [replace(m, recipe=recipe | m.recipe | size_of(m.picture)) for m in made]
+            return [replace(m, recipe=recipe | m.recipe | recipe_size(m.picture)) for m in made]
 
         for _, words, made in self._jobs.run(request, work):
             if not made or original is None:

@@ -41,9 +41,9 @@ DEEP = '{"prompt": ' + "[" * 900 + "]" * 900 + "}"
 BAD: dict[str, tuple[bytes | str, str, str]] = {
     "wrong size": (packed(NEXT | {"width": 70}, RED), "bad_size", "the nearest are 64 and 72"),
     "too large a size": (packed(NEXT | {"width": 4096}, RED), "bad_size", "from 16 to 1024"),
-    "not an image": (packed(NEXT, b"<html>hello</html>"), "bad_picture", "no JPEG, PNG, WEBP"),
-    "a cut image": (packed(NEXT, jpeg(1, 2, 3, size=(512, 512))[:700]), "bad_picture", "cannot be read"),
-    "a GIF": (packed(NEXT, jpeg(1, 2, 3, kind="GIF")), "bad_picture", "no JPEG, PNG, WEBP"),
+    "not an image": (packed(NEXT, b"<html>hello</html>"), "bad_picture", "no JPEG, PNG, WebP"),
+    "a cut image": (packed(NEXT, jpeg(1, 2, 3, size=(512, 512), kind="PNG")[:700]), "bad_picture", "cannot be read"),
+    "a PPM": (packed(NEXT, jpeg(1, 2, 3, kind="PPM")), "bad_picture", "no JPEG, PNG, WebP"),
     "a huge PNG": (packed(NEXT, huge_png()), "picture_too_large", "8294400"),
     "too many bytes": (packed(NEXT, b"x" * 8_000_001), "picture_too_large", "at most 8000000"),
     "an empty message": (b"", "bad_message", "0 bytes"),

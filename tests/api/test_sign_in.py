@@ -177,3 +177,9 @@ def test_after_signing_out_the_cookie_opens_nothing(guarded: Served) -> None:
     assert guarded.http.get("/api/queue", headers=headers).status_code == 401
     with Person(guarded, "canvas", additional_headers=headers) as person:
         assert_refused(person)
+
+
+def test_pictures_are_read_for_those_who_are_signed_in(guarded: Served) -> None:
+    assert guarded.http.post("/api/picture", content=RED).status_code == 401
+    signed_in = guarded.http.post("/api/picture", content=RED, headers={"cookie": cookie(guarded, "ann")})
+    assert signed_in.status_code == 200

@@ -102,7 +102,7 @@ def test_the_endpoint(app_url: str, photo: Path, tmp_path: Path) -> None:
         client.predict(None, stack, api_name="/filter")
     gif = tmp_path / "moving.gif"
     Image.new("RGB", (8, 8)).save(gif, save_all=True, append_images=[Image.new("RGB", (8, 8), "red")])
-    with pytest.raises(AppError, match="no JPEG, PNG, WEBP picture"):
+    with pytest.raises(AppError, match="no JPEG, PNG, WebP, AVIF"):
         client.predict(handle_file(gif), stack, api_name="/filter")
 
 

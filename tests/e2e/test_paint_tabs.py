@@ -91,7 +91,7 @@ def test_bad_files_and_nothing_painted_are_said(tab: Callable[[str], Page], draw
     open_to_paint(page, drawing)
     page.locator("#artflow-inpaint-run").click()
     page.get_by_text("The mask is empty; paint over what to change.").wait_for(timeout=LONG)
-    bad = {"The picture cannot be read": drawing.read_bytes()[:300], "are no JPEG, PNG, WEBP picture": b"some words"}
+    bad = {"The picture cannot be read": drawing.read_bytes()[:300], "are no JPEG, PNG, WebP": b"some words"}
     for sentence, data in bad.items():
         page = tab("Inpaint")
         paint_stroke(page, EDITOR)
@@ -132,16 +132,16 @@ def test_the_picture_goes_on_beyond_its_borders(tab: Callable[[str], Page], draw
 def test_an_aspect_waits_for_the_picture_and_too_much_is_said(tab: Callable[[str], Page], tmp_path: Path) -> None:
     page = tab("Outpaint")
     page.get_by_label("16:9").check()
-    Image.new("RGB", (600, 1600), "teal").save(tmp_path / "tall.png")
+    Image.new("RGB", (1500, 4000), "teal").save(tmp_path / "tall.png")
     page.set_input_files("#artflow-outpaint-source input[type=file]", tmp_path / "tall.png")
-    expect(page.locator("#artflow-outpaint-size")).to_contain_text("600 x 1600 becomes 2844 x 1600 pixels.")
+    expect(page.locator("#artflow-outpaint-size")).to_contain_text("1500 x 4000 becomes 7111 x 4000 pixels.")
     page.get_by_label("number input for Up").fill("4000")
     page.get_by_label("number input for Up").press("Tab")
-    expect(page.locator("#artflow-outpaint-size")).to_contain_text("2844 x 5600 pixels.")
+    expect(page.locator("#artflow-outpaint-size")).to_contain_text("7111 x 8000 pixels.")
     page.get_by_label("number input for Down").fill("4000")
     page.get_by_label("number input for Down").press("Tab")
     said = page.locator(".toast-body").first
-    expect(said).to_contain_text("The result would be 2844 x 9600; at most 16777216 pixels")
+    expect(said).to_contain_text("The result would be 7111 x 12000; at most 68000000 pixels")
 
 
 def test_programs_may_ask_for_an_aspect(app_url: str, drawing: Path) -> None:

@@ -203,7 +203,7 @@ def test_outpaint_of_a_single_pixel(pipeline: Pipeline) -> None:
     [
         ({}, "Nothing is to be added"),
         ({"left": -5}, "`left` cannot be -5"),
-        ({"left": 4096, "right": 4096, "up": 4096, "down": 4096}, "at most 16777216 pixels"),
+        ({"left": 4096, "right": 4096, "up": 4096, "down": 4096}, "at most 68000000 pixels"),
     ],
 )
 def test_bad_borders_are_said(pipeline: Pipeline, changes: dict[str, int], sentence: str) -> None:

@@ -121,3 +121,13 @@ def test_healing_takes_a_colour_cast_off_the_seam() -> None:
     result = healed(original, made, mask, reach=8)
     assert np.abs(result[:, 32].astype(int) - 100).max() <= 4
     assert np.abs(result[:, 63].astype(int) - 130).max() <= 4
+
+
+def test_a_large_picture_is_healed_in_pieces_to_the_same_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    original, made = rng.integers(0, 256, (2, 120, 40, 3), np.uint8)
+    mask = np.zeros((120, 40), np.uint8)
+    mask[20:100, 10:30] = 255
+    at_once = healed(original, made, mask, 4)
+    monkeypatch.setattr("artflow.modes.masks.HEALED", 1)
+    assert np.abs(healed(original, made, mask, 4).astype(int) - at_once).max() <= 1

@@ -43,13 +43,11 @@ def test_wide_but_small_enough(tmp_path: Path) -> None:
     assert read_picture(saved(Image.new("RGB", (20_000, 3)), tmp_path / "wide.png"), LIMITS).shape == (3, 20_000, 3)
 
 
-@pytest.mark.parametrize("kind", ["large", "gif", "broken", "empty", "text", "gone", "none"])
+@pytest.mark.parametrize("kind", ["large", "broken", "empty", "text", "gone", "none"])
 def test_what_is_no_picture_is_one_sentence(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "file"
     if kind == "large":
-        Image.new("L", (20_000, 1_000)).save(path, "PNG")
-    elif kind == "gif":
-        Image.new("RGB", (8, 8)).save(path, "GIF", save_all=True, append_images=[Image.new("RGB", (8, 8), "red")])
+        Image.new("L", (20_000, 4_000)).save(path, "PNG")
     elif kind == "broken":
         Image.effect_noise((64, 64), 50).save(path, "PNG")
         path.write_bytes(path.read_bytes()[:900])

@@ -57,6 +57,11 @@ def painted(inpaint: Inpaint, photo: Path) -> Inpaint:
 # --- picture, mask, prompt ------------------------------------------------------------------------------
 
 
+def test_a_picture_too_large_for_a_browser_is_made_smaller_and_that_is_said(inpaint: Inpaint, tmp_path: Path) -> None:
+    inpaint.load(saved(tmp_path / "wide.png", (5000, 50)))
+    expect(inpaint.part(".af-error")).to_contain_text("This picture was made smaller: 4096 × 41")
+
+
 def test_a_picture_is_shown_as_it_is_and_nothing_is_asked_for(inpaint: Inpaint, echo: Echo, photo: Path) -> None:
     inpaint.load(photo)
     assert (inpaint.result_pixels() == read(photo)).all()

@@ -67,7 +67,7 @@ def test_a_mask_of_another_size_is_refused() -> None:
 
 
 def test_a_layer_that_is_no_picture_is_one_sentence() -> None:
-    with pytest.raises(ArtflowError, match="no JPEG, PNG, WEBP picture"):
+    with pytest.raises(ArtflowError, match="no JPEG, PNG, WebP, AVIF"):
         painted_mask((b"no layer",), SIZE, SIZE, LIMITS)
 
 

@@ -176,9 +176,9 @@ class DrawingView extends LiveView {
   async usePicture(file) {
     let bitmap;
     try {
-      bitmap = await createImageBitmap(await file);
-    } catch {
-      return this.failed(say("not_a_picture"));
+      bitmap = await bitmapOf(await file);
+    } catch (error) {
+      return this.failed(error.message || say("not_a_picture"));
     }
     this.hideError();
     this.endStroke();

@@ -62,6 +62,7 @@ class InpaintView extends DrawingView {
     this.picture.fillStyle = "#fff"; // under the see-through parts of a PNG
     this.picture.fillRect(0, 0, canvas.width, canvas.height);
     this.picture.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    if (scale < 1) this.failed(say("made_smaller", { width: canvas.width, height: canvas.height }));
     this.useSheet(new MaskSheet(...this.sheetSize(), canvas));
     this.root.classList.add("af-has-picture");
     this.keepAspect();

@@ -37,13 +37,30 @@ function appAddress() {
   return origin + address.pathname.replace(/\/$/, "");
 }
 
-function socketUrl(mode, userId) {
-  const url = new URL(`${appAddress()}/gradio_api/artflow/api/${mode}/ws/${userId}`);
-  url.protocol = url.protocol.replace("http", "ws");
-  url.searchParams.set("results", "1");
+function routeUrl(path) {
+  const url = new URL(`${appAddress()}/gradio_api/artflow/api/${path}`);
   const sign = new URLSearchParams(location.search).get("__sign"); // private Spaces sign every URL
   if (sign) url.searchParams.set("__sign", sign);
   return url;
+}
+
+function socketUrl(mode, userId) {
+  const url = routeUrl(`${mode}/ws/${userId}`);
+  url.protocol = url.protocol.replace("http", "ws");
+  url.searchParams.set("results", "1");
+  return url;
+}
+
+// The bitmap of a picture file; the server reads what the browser cannot. Throws an error with a sentence for people,
+// or without one where the server cannot be reached.
+async function bitmapOf(file) {
+  try {
+    return await createImageBitmap(file);
+  } catch {
+    const response = await fetch(routeUrl("picture"), { method: "POST", body: file }).catch(() => null);
+    if (response?.ok) return createImageBitmap(await response.blob());
+    throw new Error((await response?.json().catch(() => null))?.message ?? "");
+  }
 }
 
 // How many frames to keep in flight. A far or pipelined server needs several to stay busy; for a near one each
