@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,17 @@ class ToolServer(GradioMCPServer):
     """
 
     def create_mcp_server(self) -> Server:
-        """Gradio's server; previews are added in a thread, since nobody's live frames wait for a PNG to be decoded."""
+        """Gradio's server, which takes numbers as words, too.
+
+        Previews are added in a thread, since nobody's live frames may wait for a PNG to be decoded.
+        """
         server = super().create_mcp_server()
         call = server.request_handlers[types.CallToolRequest]
 
         async def call_and_show(request: types.CallToolRequest) -> types.ServerResult:
+            if request.params.name in self.tool_to_endpoint:
+                schema, _ = self.get_input_schema(request.params.name)
+                request.params.arguments = with_numbers(request.params.arguments or {}, schema["properties"])
             result = await call(request)
             if isinstance(result.root, types.CallToolResult):
                 result.root.content = await run_sync(with_previews, result.root.content)
@@ -70,6 +76,23 @@ class ToolServer(GradioMCPServer):
                 text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
                 contents.append(types.TextContent(type="text", text=f"{label}: {text}" if label else text))
         return contents
+
+
+def with_numbers(arguments: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with numbers that were sent as words as numbers; the server refuses words by the tool's schema."""
+    kinds = {name: about.get("type") for name, about in properties.items()}
+    return {
+        name: _number(value) if kinds.get(name) in ("integer", "number") else value for name, value in arguments.items()
+    }
+
+
+def _number(value: Any) -> Any:
+    for kind in (int, float) if isinstance(value, str) else ():
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
 
 
 def with_previews(contents: Sequence[Any]) -> list[Any]:
