@@ -9,20 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
 from anyio.to_thread import run_sync
 from gradio.mcp import GradioMCPServer
 from gradio.route_utils import API_PREFIX
 from gradio_client.utils import encode_file_path, is_file_obj_with_meta
 from mcp import types
 from mcp.server import Server
-from PIL import Image
 from pydantic import Field
 
-from artflow.images import encode_jpeg, to_rgb
+from artflow.images import decode, encode_jpeg
 
 PREVIEW = 768  # longest side of the picture in an answer, which a language model looks at and pays for
 QUALITY = 85
+MOST_PIXELS = 2**28  # more than any result has
 OF_THE_PAGE = (gr.Image, gr.ImageSlider)  # previews and comparisons; results are of other classes
 
 
@@ -107,10 +106,8 @@ def with_previews(contents: Sequence[Any]) -> list[Any]:
 
 def preview(path: str) -> str:
     """A small JPEG of a picture file, in base64."""
-    with Image.open(path) as image:
-        small = Image.fromarray(to_rgb(image))
-    small.thumbnail((PREVIEW, PREVIEW))
-    return base64.b64encode(encode_jpeg(np.asarray(small), QUALITY)).decode()
+    small = decode(Path(path).read_bytes(), max_pixels=MOST_PIXELS, longest=PREVIEW)
+    return base64.b64encode(encode_jpeg(small, QUALITY)).decode()
 
 
 def _files(value: Any) -> list[dict[str, Any]]:
