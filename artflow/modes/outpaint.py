@@ -61,7 +61,7 @@ class AspectParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    ratio: float = Field(0, ge=0, le=4, title="Aspect")
+    ratio: float = Field(0, title="Aspect")
     anchor: Anchor = Field("centre", title="Stays")
 
 

@@ -109,5 +109,5 @@ def test_the_endpoint(app_url: str, cat: Path, tmp_path: Path) -> None:
     for picture, sentence in ((None, "Choose a picture first"), (handle_file(tmp_path / "one.png"), "1 x 1")):
         with pytest.raises(AppError, match=sentence):
             client.predict(picture, "best", "embedded", api_name="/interrogate")
-    with pytest.raises((AppError, ValueError), match="not in the list"):
+    with pytest.raises((AppError, ValueError), match="no model 'openai/other' here; there are auto"):
         client.predict(handle_file(cat), "best", "openai/other", api_name="/interrogate")
