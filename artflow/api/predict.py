@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from artflow.admission import Asker
 from artflow.api.client_address import address_of
-from artflow.api.security import require_sign_in
+from artflow.api.security import refusal, require_sign_in
 from artflow.api.state import api_of
 from artflow.errors import ArtflowError
 from artflow.images import encode_jpeg
@@ -40,6 +40,8 @@ async def predict(request: Request, asked: Asked) -> Answer:
 
     The client asks sixteen times while somebody types, and breaks off what is no longer wanted, which is cancelled.
     """
+    if (refused := await refusal(request, api_of(request).pipeline.settings.server.origins)) is not None:
+        raise refused
     address = address_of(request.client.host if request.client else None, request.headers)
     pipeline, context = api_of(request).pipeline, JobContext(who=Asker(address=address))
 

@@ -72,6 +72,8 @@ def refusal(error: Exception) -> gr.Error:
     elif isinstance(error, ValidationError):
         sentence = f"A picture cannot be {repr(error.errors()[0]['input'])[:80]}: {PICTURE}."
     else:
-        reason = (str(error) or type(error).__name__).splitlines()[0][:160].rstrip(".:")
+        reason = type(error).__name__
+        if isinstance(error, ValueError | TypeError) and str(error):  # of the value; others may speak of the machine
+            reason = str(error).splitlines()[0][:160].rstrip(".:")
         sentence = f"An input cannot be used: {reason}. {PICTURE[0].upper() + PICTURE[1:]}."
     return gr.Error(sentence, title="That did not work", print_exception=False)
