@@ -289,6 +289,6 @@ def test_a_carried_recipe_does_not_say_what_a_model_made_of_the_prompt() -> None
 
 
 def test_only_what_fits_is_filled_in() -> None:
-    values = {"prompt": "x", "steps": 500, "sampler": "Heun", "seed": "7", "filters": [], "width": 64, "model": 3}
+    values = {"prompt": "x", "steps": 500, "sampler": "Heun", "seed": "7", "filters": [], "width": 64, "model": ["x"]}
     good, refused = fitting(values, TextParams)
     assert good == {"prompt": "x", "seed": 7, "width": 64} and refused == ["model", "sampler", "steps"]
