@@ -75,7 +75,9 @@ class MaskEditor(gr.ImageEditor):
             # Gradio has checked that a path lies in its upload folder.
             files = [layer for layer in payload.layers if isinstance(layer, FileData)]
             if len(files) > MOST_LAYERS:
-                raise gr.Error(f"A mask has at most {MOST_LAYERS} layers; these are {len(files)}.", print_exception=False)
+                raise gr.Error(
+                    f"A mask has at most {MOST_LAYERS} layers; these are {len(files)}.", print_exception=False
+                )
             return tuple(Path(layer.path).read_bytes() for layer in files)
         with self._lock:
             sent = self._strokes.pop(payload.id, None)
