@@ -17,6 +17,7 @@ from PIL import Image, ImageFile
 
 from artflow.errors import ArtflowError
 from artflow.images import Size, check_size, decode, encode_jpeg, fit
+from tests.corpus.profiles import of_grey
 
 LIMIT = 16_000_000
 
@@ -236,3 +237,12 @@ def test_other_threads_go_on_while_a_jpeg_is_made() -> None:
         done.set()
         thread.join()
     assert beside > free / 2
+
+
+def test_grey_with_one_clear_shade_is_read_by_its_profile_as_any_grey() -> None:
+    grey, files = Image.new("L", (4, 4), 100), []
+    for clear in ({}, {"transparency": 3}):
+        file = io.BytesIO()
+        grey.save(file, "PNG", icc_profile=of_grey(1.0), **clear)
+        files.append(decode(file.getvalue(), max_pixels=100)[0, 0].tolist())
+    assert files == [[168, 168, 168]] * 2

@@ -202,6 +202,7 @@ async def _hand_in(api: Api, channel: Channel, session: LiveStream, legacy: bool
             else:
                 async with api.large.turn(out=False):
                     used = await _tried(api.large, api, session, message, legacy)
+                channel.large = False  # one that cannot be used takes no place from others
         if used.pixels:
             channel.large = used.pixels > SMALL
         if used.error is None:

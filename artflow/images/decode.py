@@ -138,7 +138,7 @@ def _pixels(image: Image.Image, profile: bytes | None) -> NDArray[np.uint8]:
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         with_alpha = image.convert("RGBA")
         alpha = with_alpha.getchannel("A")
-        colours = image.getchannel("L") if image.mode == "LA" else with_alpha.convert("RGB")
+        colours = image.getchannel("L") if image.mode in ("L", "LA") else with_alpha.convert("RGB")
         colours.info = image.info
         image = colours
     pixels = _array(in_srgb(image) if profile is None else image.convert("RGB"))

@@ -11,7 +11,7 @@ import torch
 from artflow.errors import ArtflowError
 
 BESIDE = 1.2  # what a model needs over its weights: buffers while it is read, and the first pictures
-HALF = (".fp16.", ".bf16.")  # in names of files with two bytes a weight; others are taken for four
+HALF = (".fp16.", ".bf16.", ".fp16-", ".bf16-")  # in names of files with two bytes a weight; others are taken for four
 
 
 def check_room(title: str, files: Mapping[str, int], dtype: torch.dtype, device: str) -> None:
@@ -52,4 +52,4 @@ def free_memory(device: str, groups: Path = Path("/sys/fs/cgroup")) -> float | N
         stat = dict(line.split() for line in (groups / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):  # no container, or one without a limit ("max")
         return free
-    return min(free, limit - used + int(stat.get("inactive_file", 0)))
+    return min(free, limit - used + sum(int(stat.get(name, 0)) for name in ("inactive_file", "active_file")))

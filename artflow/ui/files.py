@@ -13,7 +13,9 @@ import gradio as gr
 import numpy as np
 from gradio.blocks import Block
 from gradio.data_classes import ImageData
+from gradio_client.utils import is_file_obj_with_meta
 from numpy.typing import NDArray
+from pydantic import ConfigDict, ValidationInfo, model_validator
 
 from artflow.errors import ArtflowError
 from artflow.images import Photo, Picture, Size, as_png, decode, decode_photo, opened, size_of, to_srgb
@@ -24,6 +26,19 @@ REMEMBERED = 32  # reduced copies kept, of the pictures used last
 UNSHOWN = ("HEIF", "TIFF")  # formats that most browsers do not show
 
 
+class UploadedPicture(ImageData):
+    """What clients send of a picture: marked as a file, since Gradio checks the path of nothing else."""
+
+    model_config = ConfigDict(title="ImageData")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _marked(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.context and info.context.get("validate_meta") and not is_file_obj_with_meta(value):
+            raise ValueError("it is not marked as a file by its meta")
+        return value
+
+
 class PictureUpload(gr.Image):
     """An image component whose value is the path of the uploaded file, unchanged.
 
@@ -32,6 +47,7 @@ class PictureUpload(gr.Image):
     """
 
     is_template = True  # shown by the front end of `gr.Image`
+    data_model = UploadedPicture
 
     def __init__(self, label: str = "Picture", **kwargs: Any) -> None:
         super().__init__(label=label, type="filepath", sources=["upload", "clipboard"], **kwargs)

@@ -31,7 +31,7 @@ TINT = "#ff2e93"  # as in live inpaint; a rare colour in pictures
 SHOWN = 1280  # longest side of the copy that is painted over
 MOST_LAYERS = 4  # that a page may send; it has one or two
 MOST_BYTES = 4_000_000  # of a layer's PNG; strokes over the copy have a tenth of it
-KEPT_BYTES, KEPT_SECONDS = 32_000_000, 60.0  # layers of all pages that wait for the event that takes them
+KEPT, KEPT_BYTES, KEPT_SECONDS = 64, 32_000_000, 60.0  # strokes of all pages that wait for the event that takes them
 
 
 @dataclass
@@ -73,7 +73,12 @@ class MaskEditor(gr.ImageEditor):
             return ()
         if payload.id is None:
             # Gradio has checked that a path lies in its upload folder.
-            return tuple(Path(layer.path).read_bytes() for layer in payload.layers if isinstance(layer, FileData))
+            files = [layer for layer in payload.layers if isinstance(layer, FileData)]
+            if len(files) > MOST_LAYERS:
+                raise gr.Error(
+                    f"A mask has at most {MOST_LAYERS} layers; these are {len(files)}.", print_exception=False
+                )
+            return tuple(Path(layer.path).read_bytes() for layer in files)
         with self._lock:
             sent = self._strokes.pop(payload.id, None)
         return tuple(data for _, data in sorted(sent.layers.items())) if sent is not None else ()
@@ -100,9 +105,11 @@ class MaskEditor(gr.ImageEditor):
             strokes = self._strokes.pop(name, None) or _Strokes(str(sent.get("session_hash", "")), now)
             strokes.layers[int(index)] = layer
             self._strokes[name] = strokes
+            size = sum(one.size for one in self._strokes.values())
             for other, kept in list(self._strokes.items()):
-                too_many = sum(one.size for one in self._strokes.values()) > KEPT_BYTES
+                too_many = size > KEPT_BYTES or len(self._strokes) > KEPT
                 if (too_many or now - kept.came > KEPT_SECONDS) and other != name:
+                    size -= kept.size
                     del self._strokes[other]
 
     def forget(self, request: gr.Request) -> None:

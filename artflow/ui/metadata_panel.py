@@ -85,8 +85,7 @@ def read_back(picture: str | None) -> dict[str, Any]:
     made with and that its file does not tell.
 
     Args:
-        picture: a picture file by ArtFlow, A1111, ComfyUI, InvokeAI, Fooocus, SwarmUI, NovelAI, SD.Next or
-            Draw Things; over MCP its URL, such as that of a result
+        picture: a picture file of one of these; over MCP its URL, such as that of a result
     """
     found = metadata.read_metadata(read_bytes(picture))
     about = {"source": found.source, "mode": found.mode, "values": found.values, "unknown": found.unknown}

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import httpx
 import pytest
+from gradio.components.image_editor import EditorData
+from gradio.data_classes import FileData
 
 from artflow.ui import mask_editor
 from artflow.ui.mask_editor import MaskEditor
@@ -57,3 +62,21 @@ def test_many_ids_do_not_fill_the_memory(app: App, editor: MaskEditor, grown: Ca
         assert "59" in editor._strokes and "0" not in editor._strokes
         assert grown() < 120
     wait_until(lambda: not editor._strokes, "the page's layers to go")
+
+
+def test_many_empty_layers_do_not_fill_the_list() -> None:
+    editor = MaskEditor("Mask", "mask")
+    for number in range(3 * mask_editor.KEPT):
+        message = {"type": "layer", "index": 0, "id": str(number), "session_hash": "a page"}
+        editor.accept_blobs(SimpleNamespace(data=message, files=[("blob", b"")]))  # type: ignore[arg-type]
+    assert len(editor._strokes) == mask_editor.KEPT
+
+
+def test_a_mask_has_a_few_layers_however_they_are_sent(tmp_path: Path) -> None:
+    """One uploaded file, named a thousand times, would be read as often."""
+    editor, file = MaskEditor("Mask", "mask"), tmp_path / "layer.png"
+    file.write_bytes(b"layer")
+    layers = [FileData(path=str(file))] * mask_editor.MOST_LAYERS
+    assert editor.preprocess(EditorData(layers=layers)) == (b"layer",) * mask_editor.MOST_LAYERS
+    with pytest.raises(gr.Error, match="at most 4 layers; these are 5"):
+        editor.preprocess(EditorData(layers=[*layers, layers[0]]))

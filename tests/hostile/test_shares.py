@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from artflow.api import live
+from artflow.api import live, state
 from artflow.api.state import SMALL
 from artflow.images import decode
 from artflow.modes.filters import apply, read_stack
@@ -152,3 +152,16 @@ def test_many_slider_events_for_a_huge_resize_stay_small(grown: Callable[[], flo
         shapes = list(pool.map(lambda _: previews.run(Request(), work), range(40)))  # type: ignore[arg-type]
     assert set(shapes) <= {(PREVIEW, PREVIEW, 3), None} and shapes.count(None) < 40
     assert most <= 2 and grown() < 100
+
+
+def test_large_frames_that_cannot_be_used_take_no_place_for_large_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "MOST_LARGE", 1)
+    large = jpeg(1, 2, 3, size=(2400, 2400))
+    with serve() as served:
+        greedy = served.person("realtime").greeted()
+        assert greedy.answer(jpeg(1, 2, 3, size=(4096, 4096)))[0]["code"] == "picture_too_large"
+        assert greedy.answer(large, width=70)[0]["code"] == "bad_size"
+        with served.person("realtime").greeted() as other:
+            assert other.answer(large)[1]
+            assert greedy.answer(large)[0]["code"] == "busy"
+        served.send_everybody_home()

@@ -21,6 +21,8 @@ def test_weights_count_as_what_they_become() -> None:
     assert weights_in_memory(FULL, torch.float16) == 2 * GB
     assert weights_in_memory({"unet/model.fp16.safetensors": GB}, torch.float32) == 2 * GB
     assert weights_in_memory({"unet/model.fp16.safetensors": GB}, torch.bfloat16) == GB
+    shards = {f"unet/model.fp16-0000{n}-of-00002.safetensors": GB for n in (1, 2)}
+    assert weights_in_memory(shards, torch.float16) == 2 * GB
 
 
 def test_what_does_not_fit_is_one_sentence_with_both_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,8 +43,8 @@ def test_where_it_is_not_known_nothing_is_refused() -> None:
 def test_a_containers_limit_counts_without_its_cache(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("2000000\n")
     (tmp_path / "memory.current").write_text("1500000\n")
-    (tmp_path / "memory.stat").write_text("anon 1000000\ninactive_file 400000\n")
-    assert free_memory("cpu", tmp_path) == 900_000
+    (tmp_path / "memory.stat").write_text("anon 1000000\ninactive_file 300000\nactive_file 100000\n")
+    assert free_memory("cpu", tmp_path) == 900_000, "files that were read twice, as a model's, are cache, too"
 
 
 @pytest.mark.parametrize("limit", ["max", None])
