@@ -13,6 +13,7 @@ from artflow.images.size import Picture, bands
 
 INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC  # what browsers use
 FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
+LARGEST = 2**22  # bytes of a profile; printers' have half of that, and the last ones are kept
 SAME = 1  # levels by which a profile may differ from sRGB and still be it
 SPACES = {"RGB": "RGB ", "CMYK": "CMYK", "L": "GRAY"}  # the colour space of an ICC profile, by Pillow's mode
 
@@ -49,7 +50,7 @@ def in_srgb(image: Image.Image) -> Image.Image:
 
 def _embedded(image: Image.Image, mode: str) -> bytes | None:
     profile = image.info.get("icc_profile")
-    return profile if profile and _usable(profile, mode) else None
+    return profile if profile and len(profile) <= LARGEST and _usable(profile, mode) else None
 
 
 @lru_cache(maxsize=8)

@@ -15,6 +15,7 @@ from artflow.ui.jobs import asker
 T = TypeVar("T")
 
 AT_ONCE, MOST_WAITING = 2, 16  # of all pages; each keeps one of the server's threads
+PER_ADDRESS = 6  # of them from one network address
 
 Check = Callable[[int], None]
 """Called between the parts of a work; raises `Cancelled` where it is of no use any more."""
@@ -24,7 +25,7 @@ class Previews:
     """The previews of one kind of all pages. Safe from any thread."""
 
     def __init__(self) -> None:
-        self._places = Places(AT_ONCE, MOST_WAITING)
+        self._places = Places(AT_ONCE, MOST_WAITING, per_address=PER_ADDRESS)
         self._newest: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
 
