@@ -11,6 +11,8 @@ from artflow.modes.realtime import REALTIME
 from artflow.modes.schema import input_schema, merged
 from artflow.modes.text import TextParams
 
+FIELDS = ("range", "seed", "checkbox", "select", "textarea", "hidden")
+
 
 def test_later_layers_win_and_older_names_are_the_same_thing() -> None:
     params = merged(LiveParams, {"strength": 0.1, "steps": 3}, {"denoise": 0.9})
@@ -48,8 +50,8 @@ def test_prompts_have_a_greatest_length() -> None:
 @pytest.mark.parametrize("kind", [LiveParams, TextParams])
 def test_every_number_is_described_with_its_limits_and_they_are_the_real_ones(kind) -> None:
     for name, about in input_schema(kind())["properties"].items():
-        assert about["id"] == name and about["field"] in ("range", "checkbox", "select", "textarea", "hidden")
-        if about["field"] == "range":
+        assert about["id"] == name and about["field"] in FIELDS
+        if about["field"] in ("range", "seed"):
             for limit in (about["min"], about["max"]):
                 merged(kind, {name: limit})
             with pytest.raises(ArtflowError):
