@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from artflow.errors import ArtflowError
-from artflow.images import Size, check_size, decode, encode_jpeg, fit
+from artflow.images import Size, as_png, check_size, decode, encode_jpeg, fit, format_of
 from tests.corpus.profiles import of_grey
 
 LIMIT = 16_000_000
@@ -246,3 +246,12 @@ def test_grey_with_one_clear_shade_is_read_by_its_profile_as_any_grey() -> None:
         grey.save(file, "PNG", icc_profile=of_grey(1.0), **clear)
         files.append(decode(file.getvalue(), max_pixels=100)[0, 0].tolist())
     assert files == [[168, 168, 168]] * 2
+
+
+def test_the_format_of_a_broken_file_is_one_sentence() -> None:
+    """Pillow raises nearly anything at such files, not only what says that it does not know them."""
+    assert format_of(as_png(np.zeros((2, 2, 3), np.uint8))) == "PNG"
+    for data in (b"", b"\x89PNG\r\n\x1a\n" + b"nothing" * 50, b"\xff\xd8\xff", b"GIF89a"):
+        with pytest.raises(ArtflowError) as raised:
+            format_of(data)
+        assert raised.value.code == "bad_picture"

@@ -5,7 +5,7 @@ a picture in its file's own colours.
 """
 
 from artflow.images.colour import from_srgb, to_srgb
-from artflow.images.decode import Photo, decode, decode_photo, flattened, size_of
+from artflow.images.decode import Photo, decode, decode_photo, flattened, format_of, size_of
 from artflow.images.encode import as_png, encode_jpeg
 from artflow.images.files import NAMES, opened
 from artflow.images.size import Picture, Size, bands, check_size, fit, reduced, resized
@@ -23,6 +23,7 @@ __all__ = [
     "encode_jpeg",
     "fit",
     "flattened",
+    "format_of",
     "from_srgb",
     "opened",
     "reduced",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
@@ -73,6 +74,15 @@ def size_of(data: bytes, *, max_pixels: int) -> Size:
         ArtflowError: ``picture_too_large`` or ``bad_picture``.
     """
     return _guarded(data, max_pixels, lambda image, _: _upright(image))
+
+
+def format_of(data: bytes) -> str:
+    """The format of a file, by Pillow's name, from its header.
+
+    Raises:
+        ArtflowError: ``bad_picture``.
+    """
+    return _guarded(data, sys.maxsize, lambda image, _: image.format or "")
 
 
 def flattened(picture: NDArray[np.uint8]) -> Picture:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, ValidationInfo, model_validator
 
 from artflow.errors import ArtflowError
-from artflow.images import Photo, Picture, Size, as_png, decode, decode_photo, opened, size_of, to_srgb
+from artflow.images import Photo, Picture, Size, as_png, decode, decode_photo, format_of, size_of, to_srgb
 from artflow.metadata import encode_png
 from artflow.settings import ServerSettings
 
@@ -93,8 +93,7 @@ def shown_by_browsers(path: str | None) -> bool:
     Raises:
         ArtflowError: ``no_picture`` or ``bad_picture``.
     """
-    with opened(read_bytes(path)) as image:
-        return image.format not in UNSHOWN
+    return format_of(read_bytes(path)) not in UNSHOWN
 
 
 def result_place(elem_id: str) -> PictureUpload:

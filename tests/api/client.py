@@ -27,7 +27,7 @@ from artflow.pipeline import Pipeline
 from artflow.settings import PRESETS, Settings, load_settings
 from tests.support.models import tiny_folder
 
-PATIENCE = 30  # seconds after which a test that waits has failed
+PATIENCE = 60  # seconds after which a test that waits has failed
 FREE_WITHIN = 5  # seconds in which everything held for a connection has to be free: a promise to people
 PAGE = "/gradio_api/artflow"
 

@@ -84,7 +84,7 @@ def test_what_is_no_picture_is_one_sentence(tab: Callable[[str], Page], tmp_path
     page.set_input_files("#artflow-interrogate-picture input[type=file]", tmp_path / "broken.png")
     page.wait_for_selector("#artflow-interrogate-picture img", state="attached")
     page.click("#artflow-interrogate-run")
-    expect(page.get_by_text("The picture cannot be read")).to_be_visible()
+    expect(page.get_by_text("no JPEG, PNG, WebP")).to_be_visible()
 
 
 def test_the_frame_that_is_shown_live(tab: Callable[[str], Page]) -> None:

@@ -55,7 +55,8 @@ def test_the_second_pass_is_larger_and_shows_the_same(pipeline: Pipeline) -> Non
 
 
 def test_the_same_seed_gives_the_same_picture(pipeline: Pipeline) -> None:
-    assert (pipeline.generate(HIRES)[0].picture == pipeline.generate(HIRES)[0].picture).all()
+    first, second = (pipeline.generate(HIRES)[0].picture.astype(int) for _ in range(2))
+    assert abs(first - second).max() <= 2, "as many CPU threads as are free add up in another order"
 
 
 @pytest.mark.parametrize(("scale", "side"), [(1.5, 192), (3.0, 384)])
