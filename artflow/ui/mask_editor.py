@@ -55,10 +55,10 @@ class MaskEditor(gr.ImageEditor):
 
     is_template = True  # shown by the front end of `gr.ImageEditor`
 
-    def __init__(self, label: str, elem_id: str) -> None:
+    def __init__(self, label: str, elem_id: str, **kwargs: Any) -> None:
         super().__init__(
             label=label, layers=False, transforms=(), sources=(), elem_id=elem_id,
-            brush=gr.Brush(colors=[TINT], color_mode="fixed"),
+            brush=gr.Brush(colors=[TINT], color_mode="fixed"), **kwargs,
         )  # fmt: skip
         self._strokes: dict[str, _Strokes] = {}  # by the event's id, the oldest first
         self._lock = threading.Lock()

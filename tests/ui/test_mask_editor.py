@@ -89,5 +89,11 @@ def test_a_picture_comes_into_the_editor_without_strokes() -> None:
     assert shown_in_editor(None) is None
 
 
+def test_gradio_can_make_it_anew_where_an_event_leaves_it_as_it_is() -> None:
+    """Of a skipped output Gradio makes a component for the session, with these arguments and one of its own."""
+    editor = MaskEditor("Paint", "editor")
+    assert isinstance(MaskEditor(**editor.constructor_args | {"render": False}), MaskEditor)
+
+
 def test_the_page_is_told_all_that_gradios_editor_has() -> None:
     assert np.isin(["brush", "eraser", "layers", "canvas_size"], list(MaskEditor("Paint", "editor").get_config())).all()
