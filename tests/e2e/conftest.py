@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gradio_client import Client
 from PIL import Image
 from playwright.sync_api import Page
 
@@ -30,6 +31,14 @@ def app_url(pipeline: Pipeline) -> Iterator[str]:
     _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True)
     yield url
     demo.close()
+
+
+@pytest.fixture(scope="module")
+def client(app_url: str) -> Iterator[Client]:
+    """A client of the API, as programs use it."""
+    client = Client(app_url, verbose=False)
+    yield client
+    client.close()
 
 
 @pytest.fixture

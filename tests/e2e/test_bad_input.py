@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,6 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 PAINT = {"prompt": "a red apple", "steps": 1, "seed": 1}
-
-
-@pytest.fixture(scope="module")
-def client(app_url: str) -> Iterator[Client]:
-    client = Client(app_url, verbose=False)
-    yield client
-    client.close()
 
 
 @pytest.fixture(scope="module")

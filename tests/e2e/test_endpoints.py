@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,6 @@ from artflow.metadata import encode_png
 ENDPOINTS = ("text", "inpaint", "outpaint", "upscale", "filter", "interrogate", "read_back")
 QUICK = {"prompt": "a red apple", "steps": 1, "width": 64, "height": 64, "right": 8}
 ELSEWHERE = ("/", "stabilityai", "SimianLuo")  # models that would be downloaded
-
-
-@pytest.fixture(scope="module")
-def client(app_url: str) -> Iterator[Client]:
-    client = Client(app_url, verbose=False)
-    yield client
-    client.close()
 
 
 @pytest.fixture(scope="module")
