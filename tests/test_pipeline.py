@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from artflow.engine.threads import cores
+from artflow.machine import cores
 from artflow.errors import ArtflowError
 from artflow.images import Size
 from artflow.job_context import JobContext

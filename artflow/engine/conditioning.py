@@ -53,7 +53,8 @@ class ConditionEncoder:
         Raises:
             Exception: what preparing one of them raised; asking for it again tries again.
         """
-        wanted = list(conditions)
+        # What is kept goes by the words that are used, as more styles may have been learned since.
+        wanted = [condition._replace(prompt=self._translate(condition.prompt)) for condition in conditions]
         with self._lock:
             if missing := [condition for condition in wanted if condition not in self._done]:
                 new = not self._waiting.keys() >= set(missing)
@@ -106,9 +107,8 @@ class ConditionEncoder:
             wake()
 
     def _prepared(self, conditions: list[Condition]) -> list[Tensors]:
-        translated = [condition._replace(prompt=self._translate(condition.prompt)) for condition in conditions]
         with stream(self._model.device):  # whose end is waited for: the engine reads them on streams of its own
-            return list(with_threads(1, lambda: self._model.prepare(translated)))
+            return list(with_threads(1, lambda: self._model.prepare(conditions)))
 
     def _alone(self, condition: Condition) -> Tensors | Exception:
         try:

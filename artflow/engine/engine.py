@@ -17,10 +17,10 @@ from artflow.engine.lane import Lane
 from artflow.engine.request import Owner, Request, State, Status
 from artflow.engine.runner import Runner
 from artflow.engine.scheduler import Scheduler
-from artflow.engine.threads import cores
 from artflow.engine.transfer import stream
 from artflow.errors import ArtflowError
 from artflow.images import Picture
+from artflow.machine import cores
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from artflow.errors import ArtflowError, inner_error
 from artflow.models.catalog import ModelSpec
 from artflow.models.dtypes import largest_batch, missed_gpu, pick_dtype
 from artflow.models.info import ModelHandle
-from artflow.prompts.vocabulary import load_vocabulary
+from artflow.prompts.reader import reader_of
 from artflow.settings import ModelSettings, SafetySettings
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class ModelPool:
             max_batch=largest_batch(wanted.max_batch, self._device),
             fixed_batches=lambda: acceleration.fixed_batches,
             use_cuda_graph=graphs,
-            vocabulary=load_vocabulary(loading.spec.source.folder),
+            reader=reader_of(loading.spec),
             checker=checker,
         )
 

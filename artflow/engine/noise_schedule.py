@@ -78,12 +78,17 @@ def boundary_scalings(timestep: int, scaling: float = 10.0) -> tuple[float, floa
 
 
 class ScheduleMaker:
-    """The schedules of one model. ``kind`` is ``lcm`` or ``turbo``, as the catalog or the scheduler class says."""
+    """The schedules of one model. ``kind`` is ``lcm``, ``turbo`` or ``once``, as the catalog or the scheduler class says."""
 
     def __init__(self, config: Mapping[str, Any], kind: str) -> None:
         self.kind = kind
         self._products = torch.cumprod(1 - betas(config), 0).tolist()
         self._scaling = float(config.get("timestep_scaling", 10.0))
+
+    @property
+    def noisy(self) -> bool:
+        """Whether pictures are made out of noise."""
+        return self.kind != "once"
 
     def make(self, steps: int, strength: float, t_index_list: tuple[int, ...] | None = None) -> Schedule:
         """The schedule of ``steps`` at ``strength`` (0 to 1), or of explicit indices into the 50-step LCM grid.
@@ -92,6 +97,8 @@ class ScheduleMaker:
             ArtflowError: ``bad_t_index_list`` if an index is out of range or they do not increase.
         """
         times = live_timesteps(self.kind, steps, strength, t_index_list, len(self._products))
+        if not self.noisy:  # one step from picture to picture, of which the strength is a share
+            return Schedule(tuple(times), alpha=(1.0,), sigma=(0.0,), c_skip=(1 - strength,), c_out=(strength,))
         consistency = self.kind == "lcm" or t_index_list is not None
         scalings = [boundary_scalings(t, self._scaling) if consistency else (0.0, 1.0) for t in times]
         return Schedule(

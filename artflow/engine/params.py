@@ -30,6 +30,9 @@ class LiveParams(BaseModel):
     negative_prompt: str = Field("", title="Negative prompt")
     prompt_b: str = Field("", title="Second prompt", description="for Blend; empty: none")
     blend: float = Field(0.0, ge=0, le=1, title="Blend", description="0: the first prompt and seed; 1: the second")
+    style_picture: str = Field(
+        "", max_length=400, title="Style of a picture", description="for Painter, as the page reads it from a picture"
+    )
     transition: float = Field(0.0, ge=0, le=30, title="Crossfade", description="seconds to blend into a new prompt")
     seed: int = Field(2, ge=-1, le=MAX_SEED, title="Seed", description="-1: a random one, shown in the recipe")
     seed_b: int | None = Field(None, ge=0, le=MAX_SEED, title="Second seed", description="for Blend")

@@ -28,7 +28,7 @@ class Planner:
         self._mode = mode
         self._planned_for: tuple[LiveParams, Stage, Size] | None = None
         self._target: Tensors = {}  # what is asked for, prepared
-        self._wording: tuple[str, str, float] | None = None  # what the target was made of
+        self._wording: tuple[str, str, float, str] | None = None  # what the target was made of
         self._shown: Tensors = {}  # what the last plan was made with: the target, or on the way there
         self._fading: tuple[Tensors, float] | None = None  # what a prompt change fades from, and since when
 
@@ -65,7 +65,8 @@ class Planner:
     def _replan(self, params: LiveParams, stage: Stage, wanted: Size, now: float, wake: Callable[[], None]) -> bool:
         runner = self._runner
         blended = bool(params.prompt_b) and params.blend > 0
-        conditions = [Condition(params.prompt), Condition(params.negative_prompt, negative=True)]
+        more = (("style_picture", params.style_picture),) if params.style_picture else ()
+        conditions = [Condition(params.prompt, more=more), Condition(params.negative_prompt, negative=True)]
         conditions += [Condition(params.prompt_b)] if blended else []
         if (prepared := runner.conditions.get(conditions, wake)) is None:
             return False
@@ -76,7 +77,7 @@ class Planner:
         fewer = len(indices) < len(params.t_index_list) if indices and params.t_index_list else steps < params.steps
         self.stage = stage.name(fewer=fewer, smaller=size != wanted)
         target = blend(prepared[0], prepared[2], params.blend) if blended else prepared[0]
-        wording = (params.prompt, params.prompt_b, params.blend)
+        wording = (params.prompt, params.prompt_b, params.blend, params.style_picture)
         if wording != self._wording:
             self._fading = (self._shown, now) if self.plan is not None and params.transition > 0 else None
         positive = runner.inputs(target, size, params.guidance_scale)
@@ -88,7 +89,7 @@ class Planner:
             negative=[negative] * len(schedule),
             size=size,
             prediction_type=runner.model.prediction_type_for(params.prediction_type),
-            cfg_type="none" if runner.model.embeds_guidance else params.cfg_type,
+            cfg_type="none" if runner.model.single_row else params.cfg_type,
             guidance=params.guidance_scale,
             delta=params.delta,
         )
@@ -105,6 +106,8 @@ class Planner:
 
     def _noise(self, params: LiveParams, steps: int, shape: tuple[int, int, int]) -> torch.Tensor:
         """Seeded on the CPU, so that a seed means the same on every device: (steps, channels, height, width)."""
+        if not self._runner.schedules.noisy:
+            return torch.zeros((), device=self._runner.model.device).expand(steps, *shape)
 
         def draw(seed: int) -> torch.Tensor:
             return torch.randn((steps, *shape), generator=torch.Generator().manual_seed(seed))

@@ -15,15 +15,16 @@ from artflow.engine.cost import CostModel
 from artflow.engine.graphs import CudaGraphs, GraphPool
 from artflow.engine.noise_schedule import ScheduleMaker
 from artflow.engine.request import Row
-from artflow.engine.threads import ThreadPolicy, cores
+from artflow.engine.threads import ThreadPolicy
 from artflow.engine.transfer import download, empty_cache, upload, upload_pictures
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size
+from artflow.machine import cores
 
 if TYPE_CHECKING:
     from artflow.models.model import Model
     from artflow.models.safety import SafetyChecker
-    from artflow.prompts.vocabulary import Vocabulary
+    from artflow.prompts.reader import PromptReader
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class Runner:
     them, padded, so that compiled code meets few shapes; it is asked at each call, since a compilation may be given up.
     With ``use_cuda_graph`` calls of the model's own size are padded to the batches that `warm_up` has recorded. Else
     padding would be work for nothing.
-    ``vocabulary`` is that of a model which has one, ``checker`` looks at every picture before it is shown.
+    ``reader`` reads prompts for a model that needs it, ``checker`` looks at every picture before it is shown.
     """
 
     def __init__(
@@ -49,15 +50,15 @@ class Runner:
         max_batch: int = 16,
         fixed_batches: Callable[[], bool] = lambda: False,
         use_cuda_graph: bool = False,
-        vocabulary: Vocabulary | None = None,
+        reader: PromptReader | None = None,
         checker: SafetyChecker | None = None,
     ) -> None:
         self.model = model
         self.threads = ThreadPolicy(cores() if model.device.type == "cpu" else 1)
-        self.vocabulary = vocabulary
+        self._reader = reader
         self.cost = CostModel()
         self._checker = checker
-        self.conditions = ConditionEncoder(model, (lambda text: vocabulary.read(text).text) if vocabulary else str)
+        self.conditions = ConditionEncoder(model, (lambda text: reader.read(text).text) if reader else str)
         self.schedules = ScheduleMaker(model.scheduler_config, model.live_schedule)
         self.max_batch = max_batch
         self._fixed_batches = fixed_batches
@@ -69,7 +70,7 @@ class Runner:
 
     def reading(self, prompt: str) -> dict[str, Any]:
         """What a recipe says of the text that was really used: nothing where it is the prompt itself."""
-        return {} if self.vocabulary is None else self.vocabulary.facts(prompt)
+        return {} if self._reader is None else self._reader.facts(prompt)
 
     def inputs(self, prepared: Tensors, size: Size, guidance: float = 1.0) -> Tensors:
         """The inputs of a row of this size: what was prepared for it, and what follows from the rest."""

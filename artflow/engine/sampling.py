@@ -87,7 +87,7 @@ class SamplingPlan:
             runner.model.latent_shape(spec.size),
             runner.inputs(positive, spec.size, spec.guidance),
             runner.inputs(negative, spec.size, spec.guidance),
-            spec.guidance > 1 and not runner.model.embeds_guidance,
+            spec.guidance > 1 and not runner.model.single_row,
         )
 
     @cached_property

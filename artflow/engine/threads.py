@@ -8,7 +8,6 @@ runs now.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
@@ -27,11 +26,6 @@ TRIAL_CALLS, TRIAL_SECONDS = 5, 0.2  # a trial of the other thread count ends wi
 FIRST_PATIENCE, LONGEST_PATIENCE = 0.5, 128.0  # seconds of calls between two trials
 BACK_OFF = 4  # how many times as long that gets when a trial changes nothing
 TRIAL_SHARE = 0.05  # of the time at most is spent in trials
-
-
-def cores() -> int:
-    """The CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _fixed = threading.local()  # ``count``: what `with_threads` has set for this thread

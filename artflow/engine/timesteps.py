@@ -16,13 +16,17 @@ def live_timesteps(
 ) -> list[int]:
     """The timesteps of ``steps`` at ``strength`` (0 to 1), or of explicit indices into the 50-step LCM grid.
 
-    ``kind`` is the model's: ``lcm`` or ``turbo``. Fewer than ``steps`` come back where strength leaves fewer.
+    ``kind`` is the model's: ``lcm``, ``turbo``, or ``once`` for one that makes its picture in a single step. Fewer than
+    ``steps`` come back where strength leaves fewer.
 
     Raises:
         ArtflowError: ``bad_t_index_list`` if an index is out of range or they do not increase.
     """
     if t_index_list is not None:
         check_indices(t_index_list)
+    if kind == "once":
+        return [0]
+    if t_index_list is not None:
         whole = lcm_timesteps(LCM_GRID, 1.0, train_steps)
         return [whole[i] for i in t_index_list]
     if kind == "turbo":

@@ -67,8 +67,8 @@ class ModelSpec(BaseModel):
     """Weight files to prefer, such as ``fp16``. Plain files are taken where there are none."""
     tiny_vae: str | None = None
     """Hub id or folder of the small autoencoder to use in place of the model's own."""
-    family: Literal["sd", "sdxl", "auto"] = "auto"
-    live_schedule: Literal["lcm", "turbo", "auto"] = "auto"
+    family: Literal["sd", "sdxl", "painter", "auto"] = "auto"
+    live_schedule: Literal["lcm", "turbo", "once", "auto"] = "auto"
     prediction_type: Literal["epsilon", "v_prediction", "sample", "auto"] = "auto"
     """What the UNet predicts, for models whose config says it wrongly or not at all."""
     width: int = Field(default=512, ge=64, le=4096, multiple_of=8)

@@ -17,7 +17,7 @@ class ModelInfo:
 
     ``width`` and ``height`` are its native size in pixels; ``vae_scale`` is the side of a latent in pixels;
     ``inpaints``: its UNet is shown a mask and the masked picture; ``native_resolution_only``: it draws well at its
-    native size alone; ``live_schedule`` (``lcm`` or ``turbo``) and ``train_steps`` decide its live timesteps
+    native size alone; ``live_schedule`` (``lcm``, ``turbo``, ``once``) and ``train_steps`` decide its live timesteps
     (`live_timesteps`); ``folder``: where its vocabulary may lie (`load_vocabulary`), None for a model from elsewhere.
     """
 

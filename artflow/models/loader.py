@@ -14,6 +14,7 @@ from artflow.models import hub
 from artflow.models.catalog import ModelSpec
 from artflow.models.dtypes import memory_format
 from artflow.models.families import family_of
+from artflow.models.families.painter import Painter
 from artflow.models.folder import read_folder, read_vae
 from artflow.models.model import Model
 from artflow.models.parts import Parts
@@ -57,6 +58,8 @@ def load_model(
 def _load(
     spec: ModelSpec, device: torch.device, dtype: torch.dtype, tiny_vae: str | None, progress: ProgressReporter
 ) -> Model:
+    if spec.family == Painter.family:
+        return Painter.load(spec, device, dtype)
     parts = _read(spec, device, dtype, tiny_vae, progress)
     notes = []
     if parts.vae is None and tiny_vae is None:

@@ -80,7 +80,7 @@ class Model(ABC):
         return self.prediction_type if asked == "auto" else asked
 
     @property
-    def live_schedule(self) -> Literal["lcm", "turbo"]:
+    def live_schedule(self) -> Literal["lcm", "turbo", "once"]:
         """How the timesteps of live pictures are chosen: as the catalogue says, else as the model was distilled.
 
         LCM models say so by their scheduler or their guidance embedding. Turbo models (adversarially distilled) space
@@ -88,13 +88,13 @@ class Model(ABC):
         """
         if self.spec.live_schedule != "auto":
             return self.spec.live_schedule
-        if "LCM" in self.scheduler_config.get("_class_name", "") or self.embeds_guidance:
+        if "LCM" in self.scheduler_config.get("_class_name", "") or self.single_row:
             return "lcm"
         return "turbo" if self.scheduler_config.get("timestep_spacing") == "trailing" else "lcm"
 
     @property
-    def embeds_guidance(self) -> bool:
-        """Whether it is told the guidance scale (LCM-distilled models), so that no unconditional row is needed."""
+    def single_row(self) -> bool:
+        """Whether guidance never needs an unconditional row: it is told the scale (LCM-distilled models), or has none."""
         return False
 
     @property

@@ -9,7 +9,7 @@ from unittest.mock import Mock
 import pytest
 
 from artflow.api.state import Api
-from artflow.engine.threads import cores
+from artflow.machine import cores
 from tests.api.client import PAGE, Served, jpeg, serve
 
 

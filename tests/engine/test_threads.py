@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from artflow.engine.runner import Runner
-from artflow.engine.threads import LONGEST_PATIENCE, CallKind, ThreadPolicy, cores, with_threads
+from artflow.engine.threads import LONGEST_PATIENCE, CallKind, ThreadPolicy, with_threads
+from artflow.machine import cores
 from artflow.images import Size
 from tests.support.live import plain
 

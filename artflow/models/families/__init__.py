@@ -1,4 +1,5 @@
-"""The kinds of models that can be run. A new one is a module with a subclass of `Model`, listed here.
+"""The kinds of models that can be run. A new one is a module with a subclass of `Model`; those of diffusers' parts are
+listed here.
 
 Its class says what it recognises, how its checkpoints are read, what it checks before it is loaded, how it is placed on
 the device, and how its rows are prepared, predicted and decoded. Neither loader nor scheduler nor engine knows them.

@@ -119,7 +119,7 @@ class UNetModel(Model):
         return self.unet.config.time_cond_proj_dim
 
     @property
-    def embeds_guidance(self) -> bool:
+    def single_row(self) -> bool:
         return self.time_cond_width is not None
 
     @property
