@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from onnx.onnx_ml_pb2 import ModelProto, NodeProto, TensorProto as Constant
+from onnx.onnx_ml_pb2 import ModelProto, NodeProto
+from onnx.onnx_ml_pb2 import TensorProto as Constant
 
 from artflow.models.families.painter.network import EPSILON, Layer, layers_of, style_size
 
