@@ -74,7 +74,7 @@ class ModelSpec(BaseModel):
     width: int = Field(default=512, ge=64, le=4096, multiple_of=8)
     height: int = Field(default=512, ge=64, le=4096, multiple_of=8)
     styles_by: str | None = None
-    """The model of the catalog that paints the styles which live prompts name, by itself or over what this one draws."""
+    """The model of the catalog that paints the styles which live prompts name, alone or over what this one draws."""
     native_resolution_only: bool = False
     """Whether the model only works at this size; other sizes are outpainted and enlarged from it."""
     defaults: Defaults = Defaults()
