@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artflow.engine.frame import Frame, Outcome, Session
+from artflow.engine.noise_reduction import NoiseReduction
 from artflow.engine.params import MAX_STEPS, LiveParams, random_seed
 from artflow.engine.quality import STAGES
 from artflow.engine.second_pass import Part, SecondPass
@@ -89,6 +90,7 @@ class LiveStream:
         self._after = 0.0  # seconds that the last picture took to its person
         self._last_picture: NDArray[np.uint8] | None = None
         self._next_number = 0
+        self._noise_reduction = NoiseReduction()
         self._params = _seeded(params)
         self.sized = self._checked(Part(model, self._params))
         """The settings that the model is given."""
@@ -173,6 +175,8 @@ class LiveStream:
                     "too_many_waiting", f"{self.waiting} strokes wait already; at most {self.policy.max_waiting} may."
                 )
             seen = self.policy.preprocess(picture, self.sized, self.model)
+            if self.model.amplifies_noise and self.policy.pipelined:
+                seen = seen._replace(picture=self._noise_reduction.apply(seen.picture))
             skip = self._skips(seen)
             if not skip:
                 self._put(Sent(number, received, seen.composite), seen)
