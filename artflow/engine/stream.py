@@ -154,7 +154,7 @@ class LiveStream:
             if not moves and (session := self._session) is not None:
                 session.use(sized)
 
-    def wait_for(self, params: LiveParams, model: LoadProgress) -> None:
+    def wait_for(self, params: LiveParams, model: LoadProgress | None) -> None:
         """Note what is asked for until the model is loaded that it needs; pictures are made as before meanwhile."""
         with self._entry:
             self._params, self.waits_for = _seeded(params), model
