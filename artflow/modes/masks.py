@@ -19,6 +19,7 @@ Mask = NDArray[np.uint8]
 MaskEdge = Literal["inwards", "centred", "outwards"]
 TINT = (225, 60, 200)
 NEARBY = 3  # pixels around one of a stroke's middle line; fewer would take the dents of an edge for strokes
+COARSE = 256  # pixels of the longer side at which colours are matched coarsely
 HEALED = 2**22  # pixels that are healed at once, in floating point
 
 
@@ -122,6 +123,11 @@ def feather_outside(feather: int, edge: MaskEdge) -> int:
     return {"inwards": 0, "centred": feather // 2, "outwards": feather}[edge]
 
 
+def grown(mask: Mask, by: int) -> Mask:
+    """The mask with all that is within so many pixels of its edge, 0 or 255."""
+    return np.where(_distance((mask <= 127).astype(np.uint8)) < by + 0.5, np.uint8(255), np.uint8(0))
+
+
 def _distance(hard: Mask) -> NDArray[np.float32]:
     """Each pixel's distance to the nearest that is 0, in pixels."""
     return cv2.distanceTransform(hard, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -188,6 +194,31 @@ def healed(original: Picture, made: Picture, mask: Mask, reach: float) -> Pictur
         around = slice(top, min(rows.stop + margin, height))
         piece = _healed(original[around], made[around], mask[around], reach)
         result[rows] = piece[rows.start - top : rows.stop - top]
+    return result
+
+
+def toned(made: Picture, like: Picture, mask: Mask) -> Picture:
+    """``made`` with the coarse colours of ``like`` in the mask, and its own details; as it is at the mask's edge."""
+    size = Size(mask.shape[1], mask.shape[0])
+    small = size.within(COARSE)
+    hard = np.where(mask > 127, np.uint8(255), np.uint8(0))
+    shown, wanted, share = (
+        cv2.resize(values, small, interpolation=cv2.INTER_AREA).astype(np.float32) for values in (made, like, hard)
+    )
+    share /= 255
+    inside = _distance((share > 0.5).astype(np.uint8))
+    reach = min(max(float(inside.max()), 4), COARSE) / 4
+    change = _blur((wanted - shown) * share[..., None], reach) / np.maximum(_blur(share, reach), 1e-2)[..., None]
+    change *= np.clip(inside / (2 * reach), 0, 1)[..., None]
+    result = made.copy()
+    across, down = small.width / size.width, small.height / size.height
+    for rows in bands(size.height, size.width):
+        place = np.array([[across, 0, across / 2 - 0.5], [0, down, (rows.start + 0.5) * down - 0.5]])
+        part = (size.width, rows.stop - rows.start)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        change_here = cv2.warpAffine(change, place, part, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        new = np.rint((made[rows] + change_here).clip(0, 255)).astype(np.uint8)
+        result[rows] = np.where(mask[rows, :, None] > 127, new, made[rows])
     return result
 
 

@@ -53,6 +53,22 @@ def test_only_what_is_painted_over_changes(tab: Callable[[str], Page], drawing: 
     assert (tint > 30).any() and not (tint[border] > 30).any(), "the tint lies on the mask, and only there"
 
 
+def test_a_stroke_is_removed_without_a_prompt(tab: Callable[[str], Page], tmp_path: Path) -> None:
+    """A red bar on a gradient is gone, the gradient goes on, and the page says who did it."""
+    before = np.dstack([np.linspace(60, 200, 256).astype(np.uint8)[None].repeat(192, 0)] * 3)
+    spotted = before.copy()
+    spotted[92:100, 120:136] = (255, 0, 0)  # in the middle of the stroke
+    Image.fromarray(spotted).save(tmp_path / "spotted.png")
+    page = tab("Inpaint")
+    open_to_paint(page, tmp_path / "spotted.png")
+    paint_stroke(page, EDITOR)
+    page.locator("#artflow-inpaint-remove").click()
+    page.wait_for_function(SAYS, arg=["#artflow-inpaint-status", "Filled by MI-GAN"], timeout=LONG)
+    after = picture_of(page, "#artflow-inpaint-result img")
+    assert np.abs(after[92:100, 120:136].astype(int) - before[92:100, 120:136]).mean() < 12
+    assert (after[:20] == before[:20]).all()
+
+
 def open_to_paint(page: Page, file: Path) -> None:
     """Hand a picture in to the inpaint tab, and take the brush."""
     page.wait_for_selector("#artflow-inpaint-editor canvas")
