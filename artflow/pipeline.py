@@ -26,9 +26,13 @@ from artflow.models.dtypes import pick_device, pick_dtype
 from artflow.models.info import ModelHandle, ModelInfo
 from artflow.models.progress import LoadProgress
 from artflow.modes import hires, inpaint, native_resolution, outpaint, photo_outpaint, remove, text, tiled_img2img
+from artflow.modes.alpha import Alpha
+from artflow.modes.inpaint import PaintParams
 from artflow.modes.job_runner import JobRunner
 from artflow.modes.masks import Mask, check_mask
+from artflow.modes.remove import Filling
 from artflow.modes.schema import merged
+from artflow.modes.subject import subject_alpha
 from artflow.modes.text import JobParams
 from artflow.modes.upscale import check_upscaler, enlarged_size, fetch, upscale
 from artflow.parameters import Parameters
@@ -258,17 +262,25 @@ class Pipeline:
             return [GeneratedImage(larger, {"mode": "upscale", "factor": params.factor, "upscaler": params.upscaler})]
         return self._job(params, lambda run: tiled_img2img.in_tiles(larger, params, run), context)
 
-    def _for_photos(self, params: inpaint.PaintParams) -> bool:
+    def subject(self, picture: Picture) -> Alpha:
+        """How much of each pixel of a picture in sRGB is of its subject (`artflow.modes.subject`), 0 to 255.
+
+        Raises:
+            ArtflowError: ``no_subject``.
+        """
+        return subject_alpha(picture, self.device, self._errand)
+
+    def _for_photos(self, params: PaintParams) -> bool:
         """Whether the network for photos does it better: nothing is asked for, and the model is small."""
         return not params.prompt.strip() and params.strength > 0 and self._spec(params.model).native_resolution_only
 
     def _filled(
-        self, work: Callable[[remove.Filling], list[GeneratedImage]], context: JobContext | None
+        self, work: Callable[[Filling], list[GeneratedImage]], context: JobContext | None
     ) -> list[GeneratedImage]:
         context = context or JobContext()
         try:
             with self._jobs.place(context.who):
-                return work(remove.Filling(self.device, self._errand, context))
+                return work(Filling(self.device, self._errand, context))
         except Cancelled:
             return []
 

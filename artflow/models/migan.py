@@ -147,7 +147,8 @@ def load_migan(device: str) -> MiGan:
         model = MiGan()
     dtype = torch.float16 if device.startswith("cuda") else torch.float32
     model.load_state_dict({name: value.to(dtype) for name, value in load_file(WEIGHTS).items()})
-    return model.to(device, dtype, memory_format=memory_format(device)).eval().requires_grad_(False)
+    model = model.to(device, dtype).to(memory_format=memory_format(device))  # type: ignore[call-overload]
+    return model.eval().requires_grad_(False)
 
 
 def fill(pictures: NDArray[np.uint8], holes: NDArray[np.bool_], device: str) -> NDArray[np.uint8]:

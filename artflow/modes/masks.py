@@ -6,7 +6,7 @@ part of the picture that the model works on; *extent* is the size at which it do
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, bands
 
 Mask = NDArray[np.uint8]
+S = TypeVar("S", bound=np.generic)
 MaskEdge = Literal["inwards", "centred", "outwards"]
 TINT = (225, 60, 200)
 NEARBY = 3  # pixels around one of a stroke's middle line; fewer would take the dents of an edge for strokes
@@ -36,7 +37,7 @@ class Bounds(NamedTuple):
         """Its width and height."""
         return Size(self.right - self.left, self.bottom - self.top)
 
-    def cut(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def cut(self, picture: NDArray[S]) -> NDArray[S]:
         """That part of a picture or mask (a view)."""
         return picture[self.top : self.bottom, self.left : self.right]
 
@@ -169,9 +170,9 @@ def surroundings(picture: Picture, mask: Mask, radius: float) -> Picture:
         if radius > max(mask.shape):  # nearly everything is masked
             filled[missing] = picture[known > 0].mean(0)
             break
-        weight = _blur(known, radius)
+        weight = blurred(known, radius)
         reached = missing & (weight > 1e-2)
-        values = _blur(picture * known[..., None], radius)
+        values = blurred(picture * known[..., None], radius)
         filled[reached] = values[reached] / weight[reached, None]
         missing &= ~reached
         radius *= 2
@@ -208,29 +209,33 @@ def toned(made: Picture, like: Picture, mask: Mask) -> Picture:
     share /= 255
     inside = _distance((share > 0.5).astype(np.uint8))
     reach = min(max(float(inside.max()), 4), COARSE) / 4
-    change = _blur((wanted - shown) * share[..., None], reach) / np.maximum(_blur(share, reach), 1e-2)[..., None]
-    change *= np.clip(inside / (2 * reach), 0, 1)[..., None]
+    change = blurred((wanted - shown) * share[..., None], reach) / np.maximum(blurred(share, reach), 1e-2)[..., None]
+    change = (change * np.clip(inside / (2 * reach), 0, 1)[..., None]).astype(np.float32)
     result = made.copy()
-    across, down = small.width / size.width, small.height / size.height
     for rows in bands(size.height, size.width):
-        place = np.array([[across, 0, across / 2 - 0.5], [0, down, (rows.start + 0.5) * down - 0.5]])
-        part = (size.width, rows.stop - rows.start)
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        change_here = cv2.warpAffine(change, place, part, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        new = np.rint((made[rows] + change_here).clip(0, 255)).astype(np.uint8)
+        new = np.rint((made[rows] + enlarged_rows(change, size, rows)).clip(0, 255)).astype(np.uint8)
         result[rows] = np.where(mask[rows, :, None] > 127, new, made[rows])
     return result
+
+
+def enlarged_rows(small: NDArray[np.float32], size: Size, rows: slice) -> NDArray[np.float32]:
+    """These rows of a small map (height, width, ...) enlarged to ``size``, of which the whole may take gigabytes."""
+    across, down = small.shape[1] / size.width, small.shape[0] / size.height
+    place = np.array([[across, 0, across / 2 - 0.5], [0, down, (rows.start + 0.5) * down - 0.5]])
+    wanted = (size.width, rows.stop - rows.start)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(small, place, wanted, flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _healed(original: Picture, made: Picture, mask: Mask, reach: float) -> Picture:
     known = (mask <= 127).astype(np.float32)
     difference = (original.astype(np.float32) - made) * known[..., None]
-    weight = _blur(known, reach)
-    spread = _blur(difference, reach) * (np.clip(2 * weight, 0, 1) / np.maximum(weight, 1e-2))[..., None]
+    weight = blurred(known, reach)
+    spread = blurred(difference, reach) * (np.clip(2 * weight, 0, 1) / np.maximum(weight, 1e-2))[..., None]
     return np.rint((made + spread).clip(0, 255)).astype(np.uint8)
 
 
-def _blur(values: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
+def blurred(values: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
     """Approximately a Gaussian blur of this standard deviation, by two box blurs, in time independent of the radius."""
     side = _box_side(radius)
     for _ in range(2):

@@ -26,7 +26,14 @@ def make(
     grown = flattened(picture)
     for number, step in enumerate(passes, 1):
         grown = carried_on(grown, step, filling.named(f"Pass {number} of {len(passes)}, part"), profile)
-    facts = {"mode": "outpaint", "model": MODEL, "unit": "pixels", "width": grown.shape[1], "height": grown.shape[0]}
+    facts = {
+        "mode": "outpaint",
+        "model": MODEL,
+        "prompt": "",
+        "unit": "pixels",
+        "width": grown.shape[1],
+        "height": grown.shape[0],
+    }
     return [GeneratedImage(with_alpha(grown, picture, borders), borders._asdict() | facts, profile)]
 
 

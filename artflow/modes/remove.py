@@ -18,7 +18,7 @@ from artflow.errors import ArtflowError, Cancelled
 from artflow.images import Picture, Size, flattened, from_srgb, resized, to_srgb
 from artflow.job_context import Errand, JobContext, here
 from artflow.modes.inpaint import Inpainting, as_clear
-from artflow.modes.masks import Bounds, Mask, MaskEdge, check_mask, covering, feather_outside, grown, whole
+from artflow.modes.masks import Bounds, Mask, MaskEdge, S, check_mask, covering, feather_outside, grown, whole
 
 MODEL = "migan"  # in recipes
 SIDE = 512  # pixels a side that the network works at
@@ -78,9 +78,11 @@ def make(
     check_mask(mask, picture)
     plain = flattened(picture)
     hole = grown(mask, feather_outside(params.feather, params.mask_edge))
-    work = Inpainting(plain, mask, whole(plain), Size(*mask.shape[::-1]), params.feather, params.mask_edge, profile)
+    work = Inpainting(
+        plain, mask, whole(plain), Size(mask.shape[1], mask.shape[0]), params.feather, params.mask_edge, profile
+    )
     made = as_clear(picture, work, work.composite(filled(plain, hole, filling, profile)))
-    facts = {"mode": "inpaint", "model": MODEL, "width": picture.shape[1], "height": picture.shape[0]}
+    facts = {"mode": "inpaint", "model": MODEL, "prompt": "", "width": picture.shape[1], "height": picture.shape[0]}
     return [GeneratedImage(made, params.model_dump() | facts, profile)]
 
 
@@ -94,13 +96,13 @@ def filled(picture: Picture, hole: Mask, filling: Filling, profile: bytes | None
     if (hole > 127).all():
         sentence = "The mask covers the whole picture; leave a part of it free, which goes on over the rest."
         raise ArtflowError("bad_mask", sentence)
-    picture, hole = picture.copy(), hole > 127
-    parts = parts_of(hole)
+    picture, missing = picture.copy(), hole > 127
+    parts = parts_of(missing)
     done = 0
     while parts:
-        now, parts = _apart(parts, Size(*hole.shape[::-1]))
+        now, parts = _apart(parts, Size(hole.shape[1], hole.shape[0]))
         filling.say(done, done + len(now) + len(parts))
-        _fill_round(picture, hole, now, filling, profile)
+        _fill_round(picture, missing, now, filling, profile)
         done += len(now)
     filling.say(done, done)
     return picture
@@ -112,7 +114,7 @@ def _fill_round(
     """Fill these parts of the hole in one call, and close them."""
     from artflow.models.migan import fill
 
-    windows = [window_around(part, Size(*hole.shape[::-1])) for part in parts]
+    windows = [window_around(part, Size(hole.shape[1], hole.shape[0])) for part in parts]
     shown = [resized(to_srgb(mirrored(picture, window), profile), Size(SIDE, SIDE)) for window in windows]
     holes = [covering(mirrored(hole, window).astype(np.uint8) * 255, Size(SIDE, SIDE)) > 0 for window in windows]
     results = filling.errand(fill, np.stack(shown), np.stack(holes), filling.device)
@@ -138,7 +140,7 @@ def window_around(part: Bounds, size: Size) -> Bounds:
     return Bounds(left, top, left + side, top + side)
 
 
-def mirrored(values: NDArray[np.generic], window: Bounds) -> NDArray[np.generic]:
+def mirrored(values: NDArray[S], window: Bounds) -> NDArray[S]:
     """A window of a picture or mask, with mirrored edges where it reaches beyond."""
 
     def indices(low: int, high: int, length: int) -> NDArray[np.intp]:
@@ -170,7 +172,8 @@ def parts_of(hole: NDArray[np.bool_]) -> list[Bounds]:
             continue
         thick = mine & (core > 0)
         if thick.any():
-            parts.append(_bounds(*np.nonzero(thick), size))
+            rows, columns = np.nonzero(thick)
+            parts.append(_bounds(rows, columns, size))
         rows, columns = np.nonzero(mine & ~thick)
         grid = rows // PIECE * len(across) + columns // PIECE
         parts += [_bounds(rows[grid == place], columns[grid == place], size) for place in np.unique(grid)]

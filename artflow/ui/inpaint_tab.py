@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
 from artflow.engine.job_request import GeneratedImage
 from artflow.images import Picture, Size, flattened, resized, to_srgb
@@ -35,6 +36,7 @@ INPUTS = (
 )  # fmt: skip
 
 Make = Callable[..., list[GeneratedImage]]  # `Pipeline.inpaint` or `Pipeline.remove`
+FAINT = 25  # alpha of a subject's edge, from which on it is selected
 TINTED = 2048  # longest side of the copy that shows the mask
 
 
@@ -58,6 +60,7 @@ class InpaintTab:
                 limits = self._pipeline.settings.server
                 self.picture = picture_input(limits, elem_id="artflow-inpaint-picture", height=160)
                 self._editor = MaskEditor("Mask: paint over what to change", "artflow-inpaint-editor")
+                select = gr.Button("Select the subject", size="sm", elem_id="artflow-inpaint-select")
                 prompt = controls.built["prompt"] = prompt_box(self._pipeline, "", elem_id="artflow-inpaint-prompt")
                 with gr.Row():
                     run = gr.Button("Generate", variant="primary", elem_id="artflow-inpaint-run")
@@ -101,6 +104,10 @@ class InpaintTab:
         for button in (run, gone):
             show_result(button, "artflow-inpaint-slider")
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
+        select.click(
+            self._selected, self.picture, self._editor, show_progress="minimal", concurrency_limit=2,
+            api_visibility="private",
+        )  # fmt: skip
         # Also on the editor's clear button, which removes the picture together with the strokes.
         gr.on(
             [self.picture.change, self._editor.clear], self._opened, self.picture, self._editor,
@@ -127,6 +134,12 @@ class InpaintTab:
         if path and not shown_by_browsers(path):
             return gr.skip()  # a copy follows (`picture_input`), and would take away what is painted meanwhile
         return shown_in_editor(self._reduced(path).picture if path else None)
+
+    @said
+    def _selected(self, path: str | None) -> Any:
+        """Paint over the subject; over faint edges, too, since what is painted over is what goes."""
+        shown = self._reduced(path).picture
+        return shown_in_editor(shown, np.where(self._pipeline.subject(shown) > FAINT, np.uint8(255), np.uint8(0)))
 
     def _painted(
         self, request: gr.Request, path: str | None, layers: tuple[bytes, ...], *values: Any

@@ -103,7 +103,7 @@ def test_outside_of_mask_and_feather_not_a_byte_changes(edge: str, reach: int) -
     assert not changed[grown(mask, reach) == 0].any()
     assert changed[mask > 0].mean() > 0.5
     assert made.recipe == {
-        "mode": "inpaint", "model": "migan", "feather": 6, "mask_edge": edge, "width": 420, "height": 300,
+        "mode": "inpaint", "model": "migan", "prompt": "", "feather": 6, "mask_edge": edge, "width": 420, "height": 300,
     }  # fmt: skip
 
 
