@@ -29,9 +29,24 @@ from artflow.models.catalog import Catalog, ModelSpec, load_catalog
 from artflow.models.dtypes import pick_device, pick_dtype
 from artflow.models.info import ModelHandle, ModelInfo
 from artflow.models.progress import LoadProgress
-from artflow.modes import hires, inpaint, native_resolution, outpaint, routing, text, tiled_img2img
+from artflow.modes import (
+    hires,
+    inpaint,
+    native_resolution,
+    outpaint,
+    photo_outpaint,
+    remove,
+    routing,
+    text,
+    tiled_img2img,
+)
+from artflow.modes.alpha import Alpha
+from artflow.modes.inpaint import PaintParams
 from artflow.modes.job_runner import JobRunner
 from artflow.modes.masks import Mask, check_mask
+from artflow.modes.remove import Filling
+from artflow.modes.schema import merged
+from artflow.modes.subject import subject_alpha
 from artflow.modes.text import JobParams
 from artflow.modes.upscale import check_upscaler, enlarged_size, fetch, upscale
 from artflow.parameters import Parameters
@@ -263,6 +278,7 @@ class Pipeline:
     ) -> list[GeneratedImage]:
         """The picture with what the mask covers made anew (`artflow.modes.inpaint`); blocks as `generate` does.
 
+        Without a prompt the small embedded model leaves that to the network for photos, as `remove` does.
         ``picture`` has 3 or 4 channels and stays in the colours of ``profile`` (ICC; None: sRGB).
 
         Raises:
@@ -271,7 +287,28 @@ class Pipeline:
         params = self.parameters.job(inpaint.InpaintParams, changes)
         self.parameters.check_job(params)
         check_mask(mask, picture)
+        if self._for_photos(params):
+            asked = {"feather": params.feather, "mask_edge": params.mask_edge}
+            return self.remove(picture, mask, asked, context, profile)
         return self._job(params, lambda run: inpaint.make(picture, mask, params, run, profile), context or JobContext())
+
+    def remove(
+        self,
+        picture: NDArray[np.uint8],
+        mask: Mask,
+        changes: Mapping[str, Any],
+        context: JobContext | None = None,
+        profile: bytes | None = None,
+    ) -> list[GeneratedImage]:
+        """The picture without what the mask covers (`artflow.modes.remove`); blocks as `generate` does.
+
+        ``picture`` has 3 or 4 channels and stays in the colours of ``profile`` (ICC; None: sRGB).
+
+        Raises:
+            ArtflowError: bad parameters, ``empty_mask``, ``bad_mask``, ``busy``.
+        """
+        params = merged(remove.RemoveParams, changes)
+        return self._filled(lambda filling: remove.make(picture, mask, params, filling, profile), context)
 
     def outpaint(
         self,
@@ -282,6 +319,7 @@ class Pipeline:
     ) -> list[GeneratedImage]:
         """The picture carried on beyond its borders, in passes (`artflow.modes.outpaint`); blocks as `generate` does.
 
+        Without a prompt the small embedded model leaves that to the network for photos, as `inpaint`.
         ``picture`` has 3 or 4 channels and stays in the colours of ``profile`` (ICC; None: sRGB).
 
         Raises:
@@ -291,6 +329,8 @@ class Pipeline:
         self.parameters.check_job(params)
         size = Size(picture.shape[1], picture.shape[0])
         outpaint.check_borders(size, params.borders(size), max_pixels=self.settings.server.max_pixels)
+        if self._for_photos(params):
+            return self._filled(lambda filling: photo_outpaint.make(picture, params, filling, profile), context)
         return self._job(params, lambda run: outpaint.make(picture, params, run, profile), context or JobContext())
 
     def upscale(
@@ -314,6 +354,28 @@ class Pipeline:
         if params.strength == 0:
             return [GeneratedImage(larger, {"mode": "upscale", "factor": params.factor, "upscaler": params.upscaler})]
         return self._job(params, lambda run: tiled_img2img.in_tiles(larger, params, run), context)
+
+    def subject(self, picture: Picture) -> Alpha:
+        """How much of each pixel of a picture in sRGB is of its subject (`artflow.modes.subject`), 0 to 255.
+
+        Raises:
+            ArtflowError: ``no_subject``.
+        """
+        return subject_alpha(picture, self.device, self._errand)
+
+    def _for_photos(self, params: PaintParams) -> bool:
+        """Whether the network for photos does it better: nothing is asked for, and the model is small."""
+        return not params.prompt.strip() and params.strength > 0 and self._spec(params.model).native_resolution_only
+
+    def _filled(
+        self, work: Callable[[Filling], list[GeneratedImage]], context: JobContext | None
+    ) -> list[GeneratedImage]:
+        context = context or JobContext()
+        try:
+            with self._jobs.place(context.who):
+                return work(Filling(self.device, self._errand, context))
+        except Cancelled:
+            return []
 
     def _enlarge(
         self, context: JobContext, picture: NDArray[np.uint8], factor: int, upscaler: str
