@@ -24,7 +24,7 @@ ROUNDS = 60
 
 
 def copies(path: Path, dice: np.random.Generator) -> list[Image.Image]:
-    """The picture, on white if it is see-through; in gray; and on any ground, resized, darkened and compressed."""
+    """The picture, on white if it is see-through; and on any ground, resized, darkened and compressed."""
     found = []
     for chance in (False, True):
         image = Image.open(path).convert("RGBA")
@@ -32,9 +32,7 @@ def copies(path: Path, dice: np.random.Generator) -> list[Image.Image]:
         plain = Image.new("RGBA", image.size, (*ground, 255))
         plain.alpha_composite(image)
         image = plain.convert("RGB")
-        if not chance:
-            found.append(image.convert("L").convert("RGB"))
-        else:
+        if chance:
             side = int(dice.choice([96, 128, 192, 256, 384, 512]))
             factor = side / min(image.size)
             image = image.resize([max(8, round(length * factor)) for length in image.size], Image.Resampling.BICUBIC)
@@ -58,7 +56,7 @@ def gathered(network: EfficientNetLite0, folder: Path, part: str) -> tuple[Tenso
     for label, medium in enumerate(MEDIA):
         for path in sorted((folder / medium.removeprefix("a ") / part).iterdir()):
             images = copies(path, dice)
-            for image in images if part == "learn" else images[1:2]:
+            for image in images if part == "learn" else images[:1]:
                 rows.append(features(network, image))
                 labels.append(label)
                 names.append(path.name)
