@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,15 @@ from PIL import Image, ImageEnhance
 from safetensors.torch import load_file
 from skimage import data
 
-from artflow.models.families.painter.learn import Recipe, StyleLearner, save_style, shorter_side, to_pixels
+from artflow.models.families.painter.learn import (
+    Recipe,
+    Redraw,
+    StyleLearner,
+    known_styles,
+    save_style,
+    shorter_side,
+    to_pixels,
+)
 from artflow.models.families.painter.network import PainterNetwork
 from artflow.models.families.painter.vgg import WEIGHTS, load_features
 from training import style_sheets
@@ -37,8 +45,8 @@ SITTERS = ("436840", "459027", "435896", "436106", "437397", "436964", "437869",
 class Style:
     """What a style is learned from: paintings by their object number; without any, the sheet of the same id.
 
-    ``crop``: the part of each that is read (left, top, right, bottom, of 1); ``vivid``: how much its colours are
-    strengthened.
+    ``crop``: the part of each that is read (left, top, right, bottom, of 1); ``vivid``, ``bright``: how much its
+    colours and its light are strengthened, where varnish has darkened it.
     """
 
     name: str
@@ -46,6 +54,7 @@ class Style:
     crop: tuple[float, float, float, float] = (0.04, 0.04, 0.96, 0.96)
     recipe: Recipe = field(default_factory=Recipe)
     vivid: float = 1.0
+    bright: float = 1.0
 
     @property
     def source(self) -> str:
@@ -60,7 +69,8 @@ class Style:
         for number in self.works:
             picture = work(number)
             box = [round(part * side) for part, side in zip(self.crop, picture.size * 2, strict=True)]
-            cut.append(ImageEnhance.Color(picture.crop((box[0], box[1], box[2], box[3]))).enhance(self.vivid))
+            picture = ImageEnhance.Color(picture.crop((box[0], box[1], box[2], box[3]))).enhance(self.vivid)
+            cut.append(ImageEnhance.Brightness(picture).enhance(self.bright))
         return cut
 
 
@@ -74,7 +84,7 @@ STYLES = {
     "pencil": Style("Pencil", recipe=DRAWN),
     "neon": Style("Neon", recipe=DRAWN),
     "stained-glass": Style("Stained glass", recipe=DRAWN),
-    "rembrandt": Style("Old master oil, after Rembrandt", ("437397",)),
+    "rembrandt": Style("Old master oil, after Rembrandt", ("437397",), (0.3, 0.2, 0.75, 0.62), bright=1.8),
     "watercolour": Style("Watercolour", recipe=DRAWN),
     "gold-leaf": Style("Gold leaf, after Kano Sansetsu", ("44858",), (0.02, 0.12, 0.98, 0.88)),
     "woodcut": Style("Woodcut", recipe=DRAWN),
@@ -82,9 +92,9 @@ STYLES = {
     "poster": Style("Poster", recipe=DRAWN),
     "blueprint": Style("Blueprint", recipe=DRAWN),
     "anime": Style("Anime", recipe=DRAWN),
-    "klimt": Style("Klimt, after Mäda Primavesi", ("436819",), (0.05, 0.04, 0.95, 0.96)),
+    "klimt": Style("Klimt, after Mäda Primavesi", ("436819",), (0.05, 0.04, 0.95, 0.96), vivid=1.2),
     "turner": Style("Turner, after Whalers", ("437854",)),
-    "gauguin": Style("Gauguin, after Ia Orana Maria", ("438821",), (0.04, 0.03, 0.95, 0.9)),
+    "gauguin": Style("Gauguin, after Ia Orana Maria", ("438821",), (0.04, 0.03, 0.95, 0.9), vivid=1.3),
     "miniature": Style("Pahari miniature", ("37942",), (0.02, 0.03, 0.98, 0.97)),
 }
 
@@ -93,13 +103,6 @@ def contents() -> list[Image.Image]:
     """What styles are learned on: photos of scikit-image, the astronaut not among them, and portraits."""
     photos = [getattr(data, name)() for name in ("chelsea", "coffee", "rocket", "camera")]
     return [Image.fromarray(photo).convert("RGB") for photo in photos] + [work(number) for number in SITTERS]
-
-
-@cache
-def known_styles() -> torch.Tensor:
-    """(n, 990): the styles of the package, where ours start from."""
-    files = sorted(path for path in STYLES_FOLDER.glob("*.safetensors") if path.stem not in STYLES)
-    return torch.stack([load_file(path)["style"] for path in files])
 
 
 def train(style: str, learner: StyleLearner, checkpoint: Path) -> None:
@@ -126,6 +129,17 @@ def look(style: torch.Tensor, network: torch.nn.Module, pictures: Sequence[Image
     sheet(torch.cat([painted, to_pixels(source.crop((0, 0, 384, 384)))]), 4, path)
 
 
+def measure(learner: StyleLearner, aim: Sequence[Image.Image] | Redraw) -> str:
+    """How far the astronaut's paintings are from the style, and from her shapes, at the start and now."""
+    astronaut = Image.fromarray(data.astronaut())
+    recipe = replace(learner.recipe, crops=8)
+    judge = StyleLearner(aim, [astronaut], learner.features, learner.network, learner.start, recipe)
+    with torch.no_grad():
+        figures = [judge.losses(style, np.arange(8))[1:] for style in (judge.style, learner.style)]
+    (hand, shapes), (hand_now, shapes_now) = figures
+    return f"hand {hand:.2f} to {hand_now:.2f}, shapes {shapes:.2f} to {shapes_now:.2f}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--styles", nargs="*", choices=STYLES, default=list(STYLES), metavar="ID")
@@ -136,14 +150,15 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     features = load_features(options.features)
     network = PainterNetwork(load_file(PAINTER / "painter.safetensors"))
-    photos = contents()
+    photos, known = contents(), known_styles(STYLES_FOLDER, without=STYLES)
     for name in options.styles:
         style = STYLES[name]
         recipe = replace(style.recipe, updates=options.updates) if options.updates else style.recipe
         pictures = style.pictures(name)
         aim = pictures if style.works else partial(style_sheets.redraw, name)
-        learner = StyleLearner(aim, photos, features, network, known_styles(), recipe)
+        learner = StyleLearner(aim, photos, features, network, known, recipe)
         train(name, learner, CACHE / "painter" / f"{name}.pt")
+        print(name, measure(learner, aim), flush=True)
         vector = learner.style.detach()
         save_style(STYLES_FOLDER / f"{name}.safetensors", np.asarray(vector[0]), style.name, style.source, "CC0-1.0")
         look(vector, network, pictures, CACHE / "painter" / f"{name}.png")

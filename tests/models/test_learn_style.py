@@ -19,6 +19,7 @@ from artflow.models.families.painter.learn import (
     Recipe,
     StyleLearner,
     dead_leaves,
+    known_styles,
     learn_style,
     recolour,
     save_style,
@@ -147,3 +148,6 @@ def test_a_style_is_kept_with_who_made_it(tmp_path):
         assert file.metadata() == {"name": "My hand", "source": "my.jpg", "licence": "my own"}
         assert file.get_tensor("style").dtype == np.float32
     assert [file.name for file in path.parent.iterdir()] == ["mine.safetensors"]
+    save_style(path.with_stem("other"), np.ones(990), "Another", "other.jpg", "my own")
+    assert known_styles(path.parent).shape == (2, 990)
+    assert torch.equal(known_styles(path.parent, without=["mine"]), torch.ones(1, 990))

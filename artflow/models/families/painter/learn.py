@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFilter
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
 from artflow.errors import ArtflowError, Cancelled
@@ -28,7 +28,7 @@ CONTENT = 2
 """The stage whose activations hold a photo's shapes."""
 
 SMALLEST = 64  # pixels a side of a style picture
-LONGEST = 8  # times as long as wide
+LONGEST = 4  # times as long as wide
 COARSE = 8  # pixels whose mean colour is compared
 CLEAR = 4.0  # more weight of shapes in where to start: a hand is learned, a person who is lost does not come back
 NOISE = 0.03  # of 1: deviations of colour that are no more than that are not stretched
@@ -150,8 +150,8 @@ class StyleLearner:
                 mean = [torch.stack(same).mean(0) for same in zip(*grams, strict=True)]
                 self._grams = [one.expand(recipe.crops, -1, -1) for one in mean]
             self._spread = self._coloured.var((0, 2, 3)).sum()
-            start = self._nearest(known)
-        self.style = nn.Parameter(start)
+            self.start = self._nearest(known)
+        self.style = nn.Parameter(self.start.clone())
         self._optimizer = torch.optim.Adam([self.style], lr=recipe.rate, betas=(0.9, 0.99))
 
     def _nearest(self, known: Tensor) -> Tensor:
@@ -163,11 +163,11 @@ class StyleLearner:
         candidates[:, -3:] = colours.mean(1)
         losses = []
         for candidate in candidates:
-            total, _, shapes = self._losses(candidate[None], chosen)
+            total, _, shapes = self.losses(candidate[None], chosen)
             losses.append(total + CLEAR * shapes)
         return candidates[int(torch.stack(losses).argmin())][None].clone()
 
-    def _losses(self, style: Tensor, chosen: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    def losses(self, style: Tensor, chosen: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         """All of the loss, and of it how far hand and shapes are from what they are to be, on these crops."""
         recipe, count = self.recipe, len(chosen)
         painted = self.network(self._crops[chosen], style.expand(count, -1))
@@ -200,7 +200,7 @@ class StyleLearner:
             group["lr"] = recipe.rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
         rng = np.random.default_rng((recipe.seed, self.update))
         chosen = rng.choice(recipe.crops, recipe.batch, replace=False)
-        loss, hand, shapes = self._losses(self.style, chosen)
+        loss, hand, shapes = self.losses(self.style, chosen)
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
@@ -279,6 +279,12 @@ def _check(picture: Image.Image) -> None:
         raise ArtflowError(
             "bad_style", "A picture of a single colour has no style to learn: choose one with strokes in it."
         )
+
+
+def known_styles(folder: Path, without: Collection[str] = ()) -> Tensor:
+    """(n, 990): the styles in a folder, where new ones start from."""
+    files = sorted(path for path in folder.glob("*.safetensors") if path.stem not in without)
+    return torch.stack([torch.from_numpy(load_file(path)["style"]) for path in files])
 
 
 def save_style(path: Path, style: np.ndarray, name: str, source: str, licence: str) -> None:
