@@ -15,7 +15,7 @@ from artflow.errors import ArtflowError
 from artflow.images import check_size
 from artflow.log import about_prompt
 from artflow.models.catalog import Catalog, ModelSpec
-from artflow.modes import text
+from artflow.modes import routing, text
 from artflow.modes.canvas import CANVAS
 from artflow.modes.filters.live import check_live
 from artflow.modes.live import LiveMode
@@ -48,9 +48,20 @@ class Parameters:
         changed = (replace(CANVAS, policy=canvas), replace(LIVE_INPAINT, policy=inpaint))
         return {mode.name: mode for mode in (REALTIME, *changed)}
 
-    def live(self, mode: str) -> LiveParams:
-        """What a session of this mode starts with."""
-        return self.modes[mode].params(self._spec, getattr(self._settings, mode))
+    def live(self, mode: str, spec: ModelSpec | None = None) -> LiveParams:
+        """What a session of this mode starts with, on the model that it starts with or another."""
+        spec = routing.start(mode, self._spec, self._catalog) if spec is None else spec
+        return self.modes[mode].params(spec, getattr(self._settings, mode))
+
+    def moved(self, mode: str, params: LiveParams, before: ModelSpec, after: ModelSpec) -> LiveParams:
+        """A session's parameters on another model: what stands at the default of the one goes to that of the other."""
+        old, new = self.live(mode, before), self.live(mode, after)
+        changes = {
+            name: getattr(new, name)
+            for name in type(params).model_fields
+            if name != "prompt" and getattr(params, name) == getattr(old, name)
+        }
+        return params.model_copy(update=changes)
 
     def text(self) -> TextParams:
         """What the text tab starts with."""
@@ -96,8 +107,11 @@ class Parameters:
             ArtflowError: ``unknown_sampler``, ``unknown_model``.
         """
         check_sampler(params.sampler)
-        if params.model not in ("", self._spec.id):
-            self._catalog.get(params.model)
+        spec = self._spec if params.model in ("", self._spec.id) else self._catalog.get(params.model)
+        if not spec.draws:
+            able = ", ".join(model.id for model in self._catalog.models if model.draws)
+            sentence = f"{spec.title} paints over live pictures and draws none by itself; choose one of {able}."
+            raise ArtflowError("unsuitable_model", sentence)
 
     def check(self) -> None:
         """Refuse settings that every session or picture would be refused for.
@@ -114,7 +128,8 @@ class Parameters:
             check_size(text.width, text.height, multiple=8, longest=longest)
             for at in self.modes:
                 live = self.live(at)
-                check_size(live.width, live.height, multiple=8, longest=longest)
+                if live.width or live.height:
+                    check_size(live.width, live.height, multiple=8, longest=longest)
                 check_live(live.filters, longest)
                 check_indices(live.t_index_list or (0,))
         except ArtflowError as error:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from functools import lru_cache, partial
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,8 @@ from artflow import log as logs
 from artflow.admission import Places
 from artflow.engine.client import EngineClient, start
 from artflow.engine.job_request import GeneratedImage, JobProgress
+from artflow.engine.params import LiveParams
+from artflow.engine.second_pass import Part
 from artflow.engine.stream import LiveStream
 from artflow.engine.stream_policy import OnBegun, Result, ignore_begun
 from artflow.errors import ArtflowError, Cancelled
@@ -25,7 +29,7 @@ from artflow.models.catalog import Catalog, ModelSpec, load_catalog
 from artflow.models.dtypes import pick_device, pick_dtype
 from artflow.models.info import ModelHandle, ModelInfo
 from artflow.models.progress import LoadProgress
-from artflow.modes import hires, inpaint, native_resolution, outpaint, text, tiled_img2img
+from artflow.modes import hires, inpaint, native_resolution, outpaint, routing, text, tiled_img2img
 from artflow.modes.job_runner import JobRunner
 from artflow.modes.masks import Mask, check_mask
 from artflow.modes.text import JobParams
@@ -36,6 +40,14 @@ from artflow.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+OnMoved = Callable[[ArtflowError | None], None]
+"""Hears that other models serve a session than before, or why they do not; from any thread, and must not block."""
+
+
+def ignore_move(error: ArtflowError | None) -> None:
+    """For who does not want to know."""
+
 
 LATENT = 8  # pixels a latent, of every Stable Diffusion
 
@@ -56,6 +68,7 @@ class Pipeline:
         share = {"per_person": limits.jobs_per_person, "per_address": limits.jobs_per_address}
         self._jobs = Places(limits.max_jobs, **share)  # the model's load included
         self._client: EngineClient | None = None
+        self._streams: WeakSet[LiveStream] = WeakSet()
         chosen = settings.model.model_id
         self.spec = self.catalog.default(self.device == "cuda") if chosen == "auto" else self.catalog.find(chosen)
         if settings.model.prediction_type != "auto":
@@ -70,9 +83,14 @@ class Pipeline:
         return load_vocabulary(self.spec.source.folder)
 
     @property
-    def choices(self) -> list[ModelSpec]:
-        """The models that people may choose: the app's own first."""
+    def live_choices(self) -> list[ModelSpec]:
+        """The models that people may choose for live pictures: the app's own first."""
         return [self.spec, *(spec for spec in self.catalog.models if spec.id != self.spec.id)]
+
+    @property
+    def choices(self) -> list[ModelSpec]:
+        """Those of them that make pictures out of nothing, too."""
+        return [spec for spec in self.live_choices if spec.draws]
 
     # -- models -----------------------------------------------------------------------------------------------------
 
@@ -113,7 +131,11 @@ class Pipeline:
         """What people should know: each fallback, and why."""
         return self._client.notes if self._client is not None else []
 
-    # -- pictures ---------------------------------------------------------------------------------------------------
+    # -- live pictures ----------------------------------------------------------------------------------------------
+
+    def load_for(self, mode: str) -> ModelHandle:
+        """Begin to load the model that a live mode starts with, or find it loaded. Never blocks."""
+        return self.client.load(routing.start(mode, self.spec, self.catalog))
 
     def open(
         self,
@@ -129,15 +151,78 @@ class Pipeline:
             ArtflowError: ``bad_parameter``, ``bad_size``, ``too_many_sessions``.
         """
         limits = self.settings.server
-        if 0 < limits.max_queue_size <= self.client.sessions:
+        if 0 < limits.max_queue_size <= self.sessions:
             raise ArtflowError(
                 "too_many_sessions", f"All {limits.max_queue_size} places are taken; try again in a moment."
             )
-        params = self.parameters.changed(self.parameters.live(mode), changes)
+        params = self.parameters.changed(self.parameters.live(mode, self._known(model.id)), changes)
         policy = self.parameters.modes[mode].policy
         session = self.client.open(model, params, policy, on_result, on_begun, max_size=limits.max_size)
+        self._streams.add(session)
         log.info("a live session", extra={"session": session.id, "mode": mode, "model": model.id})
         return session
+
+    def change(
+        self, mode: str, session: LiveStream, changes: Mapping[str, Any], on_moved: OnMoved = ignore_move
+    ) -> None:
+        """Change settings of a live session. Where another model is to serve it from now on, it is loaded meanwhile,
+        and the session goes on as it was until it is there; ``on_moved`` hears of that, or why it cannot be.
+
+        Raises:
+            ArtflowError: ``bad_parameter``, ``prompt_too_long``, ``bad_size`` ...; ``unknown_model``, or why that
+                cannot be loaded. The old settings stay.
+        """
+        params = self.parameters.changed(session.params, changes)
+        if params != session.params:
+            self._apply(mode, session, params, changes, on_moved)
+
+    def _apply(
+        self, mode: str, session: LiveStream, params: LiveParams, changes: Mapping[str, Any], on_moved: OnMoved
+    ) -> None:
+        way = routing.route(mode, params, self.spec, self.catalog)
+        handles = [self.client.load(spec) for spec in (way.spec, way.over) if spec is not None]
+        if (waited_for := next((handle for handle in handles if not handle.info.done()), None)) is not None:
+            session.wait_for(params, waited_for)
+            waited_for.info.add_done_callback(lambda done: self._loaded(mode, session, params, changes, done, on_moved))
+            return
+        first, *over = [handle.info.result() for handle in handles]
+        before = self._known(session.model.id)
+        if way.spec.id != before.id:
+            unasked = self.parameters.moved(mode, params, before, way.spec)
+            params = self.parameters.changed(unasked, changes)
+        parts = [Part(first, params.model_copy(update={"prompt": way.prompt}))]
+        if over:  # what is drawn is painted whole
+            parts.append(Part(over[0], params.model_copy(update={"strength": 1.0, "steps": 1, "max_fps": 0})))
+        served_by = session.served_by
+        session.update(params, parts)
+        if session.served_by != served_by:
+            on_moved(None)
+
+    def _loaded(
+        self, mode: str, session: LiveStream, asked: LiveParams, changes: Mapping[str, Any],
+        done: Future[ModelInfo], on_moved: OnMoved,
+    ) -> None:  # fmt: skip
+        """A model is there that a session waits for, which may want something else by now."""
+        if session.closed or session.params != asked:
+            return
+        error = done.exception()
+        try:
+            if error is not None:
+                raise error
+            self._apply(mode, session, asked, changes, on_moved)
+        except ArtflowError as problem:
+            on_moved(problem)
+
+    def _known(self, model_id: str) -> ModelSpec:
+        """What is known of a model that serves somebody; of one from elsewhere what is known of the app's own."""
+        return next((spec for spec in self.catalog.models if spec.id == model_id), self.spec)
+
+    @property
+    def sessions(self) -> int:
+        """Live sessions being served."""
+        return sum(not session.closed for session in self._streams)
+
+    # -- pictures ---------------------------------------------------------------------------------------------------
 
     def generate(self, changes: Mapping[str, Any], context: JobContext | None = None) -> list[GeneratedImage]:
         """Text to pictures, enlarged and redrawn where Hires fix is asked for; blocks until they are made.
@@ -280,7 +365,7 @@ class Pipeline:
 
     def metrics(self) -> dict[str, Any]:
         """How busy the app is: `EngineClient.metrics`, and all jobs, also those that wait their turn."""
-        return self.client.metrics() | {"jobs": len(self._jobs)}
+        return self.client.metrics() | {"sessions": self.sessions, "jobs": len(self._jobs)}
 
     @property
     def jobs(self) -> int:

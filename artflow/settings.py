@@ -57,7 +57,7 @@ class ModelSettings(_Group):
     engine_dir: Path = Path("engines")
     warmup: int = Field(1, ge=0, le=100, description="pictures made before the first person is served")
     max_batch: int = Field(16, ge=1, le=64, description="rows in one UNet call at most")
-    max_loaded: int = Field(2, ge=1, le=8, description="models kept in memory at once")
+    max_loaded: int = Field(3, ge=1, le=8, description="models kept in memory at once")
 
 
 class Performance(_Group):

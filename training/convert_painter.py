@@ -2,8 +2,8 @@
 
     python -m training.convert_painter
 
-writes `artflow/models/painter`: ``painter.safetensors`` (the convolutions that all styles share), a file for each of the
-26 styles in ``styles``, and ``any_picture.safetensors``, the network that paints in the style of any picture.
+writes `artflow/models/painter`: ``painter.safetensors`` (the convolutions that all styles share), a file for each of
+the 26 styles in ``styles``, and ``any_picture.safetensors``, the network that paints in the style of any picture.
 """
 
 from __future__ import annotations

@@ -55,6 +55,7 @@ class Channel:
         self.taken_over = asyncio.Event()  # another socket of the same person wants its id
         self.released = asyncio.Event()  # it has none any more
         self.session: LiveStream | None = None
+        self.mode = ""
         self.outbox: asyncio.Queue[Outgoing] = asyncio.Queue()
         self.fates: asyncio.Queue[tuple[Result, float]] = asyncio.Queue()  # and when each came (monotonic seconds)
         self.places = asyncio.Semaphore(0)
@@ -170,6 +171,10 @@ class Channel:
         """A frame has been begun; from any thread (see `LiveStream.on_begun`)."""
         self._soon(self._note_begun, now, waited, idle)
 
+    def moved(self, error: ArtflowError | None) -> None:
+        """Other models serve the session than before, or the reason why they do not; from any thread."""
+        self._soon(self._note_move, error)
+
     def close(self) -> None:
         """End the session and let everyone who watches go."""
         self.closed = True
@@ -243,6 +248,10 @@ class Channel:
             self.latest = result
             self._ring()
 
+    def _note_move(self, error: ArtflowError | None) -> None:
+        if self.session is not None and not self.legacy:
+            self.send({"status": "model"} | served(self.session) if error is None else error.as_json())
+
     def _watch(self, people: int) -> None:
         self._watchers += people
         if self.session is not None:
@@ -252,3 +261,15 @@ class Channel:
     def _ring(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
+
+
+def served(session: LiveStream) -> dict[str, Any]:
+    """What a client is told of who makes its pictures: the models, one after the other, the size, and the settings."""
+    params = session.params
+    return {
+        "models": session.served_by,
+        "width": session.sized.width,
+        "height": session.sized.height,
+        "strength": params.strength,
+        "steps": params.steps,
+    }

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from artflow.api.security import require_sign_in
 from artflow.api.state import Api, api_of
+from artflow.modes import routing
 from artflow.modes.schema import info_schema, input_schema
 
 router = APIRouter(dependencies=[Depends(require_sign_in)])
@@ -32,7 +33,8 @@ async def settings(request: Request, mode: Mode) -> dict[str, Any]:
         "name": about.name, "title": about.title, "description": about.description, "input_mode": "image",
         "page_content": page,
     }  # fmt: skip
-    params = input_schema(defaults)
+    own = routing.start(mode, pipeline.spec, pipeline.catalog)  # whose size the earlier front ends want to know
+    params = input_schema(defaults.model_copy(update={"width": own.width, "height": own.height}))
     for name, entry in params["properties"].items():
         entry |= {"hide": name not in FEATURED, "disabled": entry["field"] == "hidden"}
     for side in ("width", "height"):

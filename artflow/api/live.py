@@ -14,7 +14,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.websockets import WebSocketState
 
 from artflow.api import framing
-from artflow.api.channel import FLOOD, Channel
+from artflow.api.channel import FLOOD, Channel, served
 from artflow.api.client_address import address_of
 from artflow.api.messages import Message, Reader, read_framed, read_three
 from artflow.api.pool import Pool
@@ -87,9 +87,10 @@ async def serve(
         return
     try:
         await socket.accept()
-        model = await _loaded(api, socket, channel)
+        model = await _loaded(api, socket, channel, mode)
         async with asyncio.timeout(limits.timeout or None):
             channel.session = api.pipeline.open(mode, model, {}, channel.arrived, channel.begun)
+            channel.mode = mode
             flooded = await _talk(api, socket, channel, read, legacy)
         if flooded:
             flood = f"{FLOOD} messages in a row could not be used; the last error says why."
@@ -112,9 +113,9 @@ async def serve(
             await socket.close(*(TAKEN_OVER if channel.taken_over.is_set() else ()))
 
 
-async def _loaded(api: Api, socket: WebSocket, channel: Channel) -> ModelInfo:
-    """Wait for the model and send its loading progress."""
-    loading = api.pipeline.load()
+async def _loaded(api: Api, socket: WebSocket, channel: Channel, mode: str) -> ModelInfo:
+    """Wait for the model that the mode starts with, and send its loading progress."""
+    loading = api.pipeline.load_for(mode)
     while not loading.info.done():
         if channel.taken_over.is_set():
             raise WebSocketDisconnect(*TAKEN_OVER)
@@ -132,8 +133,7 @@ async def _talk(api: Api, socket: WebSocket, channel: Channel, read: Reader, leg
     if legacy and not session.policy.latest_only:
         most = 1
     channel.start(session, most)
-    size = {"width": session.params.width, "height": session.params.height}
-    channel.send({"status": "connected", "max_in_flight": most} | size)
+    channel.send({"status": "connected", "max_in_flight": most} | served(session))
     channel.requests.refill()
     parts = [
         _receive(socket, channel, read, legacy),
@@ -193,7 +193,7 @@ async def _hand_in(api: Api, channel: Channel, session: LiveStream, legacy: bool
         pool = api.large if channel.large else api.pool
         async with pool.turn(out=False):
             message = channel.next_message()
-            used = await _tried(pool, api, session, message, legacy)
+            used = await _tried(pool, api, channel, message, legacy)
         if pool is api.pool and used.error is not None and used.error.code == "picture_too_large":
             try:
                 api.check_large(channel)
@@ -201,7 +201,7 @@ async def _hand_in(api: Api, channel: Channel, session: LiveStream, legacy: bool
                 used = Used(error=error)
             else:
                 async with api.large.turn(out=False):
-                    used = await _tried(api.large, api, session, message, legacy)
+                    used = await _tried(api.large, api, channel, message, legacy)
                 channel.large = False  # one that cannot be used takes no place from others
         if used.pixels:
             channel.large = used.pixels > SMALL
@@ -223,13 +223,16 @@ class Used(NamedTuple):
     error: ArtflowError | None = None
 
 
-async def _tried(pool: Pool, api: Api, session: LiveStream, message: Message, legacy: bool) -> Used:
+async def _tried(pool: Pool, api: Api, channel: Channel, message: Message, legacy: bool) -> Used:
     """Use a message, in the turn of a pool. Only the one for large pictures takes those over `SMALL` pixels."""
-    limits = api.pipeline.settings.server
+    limits, session = api.pipeline.settings.server, channel.session
+    assert session is not None
     # What is edited comes back whole, so it may be as large as an upload; of a frame the model sees its own size.
     most = limits.max_inpaint_pixels if session.policy.keep_alpha else limits.max_frame_pixels
     try:
-        return await pool.run(_use, api, session, message, legacy, most if pool is api.large else min(most, SMALL))
+        return await pool.run(
+            _use, api, channel, session, message, legacy, most if pool is api.large else min(most, SMALL)
+        )
     except ArtflowError as refused:
         return Used(error=refused)
     except Exception as failed:
@@ -237,7 +240,7 @@ async def _tried(pool: Pool, api: Api, session: LiveStream, message: Message, le
         return Used(error=ArtflowError("bad_message", f"This message cannot be used: {type(failed).__name__}."))
 
 
-def _use(api: Api, session: LiveStream, message: Message, legacy: bool, most: int) -> Used:
+def _use(api: Api, channel: Channel, session: LiveStream, message: Message, legacy: bool, most: int) -> Used:
     """Give the session a message, whose picture has at most so many pixels. Runs in a thread.
 
     Settings that are refused are the answer to their message; they cost no other settings. The earlier front ends
@@ -252,11 +255,11 @@ def _use(api: Api, session: LiveStream, message: Message, legacy: bool, most: in
         picture = decode(message.picture, max_pixels=most, max_bytes=most_bytes, keep_alpha=keep_alpha)
     before = session.params
     try:
-        _change(api, session, settings)
+        _change(api, channel, session, settings)
     except ArtflowError as error:
         for name in settings.keys() & names(type(before)):
             with contextlib.suppress(ArtflowError):
-                _change(api, session, {name: settings[name]})
+                _change(api, channel, session, {name: settings[name]})
         if not legacy:
             raise
         message.left_out = error
@@ -268,10 +271,9 @@ def _use(api: Api, session: LiveStream, message: Message, legacy: bool, most: in
     return Used(repeats=alone and session.params != before and session.repeat())
 
 
-def _change(api: Api, session: LiveStream, settings: dict[str, Any]) -> None:
-    params = api.pipeline.parameters.changed(session.params, settings) if settings else session.params
-    if params != session.params:
-        session.update(params)
+def _change(api: Api, channel: Channel, session: LiveStream, settings: dict[str, Any]) -> None:
+    if settings:
+        api.pipeline.change(channel.mode, session, settings, channel.moved)
 
 
 async def _answer(api: Api, channel: Channel, session: LiveStream) -> None:
@@ -337,6 +339,8 @@ async def _report(api: Api, channel: Channel, session: LiveStream) -> None:
                 | session.metrics.snapshot()
                 | {name: api.metrics[name] for name in ("sessions", "gpu_memory_mb")}
             )
+            if (load := session.waits_for) is not None:
+                channel.send({"status": "switching", "message": load.message, "progress": load.fraction})
         await asyncio.sleep(METRICS_EVERY)
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from artflow.engine.job_request import JobRequest, OnEvent
 from artflow.engine.params import LiveParams
+from artflow.engine.second_pass import SecondPass
 from artflow.engine.stream import LiveStream
 from artflow.engine.stream_policy import OnBegun, Result, StreamPolicy, ignore_begun
 from artflow.models.catalog import ModelSpec
@@ -69,13 +70,13 @@ class EngineClient(ABC):
         Raises:
             ArtflowError: ``bad_size``, ``bad_t_index_list``, ``engine_closed``; a thread: ``model_not_loaded``.
         """
-        stream = LiveStream(model, params, policy, on_result, on_begun, max_size=max_size)
+        stream = LiveStream(model, params, policy, on_result, on_begun, max_size=max_size, attach=self._serve)
         self._serve(stream)
         return stream
 
     @abstractmethod
-    def _serve(self, stream: LiveStream) -> None:
-        """Give a stream its session."""
+    def _serve(self, stream: LiveStream | SecondPass) -> None:
+        """Give a stream, or its second pass, a session on its model."""
 
     @abstractmethod
     def submit(self, request: JobRequest, on_event: OnEvent) -> None:

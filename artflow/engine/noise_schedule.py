@@ -78,7 +78,7 @@ def boundary_scalings(timestep: int, scaling: float = 10.0) -> tuple[float, floa
 
 
 class ScheduleMaker:
-    """The schedules of one model. ``kind`` is ``lcm``, ``turbo`` or ``once``, as the catalog or the scheduler class says."""
+    """The schedules of one model. ``kind`` is ``lcm``, ``turbo`` or ``once``, as the catalog or the scheduler says."""
 
     def __init__(self, config: Mapping[str, Any], kind: str) -> None:
         self.kind = kind

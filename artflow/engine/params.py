@@ -52,8 +52,11 @@ class LiveParams(BaseModel):
     )
     delta: float = Field(1.0, ge=0, le=2, title="Delta")
     prediction_type: Prediction = Field("auto", title="Prediction", description="auto: as the model's file says")
-    width: int = Field(512, ge=16, le=8192, title="Width")
-    height: int = Field(512, ge=16, le=8192, title="Height")
+    model: str = Field(
+        "", max_length=200, title="Model", description="an id of the catalog; empty: chosen by the prompt"
+    )
+    width: int = Field(0, ge=0, le=8192, title="Width", description="0: the model's own")
+    height: int = Field(0, ge=0, le=8192, title="Height", description="0: the model's own")
     priority: Literal["latency", "quality"] = Field("latency", title="Priority")
     enable_similar_image_filter: bool = Field(False, title="Similar image filter")
     similar_image_filter_threshold: float = Field(0.98, ge=0, le=1, title="Similarity threshold")

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 from artflow.engine.client import EngineClient
 from artflow.engine.job_request import JobEnded, JobRequest, OnEvent
 from artflow.engine.process_replies import RemoteSession, Replies, Status
+from artflow.engine.second_pass import SecondPass
 from artflow.engine.stream import LiveStream
 from artflow.engine.wire import Ring, Wire, check_portable, shared_file
 from artflow.errors import ArtflowError
@@ -109,7 +110,7 @@ class ProcessClient(EngineClient):
 
     # -- pictures ---------------------------------------------------------------------------------------------------
 
-    def _serve(self, stream: LiveStream) -> None:
+    def _serve(self, stream: LiveStream | SecondPass) -> None:
         with self.lock:
             if self.gone is not None:
                 raise self.gone.with_traceback(None)  # one for all: it would keep the frames of each raise

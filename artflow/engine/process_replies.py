@@ -11,6 +11,7 @@ from artflow.engine.engine_metrics import EngineMetrics
 from artflow.engine.frame import Frame, Outcome
 from artflow.engine.job_request import JobEnded, JobEvent
 from artflow.engine.params import LiveParams
+from artflow.engine.second_pass import SecondPass
 from artflow.engine.stream import LiveStream
 from artflow.errors import ArtflowError
 from artflow.models.info import ModelInfo
@@ -37,7 +38,7 @@ class Status:
 class RemoteSession:
     """A live session of the process (see `Session`); while there is none, what comes in is kept for the next."""
 
-    def __init__(self, client: ProcessClient, stream: LiveStream) -> None:
+    def __init__(self, client: ProcessClient, stream: LiveStream | SecondPass) -> None:
         self.stream = stream
         self._client = client
         self.running = False
@@ -46,7 +47,7 @@ class RemoteSession:
     def begin(self) -> None:
         """Open it in the process, which has its model; the client's lock is held."""
         stream, send = self.stream, self._client.send
-        send("open", stream.id, stream.model.id, stream.params, stream.policy.flow)
+        send("open", stream.id, stream.model.id, stream.sized, stream.policy.flow)
         for frame in self._kept:
             send("put", stream.id, frame)
         self._kept, self.running = [], True

@@ -23,6 +23,7 @@ from artflow.errors import HIDDEN, ArtflowError
 from artflow.images import Picture, Size
 
 if TYPE_CHECKING:
+    from artflow.engine.second_pass import SecondPass
     from artflow.engine.stream import LiveStream
 
 log = logging.getLogger(__name__)
@@ -71,9 +72,9 @@ class LiveSession:
         self._before = self._after = 0.0  # seconds the last frame took from arrival to `put`, and after `deliver`
 
     @classmethod
-    def of(cls, stream: LiveStream, runner: Runner) -> LiveSession:
-        """The session of a stream of this process, which is given it."""
-        session = cls(runner, stream.params, stream.policy.flow, stream, stream.id)
+    def of(cls, stream: LiveStream | SecondPass, runner: Runner) -> LiveSession:
+        """The session of a stream of this process, or of its second pass, which is given it."""
+        session = cls(runner, stream.sized, stream.policy.flow, stream, stream.id)
         stream.serve(session)
         return session
 

@@ -6,7 +6,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from artflow.engine.frame import Frame, Outcome, Session
 from artflow.engine.params import MAX_STEPS, LiveParams, random_seed
 from artflow.engine.quality import STAGES
+from artflow.engine.second_pass import Part, SecondPass
 from artflow.engine.session_metrics import SessionMetrics
 from artflow.engine.similarity import SimilarityFilter
 from artflow.engine.stream_policy import Composite, OnBegun, Result, Seen, StreamPolicy, ignore_begun
@@ -22,8 +23,11 @@ from artflow.engine.timesteps import live_timesteps
 from artflow.errors import ArtflowError
 from artflow.images import check_size
 from artflow.models.info import ModelInfo
+from artflow.models.progress import LoadProgress
 
 log = logging.getLogger(__name__)
+
+LEAST_MULTIPLE = 8  # pixels that sides are a multiple of, also where the model would take any
 
 
 @dataclass
@@ -44,7 +48,8 @@ class LiveStream:
     """A live session, as its person's connection sees it. Safe from any thread.
 
     ``on_result`` is called once for every frame whose fate is decided before ``close``, from the thread that decides
-    it, ``on_begun`` for every frame that is begun where the latest wins. They must not block.
+    it, ``on_begun`` for every frame that is begun where the latest wins. They must not block. ``attach`` gives a stream
+    or a second pass its session (`EngineClient`), where other models than the first are to serve it.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class LiveStream:
         on_begun: OnBegun = ignore_begun,
         *,
         max_size: int = 1024,
+        attach: Callable[[LiveStream | SecondPass], None] | None = None,
     ) -> None:
         self.id = secrets.token_hex(4)  # for the log
         self.model = model
@@ -69,6 +75,10 @@ class LiveStream:
         self._session: Session | None = None
         self._on_result, self._on_begun = on_result, on_begun
         self._max_size = max_size
+        self._attach = attach
+        self._second: SecondPass | None = None
+        self.waits_for: LoadProgress | None = None
+        """The load of a model that is to serve it."""
         self._entry = threading.Lock()  # one submitter at a time; held while pictures are resized and compared
         self._lock = threading.Lock()  # what follows; held for moments only, because the engine waits for it
         self._sent: dict[int, Sent] = {}  # what the engine has, by the engine's number
@@ -79,7 +89,9 @@ class LiveStream:
         self._after = 0.0  # seconds that the last picture took to its person
         self._last_picture: NDArray[np.uint8] | None = None
         self._next_number = 0
-        self._params = self._checked(params)
+        self._params = _seeded(params)
+        self.sized = self._checked(Part(model, self._params))
+        """The settings that the model is given."""
         self._filter = self._new_filter()
 
     def serve(self, session: Session) -> None:
@@ -88,8 +100,13 @@ class LiveStream:
 
     @property
     def params(self) -> LiveParams:
-        """What the next frame will be made with."""
+        """What was asked for; the next frame will be made with it."""
         return self._params
+
+    @property
+    def served_by(self) -> list[str]:
+        """The ids of the models that make its pictures, one after the other."""
+        return [self.model.id] + ([self._second.model.id] if self._second is not None else [])
 
     @property
     def newest(self) -> int:
@@ -99,7 +116,7 @@ class LiveStream:
     @property
     def depth(self) -> int:
         """Frames that must come in before the first of them is shown: the steps of a pipelined stream, else one."""
-        return self._depth(self._params)
+        return self._depth(self.sized)
 
     @property
     def greatest_depth(self) -> int:
@@ -108,22 +125,37 @@ class LiveStream:
 
     # -- what a person sends ----------------------------------------------------------------------------------------
 
-    def update(self, params: LiveParams) -> None:
+    def update(self, params: LiveParams, parts: Sequence[Part] = ()) -> None:
         """Use these settings from the next frame on.
+
+        ``parts`` are the one or two models that make its pictures from then on, each with what it is given; none: the
+        model that does so now. What is under way with another model is dropped.
 
         Raises:
             ArtflowError: if the size or the step indices are not possible; the old settings stay.
         """
-        params = self._checked(params)
+        params = _seeded(params)
+        first, *more = parts or [Part(self.model, params)]
         with self._entry:
-            old, self._params = self._params, params
-            if _filter_settings(params) != _filter_settings(old):
+            self.waits_for = None
+            sized = self._checked(first, params.seed)
+            old, self._params, old_sized, self.sized = self._params, params, self.sized, sized
+            moves = first.model.id != self.model.id
+            if moves:
+                self._move(first.model)
+            if moves or _filter_settings(params) != _filter_settings(old):
                 self._filter = self._new_filter()
-            elif not params.same_pictures(old):
+            elif not (params.same_pictures(old) and sized.same_pictures(old_sized)):
                 self._filter.forget()
-            self._filter.depth = self._depth(params)
-            if (session := self._session) is not None:
-                session.use(params)
+            self._filter.depth = self._depth(sized)
+            self._use_second(more[0] if more else None)
+            if not moves and (session := self._session) is not None:
+                session.use(sized)
+
+    def wait_for(self, params: LiveParams, model: LoadProgress) -> None:
+        """Note what is asked for until the model is loaded that it needs; pictures are made as before meanwhile."""
+        with self._entry:
+            self._params, self.waits_for = _seeded(params), model
 
     def submit(self, picture: NDArray[np.uint8], number: int | None = None, received: float | None = None) -> int:
         """Hand in a frame that arrived at ``received`` (monotonic seconds; None: now).
@@ -140,7 +172,7 @@ class LiveStream:
                 raise ArtflowError(
                     "too_many_waiting", f"{self.waiting} strokes wait already; at most {self.policy.max_waiting} may."
                 )
-            seen = self.policy.preprocess(picture, self._params, self.model)
+            seen = self.policy.preprocess(picture, self.sized, self.model)
             skip = self._skips(seen)
             if not skip:
                 self._put(Sent(number, received, seen.composite), seen)
@@ -164,7 +196,7 @@ class LiveStream:
             if self._last_picture is None:
                 return False
             sent = Sent(self.newest, time.monotonic(), None, repeat=True)
-            seen = self.policy.preprocess(self._last_picture, self._params, self.model)
+            seen = self.policy.preprocess(self._last_picture, self.sized, self.model)
             sent.composite = seen.composite
             self._put(sent, seen)
         return True
@@ -185,8 +217,10 @@ class LiveStream:
             self._sent.clear()
             # They know each other: without this they would wait for the garbage collector.
             session, self._session = self._session, None
-        if session is not None:
-            session.close()
+            second, self._second = self._second, None
+        for one in (session, second):
+            if one is not None:
+                one.close()
 
     # -- what the engine says (see `Listener`) ----------------------------------------------------------------------
 
@@ -201,7 +235,16 @@ class LiveStream:
             self._on_begun(now, waited, idle)
 
     def finished(self, outcome: Outcome) -> None:
-        """The fate of a frame is known."""
+        """The fate of a frame is known, or its picture goes on to the second model."""
+        if outcome.picture is not None and (second := self._second) is not None:
+            with self._lock:
+                sent = self._sent.get(outcome.number)
+            if sent is not None:
+                second.put(outcome, sent.received)
+                return
+        self._finish(outcome)
+
+    def _finish(self, outcome: Outcome) -> None:
         hidden = outcome.error is not None and outcome.error.code == "hidden"
         shown = outcome.picture is not None or hidden
         with self._lock:
@@ -252,22 +295,47 @@ class LiveStream:
         filtered = self._params.enable_similar_image_filter and seen.region is None
         return filtered and not self._filter.passes(seen.picture)
 
-    def _checked(self, params: LiveParams) -> LiveParams:
-        check_size(params.width, params.height, multiple=self.model.vae_scale, longest=self._max_size)
-        self._timesteps(params)
-        if params.seed == -1:
-            return params.model_copy(update={"seed": random_seed()})
+    def _checked(self, part: Part, seed: int | None = None) -> LiveParams:
+        params = part.sized if seed is None else part.sized.model_copy(update={"seed": seed})
+        multiple = max(LEAST_MULTIPLE, part.model.vae_scale)
+        check_size(params.width, params.height, multiple=multiple, longest=self._max_size)
+        _timesteps(part.model, params)
         return params
 
-    def _timesteps(self, params: LiveParams) -> list[int]:
-        of_model = self.model.live_schedule, params.steps, params.strength, params.t_index_list, self.model.train_steps
-        return live_timesteps(*of_model)
+    def _move(self, model: ModelInfo) -> None:
+        """Go on with another model. What the one before has of this stream is answered as dropped."""
+        with self._lock:
+            session, self._session = self._session, None
+            under_way = list(self._sent)
+        if session is None or self._attach is None:
+            raise ArtflowError("session_closed", "This session has ended; connect again.")
+        session.close()
+        for number in under_way:
+            self._finish(Outcome(number, dropped=True))
+        self.model = model
+        self._attach(self)
+
+    def _use_second(self, part: Part | None) -> None:
+        second = self._second
+        if second is not None and (part is None or part.model.id != second.model.id):
+            self._second = None
+            second.close()
+            for number in second.numbers:
+                self._finish(Outcome(number, dropped=True))
+        if part is None:
+            return
+        if self._second is not None:
+            self._second.use(part)
+        elif self._attach is not None:
+            new = SecondPass(self.id, part, self.policy.mode, self._finish)
+            self._attach(new)
+            self._second = new
 
     def _depth(self, params: LiveParams) -> int:
-        return len(self._timesteps(params)) if self.policy.pipelined else 1
+        return len(_timesteps(self.model, params)) if self.policy.pipelined else 1
 
     def _new_filter(self) -> SimilarityFilter:
-        return SimilarityFilter(*_filter_settings(self._params)[1:], depth=self._depth(self._params))
+        return SimilarityFilter(*_filter_settings(self._params)[1:], depth=self._depth(self.sized))
 
     def _tell(self, result: Result) -> None:
         if self.closed:
@@ -276,6 +344,14 @@ class LiveStream:
             self._on_result(result)
         except Exception:
             log.exception("a result could not be handed over", extra={"session": self.id})
+
+
+def _seeded(params: LiveParams) -> LiveParams:
+    return params.model_copy(update={"seed": random_seed()}) if params.seed == -1 else params
+
+
+def _timesteps(model: ModelInfo, params: LiveParams) -> list[int]:
+    return live_timesteps(model.live_schedule, params.steps, params.strength, params.t_index_list, model.train_steps)
 
 
 def _filter_settings(params: LiveParams) -> tuple[bool, float, int]:

@@ -16,6 +16,7 @@ from artflow.engine.job import Job
 from artflow.engine.job_request import JobEnded, JobRequest, OnEvent
 from artflow.engine.model_pool import ModelPool
 from artflow.engine.params import LiveParams
+from artflow.engine.second_pass import SecondPass
 from artflow.engine.session import LiveSession
 from artflow.engine.stream import LiveStream
 from artflow.engine.threads import with_threads
@@ -61,7 +62,7 @@ class ThreadClient(EngineClient):
         """See `EngineClient`."""
         return self.pool.notes
 
-    def _serve(self, stream: LiveStream) -> None:
+    def _serve(self, stream: LiveStream | SecondPass) -> None:
         self.engine.add(LiveSession.of(stream, self.pool.runner(stream.model.id)))
 
     def session(self, model: str, params: LiveParams, flow: Flow, listener: Listener, name: str) -> LiveSession:

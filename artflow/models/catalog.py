@@ -73,11 +73,18 @@ class ModelSpec(BaseModel):
     """What the UNet predicts, for models whose config says it wrongly or not at all."""
     width: int = Field(default=512, ge=64, le=4096, multiple_of=8)
     height: int = Field(default=512, ge=64, le=4096, multiple_of=8)
+    styles_by: str | None = None
+    """The model of the catalog that paints the styles which live prompts name, alone or over what this one draws."""
     native_resolution_only: bool = False
     """Whether the model only works at this size; other sizes are outpainted and enlarged from it."""
     defaults: Defaults = Defaults()
     examples: list[str] = []
     gpu_default: bool = False
+
+    @property
+    def draws(self) -> bool:
+        """Whether it makes pictures out of nothing; else it needs one to work on, and so is for the live tabs."""
+        return self.family != "painter"
 
     @property
     def title(self) -> str:
@@ -97,6 +104,8 @@ class Catalog(BaseModel):
         ids = self.ids
         if doubled := {i for i in ids if ids.count(i) > 1}:
             raise ValueError(f"more than one model is called {', '.join(sorted(doubled))}")
+        if missing := {m.styles_by for m in self.models if m.styles_by is not None} - set(ids):
+            raise ValueError(f"styles_by names {', '.join(sorted(missing))}, which is not in the catalog")
         return self
 
     @property

@@ -94,7 +94,7 @@ class Model(ABC):
 
     @property
     def single_row(self) -> bool:
-        """Whether guidance never needs an unconditional row: it is told the scale (LCM-distilled models), or has none."""
+        """Whether it never needs an unconditional row: it is told the guidance scale (LCM models), or has none."""
         return False
 
     @property

@@ -30,7 +30,6 @@ class LiveMode:
         Raises:
             ArtflowError: ``bad_parameter`` if the catalog or the settings have an unknown or bad parameter.
         """
-        native = {"width": spec.width, "height": spec.height}
         of_model = getattr(spec.defaults, self.name)
         performance = settings.performance.model_dump()
-        return merged(self.kind, self.defaults, native, of_model, performance, settings.generation)
+        return merged(self.kind, self.defaults, of_model, performance, settings.generation)

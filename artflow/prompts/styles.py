@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -73,12 +73,12 @@ class Styles:
         )
         self._names = re.compile(names)
 
-    def find(self, prompt: str) -> Found:
-        """The styles that a prompt names, anywhere in a sentence, and the rest of it."""
+    def find(self, prompt: str, without: Collection[str] = ()) -> Found:
+        """The styles that a prompt names, anywhere in a sentence, and the rest of it; ``without`` these words."""
         weights: dict[str, float] = {}
         rest = []
         for text, weight in _parts(prompt):
-            named, left = self._named(text)
+            named, left = ([], text) if text.lower() in without else self._named(text)
             for style in named:
                 weights[style] = weights.get(style, 0.0) + weight
             if left:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from artflow.engine.params import LiveParams
+from artflow.modes import routing
 from artflow.pipeline import Pipeline
 from artflow.ui.components import CanvasView, InpaintView, WebcamView
 from artflow.ui.controls import ParamControls, examples, prompt_box, send_to_view
@@ -26,7 +27,8 @@ class LiveTab(NamedTuple):
 def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
     """Build the tab of a live mode: the view, and its controls below."""
     defaults, place = pipeline.parameters.live(mode), PLACES.get(mode, mode)
-    _view(pipeline, mode, (defaults.width, defaults.height))
+    own = routing.start(mode, pipeline.spec, pipeline.catalog)
+    _view(pipeline, mode, (defaults.width or own.width, defaults.height or own.height))
     send = from_live(mode, pipeline.settings.server, place)
     controls = ParamControls(defaults)
     prompt = controls.built["prompt"] = prompt_box(pipeline, defaults.prompt, elem_id=f"artflow-{place}-prompt")

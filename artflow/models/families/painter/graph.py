@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from onnx.onnx_ml_pb2 import ModelProto, NodeProto, TensorProto as Constant
+from onnx.onnx_ml_pb2 import ModelProto, NodeProto
+from onnx.onnx_ml_pb2 import TensorProto as Constant
 
 from artflow.models.families.painter.network import EPSILON, Layer, layers_of, style_size
 
@@ -33,7 +35,7 @@ def painter_graph(weights: Mapping[str, torch.Tensor]) -> ModelProto:
         if layer.name.startswith("res.") and layer.name.endswith(".1"):
             value = graph.add("Add", [value, skipped], [f"{layer.name}.sum"])
     graph.add("Sigmoid", [value], ["painted"])
-    picture = ["n", 3, "height", "width"]
+    picture: list[str | int | None] = ["n", 3, "height", "width"]
     made = helper.make_graph(
         graph.nodes,
         "painter",
@@ -56,7 +58,7 @@ class _Graph:
             numpy_helper.from_array(value.numpy(), name) for name, value in weights.items()
         ]
 
-    def add(self, kind: str, inputs: list[str], outputs: list[str], **attributes: object) -> str:
+    def add(self, kind: str, inputs: list[str], outputs: list[str], **attributes: Any) -> str:
         self.nodes.append(helper.make_node(kind, inputs, outputs, **attributes))
         return outputs[0]
 

@@ -115,7 +115,8 @@ class FlightWindow {
 }
 
 // One session with the server, over as many sockets as it takes. The owner is told through these methods:
-// connectionChanged(state), loading(message, progress), connected({width, height}), placeFree(),
+// connectionChanged(state), loading(message, progress), connected({width, height}), moved({models, width, height,
+// strength, steps}), switching(message, progress), placeFree(),
 // answered(info, jpeg), failed(message, frame), counted(stats).
 class Connection {
   constructor(mode, owner) {
@@ -191,6 +192,8 @@ class Connection {
     if (message.status === "connected") this.welcome(message);
     else if (message.status === "send_frame") this.freePlace();
     else if (message.status === "loading") this.owner.loading(message.message, message.progress);
+    else if (message.status === "model") this.owner.moved(message);
+    else if (message.status === "switching") this.owner.switching(message.message, message.progress);
     else if (message.status === "stats") this.owner.counted(message);
     else if (message.status === "timeout") this.close("timeout");
     else if (message.status === "error") {
@@ -200,12 +203,13 @@ class Connection {
     }
   }
 
-  welcome({ max_in_flight: max, width, height }) {
+  welcome({ max_in_flight: max, ...served }) {
     this.retry = FIRST_RETRY;
     this.credits = max;
     this.window = new FlightWindow(max);
     this.change("open");
-    this.owner.connected({ width, height });
+    this.owner.connected(served);
+    this.owner.moved(served);
     this.flushSoon();
     this.owner.placeFree();
   }

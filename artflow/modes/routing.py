@@ -1,0 +1,50 @@
+"""Who makes a live picture: the model that was chosen, or those that the words of the prompt ask for."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from artflow.engine.params import LiveParams
+from artflow.models.catalog import Catalog, ModelSpec
+from artflow.prompts.styles import styles
+from artflow.prompts.vocabulary import load_vocabulary
+
+AUTOMATIC = ("realtime", "canvas")
+"""Modes in which the prompt chooses."""
+
+
+class Route(NamedTuple):
+    """The model that a picture is made by, the prompt that it gets, and the one that paints over it."""
+
+    spec: ModelSpec
+    prompt: str
+    over: ModelSpec | None = None
+
+
+def route(mode: str, params: LiveParams, own: ModelSpec, catalog: Catalog) -> Route:
+    """The models for these settings. ``own`` is the app's model.
+
+    Where no model is chosen and ``own`` leaves styles to a painter: a prompt that names styles alone, or nothing, is
+    painted; one that names things is drawn, and then painted over if it names a style as well. Styles that ``own``
+    was taught itself are left to it beside things.
+
+    Raises:
+        ArtflowError: ``unknown_model``.
+    """
+    if params.model:
+        return Route(own if params.model == own.id else catalog.get(params.model), params.prompt)
+    if own.styles_by is None or mode not in AUTOMATIC:
+        return Route(own, params.prompt)
+    painter = catalog.get(own.styles_by)
+    if not styles().find(params.prompt).rest:
+        return Route(painter, params.prompt)
+    vocabulary = load_vocabulary(own.source.folder)
+    found = styles().find(params.prompt, without=vocabulary.styles if vocabulary else ())
+    if not found.styles and not params.style_picture:
+        return Route(own, params.prompt)
+    return Route(own, found.rest, painter)
+
+
+def start(mode: str, own: ModelSpec, catalog: Catalog) -> ModelSpec:
+    """The model that a mode starts with: the webcam shows people, whom a painter keeps."""
+    return catalog.get(own.styles_by) if own.styles_by is not None and mode == "realtime" else own
