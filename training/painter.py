@@ -91,7 +91,7 @@ STYLES = {
     "charcoal": Style("Charcoal", recipe=DRAWN),
     "poster": Style("Poster", recipe=DRAWN),
     "blueprint": Style("Blueprint", recipe=DRAWN),
-    "anime": Style("Anime", recipe=DRAWN),
+    "illustration": Style("Illustration", recipe=DRAWN),
     "klimt": Style("Klimt, after Mäda Primavesi", ("436819",), (0.05, 0.04, 0.95, 0.96), vivid=1.2),
     "turner": Style("Turner, after Whalers", ("437854",)),
     "gauguin": Style("Gauguin, after Ia Orana Maria", ("438821",), (0.04, 0.03, 0.95, 0.9), vivid=1.3),

@@ -213,7 +213,7 @@ def watercolour(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(1 - (1 - light) * density[..., None], 0, 1) * np.array([1.0, 0.99, 0.965])
 
 
-def anime(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def illustration(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     grey = _grey(picture)
     flat = np.clip(_flat(picture, 4, 1.5) * 1.08 + 0.06, 0, 1)
     lines = _ink(ndimage.gaussian_filter(grey, 0.9), 1.0, 22)[..., None]
@@ -238,7 +238,7 @@ SHEETS: dict[str, Sheet] = {
     "neon": neon,
     "blueprint": blueprint,
     "watercolour": watercolour,
-    "anime": anime,
+    "illustration": illustration,
     "poster": poster,
 }
 
