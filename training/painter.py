@@ -90,7 +90,6 @@ STYLES = {
     "woodcut": Style("Woodcut", recipe=DRAWN),
     "charcoal": Style("Charcoal", recipe=DRAWN),
     "poster": Style("Poster", recipe=DRAWN),
-    "blueprint": Style("Blueprint", recipe=DRAWN),
     "illustration": Style("Illustration", recipe=DRAWN),
     "klimt": Style("Klimt, after Mäda Primavesi", ("436819",), (0.05, 0.04, 0.95, 0.96), vivid=1.2),
     "turner": Style("Turner, after Whalers", ("437854",)),
