@@ -27,9 +27,10 @@ from artflow.interrogator import Answer, Interrogator
 from artflow.job_context import JobContext, in_thread
 from artflow.models.catalog import Catalog, ModelSpec, load_catalog
 from artflow.models.dtypes import pick_device, pick_dtype
+from artflow.models.families.painter.any_picture import read_style
 from artflow.models.info import ModelHandle, ModelInfo
 from artflow.models.progress import LoadProgress
-from artflow.modes import hires, inpaint, native_resolution, outpaint, routing, text, tiled_img2img
+from artflow.modes import hires, inpaint, native_resolution, outpaint, routing, style_strip, text, tiled_img2img
 from artflow.modes.job_runner import JobRunner
 from artflow.modes.masks import Mask, check_mask
 from artflow.modes.text import JobParams
@@ -42,7 +43,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 OnMoved = Callable[[ArtflowError | None], None]
-"""Hears that other models serve a session than before, or why they do not; from any thread, and must not block."""
+"""Hears that a session is served by other models or at another size than before, or why it is not; from any thread, and
+must not block."""
 
 
 def ignore_move(error: ArtflowError | None) -> None:
@@ -193,9 +195,9 @@ class Pipeline:
         parts = [Part(first, params.model_copy(update={"prompt": way.prompt}))]
         if over:  # what is drawn is painted whole
             parts.append(Part(over[0], params.model_copy(update={"strength": 1.0, "steps": 1, "max_fps": 0})))
-        served_by = session.served_by
+        before_it = session.served_by, session.sized.width, session.sized.height
         session.update(params, parts)
-        if session.served_by != served_by:
+        if (session.served_by, session.sized.width, session.sized.height) != before_it:
             on_moved(None)
 
     def _loaded(
@@ -221,6 +223,34 @@ class Pipeline:
     def sessions(self) -> int:
         """Live sessions being served."""
         return sum(not session.closed for session in self._streams)
+
+    # -- styles -----------------------------------------------------------------------------------------------------
+
+    @property
+    def painter(self) -> ModelSpec | None:
+        """The model that paints in named styles, where the prompt can choose it."""
+        return self.catalog.get(self.spec.styles_by) if self.spec.styles_by is not None else None
+
+    def style_sheet(self, picture: Picture) -> style_strip.Sheet:
+        """The picture in all of the painter's styles, small.
+
+        Raises:
+            ArtflowError: ``no_painter``.
+        """
+        folder = self.painter.source.folder if self.painter is not None else None
+        if folder is None:
+            raise ArtflowError("no_painter", f"{self.spec.title} leaves no styles to a painter.")
+        sheet: style_strip.Sheet = self._errand(style_strip.painted, picture, folder, self.device)
+        return sheet
+
+    def read_style(self, picture: Picture) -> str:
+        """The style of any picture, as the live parameter ``style_picture`` takes it.
+
+        Raises:
+            ArtflowError: ``picture_too_small``.
+        """
+        style: str = self._errand(read_style, picture, long=True)
+        return style
 
     # -- pictures ---------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -10,9 +11,13 @@ from artflow.engine.params import LiveParams
 from artflow.modes import routing
 from artflow.pipeline import Pipeline
 from artflow.ui.components import CanvasView, InpaintView, WebcamView
-from artflow.ui.controls import ParamControls, examples, prompt_box, send_to_view
+from artflow.ui.components.live_view import LiveView
+from artflow.ui.controls import ParamControls, examples, prompt_box, said, send_to_view
+from artflow.ui.files import picture_input, reducer
 from artflow.ui.send import SendTo, from_live
 
+SIZES = (256, 384, 512, 640)  # pixels a side
+LOOKED_AT = 512  # longest side of the copy that a style is read from
 PLACES = {"inpaint": "live-inpaint"}  # tab of a mode, where it is not the mode's name
 
 
@@ -28,11 +33,12 @@ def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
     """Build the tab of a live mode: the view, and its controls below."""
     defaults, place = pipeline.parameters.live(mode), PLACES.get(mode, mode)
     own = routing.start(mode, pipeline.spec, pipeline.catalog)
-    _view(pipeline, mode, (defaults.width or own.width, defaults.height or own.height))
+    view = _view(pipeline, mode, defaults, (defaults.width or own.width, defaults.height or own.height))
     send = from_live(mode, pipeline.settings.server, place)
     controls = ParamControls(defaults)
     prompt = controls.built["prompt"] = prompt_box(pipeline, defaults.prompt, elem_id=f"artflow-{place}-prompt")
     examples(pipeline, prompt)
+    style = _style_of_a_picture(pipeline, mode, view) if _has_strip(pipeline, mode) else None
     with gr.Row():
         controls.add("strength")
         controls.add("steps", info="more: finer and slower")
@@ -46,6 +52,7 @@ def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
             controls.add("padding", maximum=256)
     with gr.Accordion("Advanced settings", open=False):
         longest = {"max_length": pipeline.settings.server.max_prompt}
+        model, size = _model_and_size(pipeline)
         controls.add("negative_prompt", **longest)
         with gr.Row():
             controls.add("prompt_b", **longest)
@@ -59,17 +66,75 @@ def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
             controls.add("prediction_type")
         with gr.Row():
             _flow_controls(controls, mode, defaults)
-    send_to_view(mode, controls.built)
+    more = {"model": model} if style is None else {"model": model, "style_picture": style}
+    send_to_view(mode, controls.built | more)
+    told = f"window.artflow.set({json.dumps(mode)}, {{ width: value, height: value }})"
+    size.change(None, size, None, js=f"(value) => {{ {told}; }}", api_visibility="private")
+    _follow_view(view, mode, controls)
     return LiveTab(prompt, controls.built, send)
 
 
-def _view(pipeline: Pipeline, mode: str, size: tuple[int, int]) -> None:
+def _has_strip(pipeline: Pipeline, mode: str) -> bool:
+    """Whether the prompt chooses styles of a painter here."""
+    return pipeline.painter is not None and mode in routing.AUTOMATIC
+
+
+def _view(pipeline: Pipeline, mode: str, defaults: LiveParams, size: tuple[int, int]) -> LiveView:
+    about: dict[str, Any] = {
+        "size": size,
+        "titles": {spec.id: spec.name for spec in pipeline.live_choices},
+        "prompt": defaults.prompt,
+        "strip": _has_strip(pipeline, mode),
+    }
     if mode == "realtime":
-        WebcamView(size=size)
-    elif mode == "canvas":
-        CanvasView(size=size)
-    else:
-        InpaintView(size=size, longest=pipeline.settings.server.max_size)
+        return WebcamView(**about)
+    if mode == "canvas":
+        return CanvasView(**about)
+    return InpaintView(longest=pipeline.settings.server.max_size, **about)
+
+
+def _model_and_size(pipeline: Pipeline) -> tuple[gr.Dropdown, gr.Dropdown]:
+    """Menus of who makes the pictures, and how large."""
+    automatic = "the prompt chooses" if pipeline.painter is not None else pipeline.spec.title
+    models = [(f"Automatic: {automatic}", ""), *((spec.title, spec.id) for spec in pipeline.live_choices)]
+    sizes = [("Automatic: the model's own", 0), *((f"{side} × {side}", side) for side in SIZES)]
+    with gr.Row():
+        return (
+            gr.Dropdown(models, value="", label="Model", info="one that is not here yet is downloaded"),
+            gr.Dropdown(sizes, value=0, label="Size", info="the one in use stands under the pictures"),
+        )
+
+
+def _follow_view(view: LiveView, mode: str, controls: ParamControls) -> None:
+    """Show in the controls what the server and the strip of styles have set."""
+    for event, names in ((view.moved, ("strength", "steps")), (view.styled, ("prompt",))):
+        js = f"() => window.artflow.values({json.dumps(mode)}, {json.dumps(names)})"
+        event(None, None, [controls.built[name] for name in names], js=js, api_visibility="private")
+
+
+def _style_of_a_picture(pipeline: Pipeline, mode: str, view: LiveView) -> gr.Textbox:
+    """A field for a picture whose style is painted in, which the view's strip fills, too; what was read from it."""
+    limits = pipeline.settings.server
+    reduced = reducer(limits, LOOKED_AT)
+
+    @said
+    def read_style(picture: str | None) -> str:
+        """Read the style of a picture, for the live parameter ``style_picture``: Painter then paints in it.
+
+        Args:
+            picture: a picture file of at least 32 pixels a side; over MCP its URL, such as that of a result
+        """
+        return pipeline.read_style(reduced(picture).picture) if picture else ""
+
+    with gr.Accordion("Style of a picture", open=False):
+        picture = picture_input(limits, "Paint in the style of this picture", height=200)
+    style = gr.Textbox(visible="hidden", label="Style")
+    name: dict[str, Any] = {"api_name": "read_style"} if mode == "realtime" else {"api_visibility": "private"}
+    picture.change(read_style, picture, style, show_progress="hidden", concurrency_limit=2, **name)
+    shown = f"(file) => {{ window.artflow.showPicked({json.dumps(mode)}, file?.url); }}"
+    picture.change(None, picture, None, js=shown, api_visibility="private")
+    view.picked(None, None, picture, js="() => [window.artflow.picked()]", api_visibility="private")
+    return style
 
 
 def _flow_controls(controls: ParamControls, mode: str, defaults: LiveParams) -> None:
