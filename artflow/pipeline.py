@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -30,7 +31,17 @@ from artflow.models.dtypes import pick_device, pick_dtype
 from artflow.models.families.painter.any_picture import read_style
 from artflow.models.info import ModelHandle, ModelInfo
 from artflow.models.progress import LoadProgress
-from artflow.modes import hires, inpaint, native_resolution, outpaint, routing, style_strip, text, tiled_img2img
+from artflow.modes import (
+    hires,
+    inpaint,
+    learned_styles,
+    native_resolution,
+    outpaint,
+    routing,
+    style_strip,
+    text,
+    tiled_img2img,
+)
 from artflow.modes.job_runner import JobRunner
 from artflow.modes.masks import Mask, check_mask
 from artflow.modes.text import JobParams
@@ -69,6 +80,7 @@ class Pipeline:
         limits = settings.server
         share = {"per_person": limits.jobs_per_person, "per_address": limits.jobs_per_address}
         self._jobs = Places(limits.max_jobs, **share)  # the model's load included
+        self._learning = threading.Lock()
         self._client: EngineClient | None = None
         self._streams: WeakSet[LiveStream] = WeakSet()
         chosen = settings.model.model_id
@@ -237,11 +249,20 @@ class Pipeline:
         Raises:
             ArtflowError: ``no_painter``.
         """
+        sheet: style_strip.Sheet = self._errand(style_strip.painted, picture, self._painter_folder, self.device)
+        return sheet
+
+    @property
+    def style_size(self) -> int:
+        """The numbers of a style."""
+        return style_strip.style_size_of(self._painter_folder)
+
+    @property
+    def _painter_folder(self) -> Path:
         folder = self.painter.source.folder if self.painter is not None else None
         if folder is None:
             raise ArtflowError("no_painter", f"{self.spec.title} leaves no styles to a painter.")
-        sheet: style_strip.Sheet = self._errand(style_strip.painted, picture, folder, self.device)
-        return sheet
+        return folder
 
     def read_style(self, picture: Picture) -> str:
         """The style of any picture, as the live parameter ``style_picture`` takes it.
@@ -251,6 +272,21 @@ class Pipeline:
         """
         style: str = self._errand(read_style, picture, long=True)
         return style
+
+    def learn_style(self, picture: Picture, name: str, context: JobContext | None = None) -> str:
+        """Learn the style of a picture in minutes (`learned_styles.learn`); its id. One at a time.
+
+        Raises:
+            ArtflowError: ``no_painter``, ``busy``; ``bad_name``, ``name_taken``, ``bad_style``.
+            Cancelled: before the next update.
+        """
+        context, folder = context or JobContext(), self._painter_folder
+        if not self._learning.acquire(blocking=False):
+            raise ArtflowError("busy", "Another style is being learned; one at a time, so try again in some minutes.")
+        try:
+            return learned_styles.learn(picture, name, folder, context)
+        finally:
+            self._learning.release()
 
     # -- pictures ---------------------------------------------------------------------------------------------------
 

@@ -57,6 +57,11 @@ def painted(picture: Picture, folder: Path, device: str) -> Sheet:
     return Sheet(_laid_out(tiles), tuple(found))
 
 
+def style_size_of(folder: Path) -> int:
+    """The numbers of a style of the painter in a folder."""
+    return style_size(layers_of(load_file(folder / "painter.safetensors")))
+
+
 def _laid_out(tiles: Picture) -> Picture:
     rows = -(-len(tiles) // COLUMNS)
     sheet = np.zeros((rows, COLUMNS, SIDE, SIDE, 3), np.uint8)

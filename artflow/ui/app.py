@@ -155,7 +155,8 @@ def build(pipeline: Pipeline) -> Artflow:
             MODE: TargetTab("filters", FilterParams(), {"filters": filters.shown}),
         }
         filters.take_over(*metadata_panel(pipeline, tabs, targets, inner))
-        for leave in (text.leave, inpaint.leave, outpaint.leave, upscale.leave, filters.leave, interrogate.leave):
+        working = [text, inpaint, outpaint, upscale, filters, interrogate, realtime.styles, canvas.styles]
+        for leave in [part.leave for part in working if part is not None]:
             demo.unload(leave)  # Gradio itself ends a generator only between two of its values
         # Polled, since fallbacks are known only after a model has been loaded, on a user's first request.
         gr.on(

@@ -12,21 +12,22 @@ from artflow.modes import routing
 from artflow.pipeline import Pipeline
 from artflow.ui.components import CanvasView, InpaintView, WebcamView
 from artflow.ui.components.live_view import LiveView
-from artflow.ui.controls import ParamControls, examples, prompt_box, said, send_to_view
-from artflow.ui.files import picture_input, reducer
+from artflow.ui.controls import ParamControls, examples, prompt_box, send_to_view
 from artflow.ui.send import SendTo, from_live
+from artflow.ui.style_panel import StylePanel
 
 SIZES = (256, 384, 512, 640)  # pixels a side
-LOOKED_AT = 512  # longest side of the copy that a style is read from
 PLACES = {"inpaint": "live-inpaint"}  # tab of a mode, where it is not the mode's name
 
 
 class LiveTab(NamedTuple):
-    """What other tabs need of a live tab: its prompt, its controls by parameter name, and its send buttons."""
+    """What other tabs need of a live tab: its prompt, its controls by parameter name, and its send buttons; ``styles``
+    where the prompt names styles of a painter."""
 
     prompt: gr.Textbox
     controls: dict[str, Any]
     send: SendTo
+    styles: StylePanel | None
 
 
 def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
@@ -38,7 +39,7 @@ def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
     controls = ParamControls(defaults)
     prompt = controls.built["prompt"] = prompt_box(pipeline, defaults.prompt, elem_id=f"artflow-{place}-prompt")
     examples(pipeline, prompt)
-    style = _style_of_a_picture(pipeline, mode, view) if _has_strip(pipeline, mode) else None
+    styles = StylePanel(pipeline, mode, view) if _has_strip(pipeline, mode) else None
     with gr.Row():
         controls.add("strength")
         controls.add("steps", info="more: finer and slower")
@@ -66,12 +67,12 @@ def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
             controls.add("prediction_type")
         with gr.Row():
             _flow_controls(controls, mode, defaults)
-    more = {"model": model} if style is None else {"model": model, "style_picture": style}
+    more = {"model": model} if styles is None else {"model": model, "style_picture": styles.style}
     send_to_view(mode, controls.built | more)
     told = f"window.artflow.set({json.dumps(mode)}, {{ width: value, height: value }})"
     size.change(None, size, None, js=f"(value) => {{ {told}; }}", api_visibility="private")
     _follow_view(view, mode, controls)
-    return LiveTab(prompt, controls.built, send)
+    return LiveTab(prompt, controls.built, send, styles)
 
 
 def _has_strip(pipeline: Pipeline, mode: str) -> bool:
@@ -82,7 +83,7 @@ def _has_strip(pipeline: Pipeline, mode: str) -> bool:
 def _view(pipeline: Pipeline, mode: str, defaults: LiveParams, size: tuple[int, int]) -> LiveView:
     about: dict[str, Any] = {
         "size": size,
-        "titles": {spec.id: spec.name for spec in pipeline.live_choices},
+        "titles": {spec.id: spec.title for spec in pipeline.live_choices},
         "prompt": defaults.prompt,
         "strip": _has_strip(pipeline, mode),
     }
@@ -110,31 +111,6 @@ def _follow_view(view: LiveView, mode: str, controls: ParamControls) -> None:
     for event, names in ((view.moved, ("strength", "steps")), (view.styled, ("prompt",))):
         js = f"() => window.artflow.values({json.dumps(mode)}, {json.dumps(names)})"
         event(None, None, [controls.built[name] for name in names], js=js, api_visibility="private")
-
-
-def _style_of_a_picture(pipeline: Pipeline, mode: str, view: LiveView) -> gr.Textbox:
-    """A field for a picture whose style is painted in, which the view's strip fills, too; what was read from it."""
-    limits = pipeline.settings.server
-    reduced = reducer(limits, LOOKED_AT)
-
-    @said
-    def read_style(picture: str | None) -> str:
-        """Read the style of a picture, for the live parameter ``style_picture``: Painter then paints in it.
-
-        Args:
-            picture: a picture file of at least 32 pixels a side; over MCP its URL, such as that of a result
-        """
-        return pipeline.read_style(reduced(picture).picture) if picture else ""
-
-    with gr.Accordion("Style of a picture", open=False):
-        picture = picture_input(limits, "Paint in the style of this picture", height=200)
-    style = gr.Textbox(visible="hidden", label="Style")
-    name: dict[str, Any] = {"api_name": "read_style"} if mode == "realtime" else {"api_visibility": "private"}
-    picture.change(read_style, picture, style, show_progress="hidden", concurrency_limit=2, **name)
-    shown = f"(file) => {{ window.artflow.showPicked({json.dumps(mode)}, file?.url); }}"
-    picture.change(None, picture, None, js=shown, api_visibility="private")
-    view.picked(None, None, picture, js="() => [window.artflow.picked()]", api_visibility="private")
-    return style
 
 
 def _flow_controls(controls: ParamControls, mode: str, defaults: LiveParams) -> None:

@@ -50,6 +50,7 @@ window.artflow ??= {
 
   // Styles were learned or deleted.
   async stylesChanged() {
-    await Promise.all(Object.values(hub.views).map((view, index) => view.strip?.build(index === 0)));
+    const strips = Object.values(hub.views).flatMap(({ strip }) => strip ?? []);
+    await Promise.all(strips.map((strip, index) => strip.build(index === 0)));
   },
 };

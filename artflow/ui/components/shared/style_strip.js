@@ -125,7 +125,7 @@ class StyleStrip {
   // --- keys: one button is in the order of tabs, arrows go from one to the next ---------------------------
 
   buttons() {
-    return [...this.row.querySelectorAll(".af-style-choose")];
+    return [...this.row.querySelectorAll(".af-style:not([hidden]) > .af-style-choose")];
   }
 
   roam(to) {
@@ -221,6 +221,7 @@ class StyleStrip {
 
   async draw({ styles, side, columns }, jpeg) {
     const sheet = await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
+    for (const [id, tile] of this.tiles) tile.parentElement.hidden = !styles.includes(id); // its file is of no use
     styles.forEach((id, number) => {
       const canvas = this.tiles.get(id)?.querySelector("canvas");
       if (!canvas) return;
