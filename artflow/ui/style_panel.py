@@ -64,7 +64,7 @@ class StylePanel:
         )  # fmt: skip
         shown = f"(file) => {{ window.artflow.showPicked({json.dumps(self._mode)}, file?.url); }}"
         picture.change(None, picture, None, js=shown, api_visibility="private")
-        view.picked(None, None, picture, js="() => [window.artflow.picked()]", api_visibility="private")  # type: ignore[attr-defined]
+        view.picked(None, None, picture, js="() => [window.artflow.picked()]", api_visibility="private")
         learned = run.click(
             as_sent(self.learn_style), [picture, name], status, show_progress="hidden", concurrency_limit=None,
             preprocess=False, **self._name("learn_style"),
