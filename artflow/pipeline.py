@@ -196,13 +196,26 @@ class Pipeline:
         way = routing.route(mode, params, self.spec, self.catalog)
         handles = [self.client.load(spec) for spec in (way.spec, way.over) if spec is not None]
         if (waited_for := next((handle for handle in handles if not handle.info.done()), None)) is not None:
+            before = session.params
             session.wait_for(params, waited_for)
-            waited_for.info.add_done_callback(lambda done: self._loaded(mode, session, params, changes, done, on_moved))
+            asked = session.params
+
+            def loaded(done: Future[ModelInfo]) -> None:
+                if session.closed or session.params != asked:  # something else is wanted by now
+                    return
+                try:
+                    done.result()
+                    self._apply(mode, session, asked, changes, on_moved)
+                except ArtflowError as error:
+                    session.wait_for(before, None)
+                    on_moved(error)
+
+            waited_for.info.add_done_callback(loaded)
             return
         first, *over = [handle.info.result() for handle in handles]
-        before = self._known(session.model.id)
-        if way.spec.id != before.id:
-            unasked = self.parameters.moved(mode, params, before, way.spec)
+        now = self._known(session.model.id)
+        if way.spec.id != now.id:
+            unasked = self.parameters.moved(mode, params, now, way.spec)
             params = self.parameters.changed(unasked, changes)
         parts = [Part(first, params.model_copy(update={"prompt": way.prompt}))]
         if over:  # what is drawn is painted whole
@@ -211,21 +224,6 @@ class Pipeline:
         session.update(params, parts)
         if (session.served_by, session.sized.width, session.sized.height) != before_it:
             on_moved(None)
-
-    def _loaded(
-        self, mode: str, session: LiveStream, asked: LiveParams, changes: Mapping[str, Any],
-        done: Future[ModelInfo], on_moved: OnMoved,
-    ) -> None:  # fmt: skip
-        """A model is there that a session waits for, which may want something else by now."""
-        if session.closed or session.params != asked:
-            return
-        error = done.exception()
-        try:
-            if error is not None:
-                raise error
-            self._apply(mode, session, asked, changes, on_moved)
-        except ArtflowError as problem:
-            on_moved(problem)
 
     def _known(self, model_id: str) -> ModelSpec:
         """What is known of a model that serves somebody; of one from elsewhere what is known of the app's own."""

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from artflow.machine import cores
 from artflow.errors import ArtflowError
 from artflow.images import Size
 from artflow.job_context import JobContext
+from artflow.machine import cores
 from artflow.models.catalog import Catalog, Defaults, ModelSpec
 from artflow.models.info import ModelInfo
 from artflow.pipeline import Pipeline

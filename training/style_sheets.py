@@ -183,18 +183,6 @@ def neon(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(0.8 * lit + glow[..., None] * np.array([0.05, 0.75, 0.95]), 0, 1)
 
 
-def blueprint(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    grey = _grey(picture)
-    lines = 1 - _ink(ndimage.gaussian_filter(grey, 1.4), 1.1, 26)
-    hatch = np.clip((grey - 0.62) * 3, 0, 1) * (_waves(grey.shape, 0.785, 6, rng) > 0.72)
-    y, x = np.mgrid[: grey.shape[0], : grey.shape[1]]
-    grid = 0.10 * ((x % 16 == 0) | (y % 16 == 0)) + 0.10 * ((x % 64 == 0) | (y % 64 == 0))
-    white = np.clip(0.95 * lines + 0.35 * ndimage.gaussian_filter(hatch.astype(float), 0.5) + grid, 0, 1)
-    stain = ndimage.gaussian_filter(rng.standard_normal(grey.shape), 30)
-    paper = np.array([0.05, 0.22, 0.52]) * (1 + 0.08 * (stain / stain.std()) + 0.18 * (grey - 0.5))[..., None]
-    return np.clip(paper + white[..., None] * (np.array([0.93, 0.96, 1.0]) - paper), 0, 1)
-
-
 def watercolour(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     bright = _stretched(picture, 1.35)
     wash = cv2.edgePreservingFilter((255 * bright).astype(np.uint8), flags=1, sigma_s=18, sigma_r=0.45) / 255
@@ -213,7 +201,7 @@ def watercolour(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(1 - (1 - light) * density[..., None], 0, 1) * np.array([1.0, 0.99, 0.965])
 
 
-def anime(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def illustration(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     grey = _grey(picture)
     flat = np.clip(_flat(picture, 4, 1.5) * 1.08 + 0.06, 0, 1)
     lines = _ink(ndimage.gaussian_filter(grey, 0.9), 1.0, 22)[..., None]
@@ -236,9 +224,8 @@ SHEETS: dict[str, Sheet] = {
     "woodcut": woodcut,
     "stained-glass": stained_glass,
     "neon": neon,
-    "blueprint": blueprint,
     "watercolour": watercolour,
-    "anime": anime,
+    "illustration": illustration,
     "poster": poster,
 }
 

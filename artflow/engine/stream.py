@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artflow.engine.frame import Frame, Outcome, Session
+from artflow.engine.noise_reduction import NoiseReduction
 from artflow.engine.params import MAX_STEPS, LiveParams, random_seed
 from artflow.engine.quality import STAGES
 from artflow.engine.second_pass import Part, SecondPass
@@ -89,6 +90,7 @@ class LiveStream:
         self._after = 0.0  # seconds that the last picture took to its person
         self._last_picture: NDArray[np.uint8] | None = None
         self._next_number = 0
+        self._noise_reduction = NoiseReduction()
         self._params = _seeded(params)
         self.sized = self._checked(Part(model, self._params))
         """The settings that the model is given."""
@@ -152,7 +154,7 @@ class LiveStream:
             if not moves and (session := self._session) is not None:
                 session.use(sized)
 
-    def wait_for(self, params: LiveParams, model: LoadProgress) -> None:
+    def wait_for(self, params: LiveParams, model: LoadProgress | None) -> None:
         """Note what is asked for until the model is loaded that it needs; pictures are made as before meanwhile."""
         with self._entry:
             self._params, self.waits_for = _seeded(params), model
@@ -173,6 +175,8 @@ class LiveStream:
                     "too_many_waiting", f"{self.waiting} strokes wait already; at most {self.policy.max_waiting} may."
                 )
             seen = self.policy.preprocess(picture, self.sized, self.model)
+            if self.model.amplifies_noise and self.policy.pipelined:
+                seen = seen._replace(picture=self._noise_reduction.apply(seen.picture))
             skip = self._skips(seen)
             if not skip:
                 self._put(Sent(number, received, seen.composite), seen)

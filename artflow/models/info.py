@@ -18,7 +18,8 @@ class ModelInfo:
     ``width`` and ``height`` are its native size in pixels; ``vae_scale`` is the side of a latent in pixels;
     ``inpaints``: its UNet is shown a mask and the masked picture; ``native_resolution_only``: it draws well at its
     native size alone; ``live_schedule`` (``lcm``, ``turbo``, ``once``) and ``train_steps`` decide its live timesteps
-    (`live_timesteps`); ``folder``: where its vocabulary may lie (`load_vocabulary`), None for a model from elsewhere.
+    (`live_timesteps`); ``amplifies_noise``: a camera's noise shows in its pictures more than in what it is shown;
+    ``folder``: where its vocabulary may lie (`load_vocabulary`), None for a model from elsewhere.
     """
 
     id: str
@@ -29,6 +30,7 @@ class ModelInfo:
     native_resolution_only: bool
     live_schedule: str
     train_steps: int
+    amplifies_noise: bool
     folder: str | None
 
     @property

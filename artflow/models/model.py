@@ -67,6 +67,7 @@ class Model(ABC):
             live_schedule=self.live_schedule,
             train_steps=len(self.scheduler_config.get("trained_betas") or ())
             or int(self.scheduler_config.get("num_train_timesteps", 1000)),
+            amplifies_noise=self.amplifies_noise,
             folder=None if folder is None else str(folder),
         )
 
@@ -95,6 +96,11 @@ class Model(ABC):
     @property
     def single_row(self) -> bool:
         """Whether it never needs an unconditional row: it is told the guidance scale (LCM models), or has none."""
+        return False
+
+    @property
+    def amplifies_noise(self) -> bool:
+        """Whether a camera's noise shows in its pictures more than in what it is shown."""
         return False
 
     @property

@@ -31,6 +31,11 @@ FILLERS = re.compile(
     r"\b(?:in|the|a|an|of|by|as|like|style|styled|painting|picture|artwork|art|painted|drawn|drawing|and|with)\b"
     r"|风格|風格|画风|畫風|的|式"
 )
+# The name of a style in a sentence, with the words that belong to it: "in the style of ...", "a ... painting of".
+AROUND = (
+    r"(?:\b(?:in|by|as|like|with)\s+)?(?:\b(?:the|an?)\s+)?(?:\bstyle\s+of\s+)?(?:{names})(?:'s)?"
+    r"(?:\s*\b(?:style|styled|painting|picture|drawing|artwork|art)\b|的?(?:风格|風格|画风|畫風))?(?:\s*\bof\b)?"
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class Styles:
             for name in sorted(self._inside, key=len, reverse=True)
         )
         self._names = re.compile(names)
+        self._around = re.compile(AROUND.format(names=names))
 
     def find(self, prompt: str, without: Collection[str] = ()) -> Found:
         """The styles that a prompt names, anywhere in a sentence, and the rest of it; ``without`` these words."""
@@ -113,9 +119,7 @@ class Styles:
         named = [self._inside[name.lower()] for name in self._names.findall(text.lower())]
         if not named:
             return [], text
-        left = self._names.sub(" ", text.lower())
-        left = re.sub(r"\b(?:in|by|as|like)\s*(?:the|a|an)?\s*(?:style)?\s*(?:of)?\s*$", " ", left.rstrip())
-        left = re.sub(r"\b(?:style|painting)\b(?:\s+of\b)?", " ", left)
+        left = self._around.sub(" ", text.lower())
         return named, " ".join(left.split()) if FILLERS.sub(" ", left).strip() else ""
 
 

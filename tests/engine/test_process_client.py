@@ -30,7 +30,7 @@ from artflow.settings import ModelSettings, SafetySettings
 from tests.support.live import DRAWING, PATIENCE, SIDE, noisy, wait_until
 
 SPEC = ModelSpec(id="some", source={"folder": "/nowhere"}, width=SIDE, height=SIDE)
-MODEL = ModelInfo("some", SIDE, SIDE, 8, False, False, "lcm", 1000, None)
+MODEL = ModelInfo("some", SIDE, SIDE, 8, False, False, "lcm", 1000, False, None)
 
 
 class Child:

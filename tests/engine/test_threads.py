@@ -13,8 +13,8 @@ import torch
 
 from artflow.engine.runner import Runner
 from artflow.engine.threads import LONGEST_PATIENCE, CallKind, ThreadPolicy, with_threads
-from artflow.machine import cores
 from artflow.images import Size
+from artflow.machine import cores
 from tests.support.live import plain
 
 MOST = 4

@@ -106,6 +106,10 @@ class Painter(Model):
         return True
 
     @property
+    def amplifies_noise(self) -> bool:
+        return True
+
+    @property
     def small_autoencoder(self) -> bool:
         return True
 

@@ -28,8 +28,8 @@ class OnTorch:
 
     def __init__(self, weights: Mapping[str, torch.Tensor], device: torch.device, dtype: torch.dtype) -> None:
         self._dtype, self._format = dtype, memory_format(device)
-        given = {name: value.to(device, dtype, memory_format=self._format) for name, value in weights.items()}
-        self._network = PainterNetwork(given)
+        self._network = PainterNetwork({name: value.to(device, dtype) for name, value in weights.items()})
+        self._network.to(memory_format=self._format)
 
     def __call__(self, pixels: torch.Tensor, styles: torch.Tensor) -> torch.Tensor:
         """See `Paint`."""
