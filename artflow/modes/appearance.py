@@ -152,7 +152,8 @@ def _shares(lab: Values, noun: str, without: Iterable[str] = ()) -> Terms:
     weights = np.array([0.5, 1, 1])
     distances = (((lab[:, None, :] - samples[None]) * weights) ** 2).sum(2)
     colourful = np.hypot(lab[:, 1], lab[:, 2]) >= COLOURFUL
-    distances[np.ix_(colourful, [name == "gray" for name in names])] = np.inf
+    grays = np.flatnonzero([name == "gray" for name in names])
+    distances[np.ix_(np.flatnonzero(colourful), grays)] = np.inf
     nearest = np.bincount(distances.argmin(1), minlength=len(names)) / len(lab)
     total: Terms = {name: 0.0 for name in COLOURS if name not in without}
     for name, share in zip(names, nearest, strict=True):
