@@ -31,6 +31,7 @@ from artflow.engine.runner import Runner
 from artflow.interrogator import CLIP, EMBEDDED
 from artflow.metadata import encode_png
 from artflow.models import clip, loader
+from artflow.models.classifier import Classifier
 from artflow.models.clip import Towers
 from artflow.models.upscaler import Network
 from artflow.modes.filters.stack import as_json, load_presets
@@ -43,8 +44,8 @@ from benchmarks.full_size import build_full_size, build_full_size_clip
 
 ROUNDS = 7
 MODEL: list[tuple[Any, str]] = [
-    (Runner, "encode"), (Runner, "predict"), (Runner, "decode"), (Network, "__call__"), (Towers, "see"),
-    (Towers, "read"), (filters_tab, "apply"),
+    (Runner, "encode"), (Runner, "predict"), (Runner, "decode"), (Network, "__call__"), (Towers, "encode_image"),
+    (Towers, "encode_text"), (Classifier, "look"), (filters_tab, "apply"),
 ]  # fmt: skip
 
 
