@@ -1,4 +1,8 @@
-"""Who looks at pictures: the embedded towers, or a CLIP model from the Hub; loaded when first asked for, then kept."""
+"""Who looks at pictures: the embedded models, or a CLIP model from the Hub; loaded when first asked for, then kept.
+
+Of the embedded ones, the photo classifier tells first what it is: photos and paintings it names itself, beside the face
+detector; drawings and icons go to the towers of the drawing model.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AUTO, EMBEDDED = "auto", "embedded"
-EMBEDDED_TITLE = "the small embedded model"
+EMBEDDED_TITLE = "the embedded models"
+DRAWINGS_TITLE, PHOTOS_TITLE = "the small embedded model", "the embedded photo classifier"  # who of them answered
 CLIP = "openai/clip-vit-large-patch14"
 ON_CPU = 32  # terms that "best" tries out in each round with a large model on a CPU, where a round takes seconds
 ON_GPU = 2048  # as published
@@ -68,7 +73,7 @@ class Interrogator:
     @property
     def choices(self) -> dict[str, str]:
         """What people may choose, id to title."""
-        return {AUTO: "Automatic", EMBEDDED: "Small embedded model", self.clip: _title(self.clip)}
+        return {AUTO: "Automatic", EMBEDDED: "Embedded models", self.clip: _title(self.clip)}
 
     @property
     def about(self) -> str:
@@ -98,13 +103,36 @@ class Interrogator:
         chosen, note = model, ""
         if model == AUTO:
             chosen, note = self._automatic(context)
+        if chosen == EMBEDDED and (answer := self._photo(picture, mode, note, context)) is not None:
+            return None if context.cancelled.is_set() else answer
         towers = self._wait(chosen, context)
         if towers is None:
             return None
         if chosen == EMBEDDED:
             note = f"{note} It knows only {len(_taught().groups[SUBJECT])} things and names the nearest.".strip()
         found = self._look(picture, towers, mode, chosen, context)
-        return None if found is None else Answer(found, _title(chosen), note)
+        return None if found is None else Answer(found, DRAWINGS_TITLE if chosen == EMBEDDED else _title(chosen), note)
+
+    def _photo(self, picture: Picture, mode: str, note: str, context: JobContext) -> Answer | None:
+        """The photo classifier's answer; None for a drawing."""
+        from artflow.models import classifier, faces
+        from artflow.modes.describe import describe, subject
+
+        context.on_progress(JobProgress(0, 1, 1, 1, doing="Looking at picture"))
+        self._errand(classifier.load, self._device, long=True)
+        look = self._errand(classifier.look, picture, self._device)
+        if look.media[0][0] == classifier.DRAWING:
+            return None
+        found_faces = self._errand(faces.find_faces, picture, long=True)
+        shown = subject(look, found_faces)
+        if shown.people:
+            sure = "It found this by faces."
+        elif shown.sure:
+            sure = f"It is {shown.share:.0%} sure of {shown.name}."
+        else:
+            sure = f"It is not sure: {shown.share:.0%} at most."
+        note = f"{note} It names {len(look.names)} things and people. {sure}".strip()
+        return Answer(describe(picture, look, found_faces, mode), PHOTOS_TITLE, note)
 
     def _automatic(self, context: JobContext) -> tuple[str, str]:
         """Who answers where nobody was named, and what people should know about that: CLIP, if it can be had."""

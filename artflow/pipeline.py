@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -27,11 +28,29 @@ from artflow.interrogator import Answer, Interrogator
 from artflow.job_context import JobContext, in_thread
 from artflow.models.catalog import Catalog, ModelSpec, load_catalog
 from artflow.models.dtypes import pick_device, pick_dtype
+from artflow.models.families.painter.any_picture import read_style
 from artflow.models.info import ModelHandle, ModelInfo
 from artflow.models.progress import LoadProgress
-from artflow.modes import hires, inpaint, native_resolution, outpaint, routing, text, tiled_img2img
+from artflow.modes import (
+    hires,
+    inpaint,
+    learned_styles,
+    native_resolution,
+    outpaint,
+    photo_outpaint,
+    remove,
+    routing,
+    style_strip,
+    text,
+    tiled_img2img,
+)
+from artflow.modes.alpha import Alpha
+from artflow.modes.inpaint import PaintParams
 from artflow.modes.job_runner import JobRunner
 from artflow.modes.masks import Mask, check_mask
+from artflow.modes.remove import Filling
+from artflow.modes.schema import merged
+from artflow.modes.subject import subject_alpha
 from artflow.modes.text import JobParams
 from artflow.modes.upscale import check_upscaler, enlarged_size, fetch, upscale
 from artflow.parameters import Parameters
@@ -42,7 +61,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 OnMoved = Callable[[ArtflowError | None], None]
-"""Hears that other models serve a session than before, or why they do not; from any thread, and must not block."""
+"""Hears that a session is served by other models or at another size than before, or why it is not; from any thread, and
+must not block."""
 
 
 def ignore_move(error: ArtflowError | None) -> None:
@@ -67,6 +87,7 @@ class Pipeline:
         limits = settings.server
         share = {"per_person": limits.jobs_per_person, "per_address": limits.jobs_per_address}
         self._jobs = Places(limits.max_jobs, **share)  # the model's load included
+        self._learning = threading.Lock()
         self._client: EngineClient | None = None
         self._streams: WeakSet[LiveStream] = WeakSet()
         chosen = settings.model.model_id
@@ -206,9 +227,9 @@ class Pipeline:
         parts = [Part(first, params.model_copy(update={"prompt": way.prompt}))]
         if over:  # what is drawn is painted whole
             parts.append(Part(over[0], params.model_copy(update={"strength": 1.0, "steps": 1, "max_fps": 0})))
-        served_by = session.served_by
+        before_it = session.served_by, session.sized.width, session.sized.height
         session.update(params, parts)
-        if session.served_by != served_by:
+        if (session.served_by, session.sized.width, session.sized.height) != before_it:
             on_moved(None)
 
     def _known(self, model_id: str) -> ModelSpec:
@@ -219,6 +240,58 @@ class Pipeline:
     def sessions(self) -> int:
         """Live sessions being served."""
         return sum(not session.closed for session in self._streams)
+
+    # -- styles -----------------------------------------------------------------------------------------------------
+
+    @property
+    def painter(self) -> ModelSpec | None:
+        """The model that paints in named styles, where the prompt can choose it."""
+        return self.catalog.get(self.spec.styles_by) if self.spec.styles_by is not None else None
+
+    def style_sheet(self, picture: Picture) -> style_strip.Sheet:
+        """The picture in all of the painter's styles, small.
+
+        Raises:
+            ArtflowError: ``no_painter``.
+        """
+        sheet: style_strip.Sheet = self._errand(style_strip.painted, picture, self._painter_folder, self.device)
+        return sheet
+
+    @property
+    def style_size(self) -> int:
+        """The numbers of a style."""
+        return style_strip.style_size_of(self._painter_folder)
+
+    @property
+    def _painter_folder(self) -> Path:
+        folder = self.painter.source.folder if self.painter is not None else None
+        if folder is None:
+            raise ArtflowError("no_painter", f"{self.spec.title} leaves no styles to a painter.")
+        return folder
+
+    def read_style(self, picture: Picture) -> str:
+        """The style of any picture, as the live parameter ``style_picture`` takes it.
+
+        Raises:
+            ArtflowError: ``picture_too_small``.
+        """
+        style: str = self._errand(read_style, picture, long=True)
+        return style
+
+    def learn_style(self, picture: Picture, name: str, context: JobContext | None = None) -> str:
+        """Learn the style of a picture in minutes (`learned_styles.learn`); its id. One at a time.
+
+        Raises:
+            ArtflowError: ``no_painter``, ``busy``; ``bad_name``, ``name_taken``, ``bad_style``.
+            Cancelled: before the next update.
+        """
+        context, folder = context or JobContext(), self._painter_folder
+        if not self._learning.acquire(blocking=False):
+            raise ArtflowError("busy", "Another style is being learned; one at a time, so try again in some minutes.")
+        try:
+            return learned_styles.learn(picture, name, folder, context)
+        finally:
+            self._learning.release()
 
     # -- pictures ---------------------------------------------------------------------------------------------------
 
@@ -263,6 +336,7 @@ class Pipeline:
     ) -> list[GeneratedImage]:
         """The picture with what the mask covers made anew (`artflow.modes.inpaint`); blocks as `generate` does.
 
+        Without a prompt the small embedded model leaves that to the network for photos, as `remove` does.
         ``picture`` has 3 or 4 channels and stays in the colours of ``profile`` (ICC; None: sRGB).
 
         Raises:
@@ -271,7 +345,28 @@ class Pipeline:
         params = self.parameters.job(inpaint.InpaintParams, changes)
         self.parameters.check_job(params)
         check_mask(mask, picture)
+        if self._for_photos(params):
+            asked = {"feather": params.feather, "mask_edge": params.mask_edge}
+            return self.remove(picture, mask, asked, context, profile)
         return self._job(params, lambda run: inpaint.make(picture, mask, params, run, profile), context or JobContext())
+
+    def remove(
+        self,
+        picture: NDArray[np.uint8],
+        mask: Mask,
+        changes: Mapping[str, Any],
+        context: JobContext | None = None,
+        profile: bytes | None = None,
+    ) -> list[GeneratedImage]:
+        """The picture without what the mask covers (`artflow.modes.remove`); blocks as `generate` does.
+
+        ``picture`` has 3 or 4 channels and stays in the colours of ``profile`` (ICC; None: sRGB).
+
+        Raises:
+            ArtflowError: bad parameters, ``empty_mask``, ``bad_mask``, ``busy``.
+        """
+        params = merged(remove.RemoveParams, changes)
+        return self._filled(lambda filling: remove.make(picture, mask, params, filling, profile), context)
 
     def outpaint(
         self,
@@ -282,6 +377,7 @@ class Pipeline:
     ) -> list[GeneratedImage]:
         """The picture carried on beyond its borders, in passes (`artflow.modes.outpaint`); blocks as `generate` does.
 
+        Without a prompt the small embedded model leaves that to the network for photos, as `inpaint`.
         ``picture`` has 3 or 4 channels and stays in the colours of ``profile`` (ICC; None: sRGB).
 
         Raises:
@@ -291,6 +387,8 @@ class Pipeline:
         self.parameters.check_job(params)
         size = Size(picture.shape[1], picture.shape[0])
         outpaint.check_borders(size, params.borders(size), max_pixels=self.settings.server.max_pixels)
+        if self._for_photos(params):
+            return self._filled(lambda filling: photo_outpaint.make(picture, params, filling, profile), context)
         return self._job(params, lambda run: outpaint.make(picture, params, run, profile), context or JobContext())
 
     def upscale(
@@ -314,6 +412,28 @@ class Pipeline:
         if params.strength == 0:
             return [GeneratedImage(larger, {"mode": "upscale", "factor": params.factor, "upscaler": params.upscaler})]
         return self._job(params, lambda run: tiled_img2img.in_tiles(larger, params, run), context)
+
+    def subject(self, picture: Picture) -> Alpha:
+        """How much of each pixel of a picture in sRGB is of its subject (`artflow.modes.subject`), 0 to 255.
+
+        Raises:
+            ArtflowError: ``no_subject``.
+        """
+        return subject_alpha(picture, self.device, self._errand)
+
+    def _for_photos(self, params: PaintParams) -> bool:
+        """Whether the network for photos does it better: nothing is asked for, and the model is small."""
+        return not params.prompt.strip() and params.strength > 0 and self._spec(params.model).native_resolution_only
+
+    def _filled(
+        self, work: Callable[[Filling], list[GeneratedImage]], context: JobContext | None
+    ) -> list[GeneratedImage]:
+        context = context or JobContext()
+        try:
+            with self._jobs.place(context.who):
+                return work(Filling(self.device, self._errand, context))
+        except Cancelled:
+            return []
 
     def _enlarge(
         self, context: JobContext, picture: NDArray[np.uint8], factor: int, upscaler: str

@@ -37,7 +37,7 @@ def three_models() -> Catalog:
 
 @pytest.fixture
 def pipeline() -> Iterator[Pipeline]:
-    pipeline = Pipeline(tiny_settings(), three_models())
+    pipeline = Pipeline(tiny_settings(ARTFLOW_MODEL__MAX_LOADED="2"), three_models())
     yield pipeline
     pipeline.close()
 

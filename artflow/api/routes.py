@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.middleware import Middleware
 
-from artflow.api import docs, info, live, picture, predict, stream
+from artflow.api import docs, info, live, picture, predict, stream, styles
 from artflow.api.address import PageAddress
 from artflow.api.security import KnownHosts
 from artflow.api.state import Api
@@ -38,10 +38,10 @@ def app_kwargs(pipeline: Pipeline) -> dict[str, Any]:
 
 def _router() -> APIRouter:
     both = APIRouter()
-    parts = (docs.router, live.router, stream.router, picture.router, predict.router, info.router, info.open_router)
-    for part in parts:
-        both.include_router(part)
-        both.include_router(part, prefix=PAGE_PREFIX, include_in_schema=False)
+    parts = (docs, live, stream, picture, predict, styles, info)
+    for router in (*(part.router for part in parts), info.open_router):
+        both.include_router(router)
+        both.include_router(router, prefix=PAGE_PREFIX, include_in_schema=False)
     return both
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import HTTPConnection
 
+from artflow.admission import Places
 from artflow.api.channel import Channel
 from artflow.api.pool import Pool
 from artflow.errors import ArtflowError
@@ -24,6 +25,7 @@ METRICS_EVERY = 1.0  # seconds
 SMALL = 1920 * 1080  # pixels of pictures that all have the same threads for
 QUICK = 0.05  # seconds that filters may take in those
 MOST_LARGE = 8  # people at once whose live pictures are larger: each holds some 150 MB
+WAITING_STRIPS, STRIPS_PER_ADDRESS = 7, 2  # sheets of thumbnails that are asked for at once; pages ask again
 CORES = os.cpu_count() or 1
 USER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -38,6 +40,7 @@ class Api:
         self.large = Pool(max(1, CORES // 4))
         """For large pictures and slow filters, which would keep all the others waiting."""
         self.converting = asyncio.Semaphore(1)  # one file at a time: some take seconds and much memory
+        self.strips = Places(1, WAITING_STRIPS, per_address=STRIPS_PER_ADDRESS)
         self._metrics: dict[str, Any] = {}
         self._measured = float("-inf")  # monotonic seconds
 

@@ -145,12 +145,11 @@ def make(
     made = shown(painted("inpaint", [(planned, params)], run))
     size = {"width": picture.shape[1], "height": picture.shape[0]}
     return [
-        GeneratedImage(_as_clear(picture, planned, planned.composite(m.picture)), m.recipe | size, profile)
-        for m in made
+        GeneratedImage(as_clear(picture, planned, planned.composite(m.picture)), m.recipe | size, profile) for m in made
     ]
 
 
-def _as_clear(picture: NDArray[np.uint8], work: Inpainting, finished: Picture) -> NDArray[np.uint8]:
+def as_clear(picture: NDArray[np.uint8], work: Inpainting, finished: Picture) -> NDArray[np.uint8]:
     """The finished picture with the original's alpha, opaque where it was inpainted."""
     if picture.shape[-1] == 3:
         return finished

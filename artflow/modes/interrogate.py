@@ -45,7 +45,7 @@ class Interrogation:
     """The result of an interrogation."""
 
     prompt: str
-    similarity: float  # of picture and prompt: the cosine, -1 to 1
+    similarity: float | None  # of picture and prompt: the cosine, -1 to 1; None where no towers compared them
     groups: dict[str, list[tuple[str, float]]]
     """The nearest terms of each group, best first, each with its share of the group, 0 to 1."""
 

@@ -6,7 +6,7 @@ part of the picture that the model works on; *extent* is the size at which it do
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -16,9 +16,11 @@ from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, bands
 
 Mask = NDArray[np.uint8]
+S = TypeVar("S", bound=np.generic)
 MaskEdge = Literal["inwards", "centred", "outwards"]
 TINT = (225, 60, 200)
 NEARBY = 3  # pixels around one of a stroke's middle line; fewer would take the dents of an edge for strokes
+COARSE = 256  # pixels of the longer side at which colours are matched coarsely
 HEALED = 2**22  # pixels that are healed at once, in floating point
 
 
@@ -35,7 +37,7 @@ class Bounds(NamedTuple):
         """Its width and height."""
         return Size(self.right - self.left, self.bottom - self.top)
 
-    def cut(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def cut(self, picture: NDArray[S]) -> NDArray[S]:
         """That part of a picture or mask (a view)."""
         return picture[self.top : self.bottom, self.left : self.right]
 
@@ -122,6 +124,11 @@ def feather_outside(feather: int, edge: MaskEdge) -> int:
     return {"inwards": 0, "centred": feather // 2, "outwards": feather}[edge]
 
 
+def grown(mask: Mask, by: int) -> Mask:
+    """The mask with all that is within so many pixels of its edge, 0 or 255."""
+    return np.where(_distance((mask <= 127).astype(np.uint8)) < by + 0.5, np.uint8(255), np.uint8(0))
+
+
 def _distance(hard: Mask) -> NDArray[np.float32]:
     """Each pixel's distance to the nearest that is 0, in pixels."""
     return cv2.distanceTransform(hard, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -163,9 +170,9 @@ def surroundings(picture: Picture, mask: Mask, radius: float) -> Picture:
         if radius > max(mask.shape):  # nearly everything is masked
             filled[missing] = picture[known > 0].mean(0)
             break
-        weight = _blur(known, radius)
+        weight = blurred(known, radius)
         reached = missing & (weight > 1e-2)
-        values = _blur(picture * known[..., None], radius)
+        values = blurred(picture * known[..., None], radius)
         filled[reached] = values[reached] / weight[reached, None]
         missing &= ~reached
         radius *= 2
@@ -191,15 +198,44 @@ def healed(original: Picture, made: Picture, mask: Mask, reach: float) -> Pictur
     return result
 
 
+def toned(made: Picture, like: Picture, mask: Mask) -> Picture:
+    """``made`` with the coarse colours of ``like`` in the mask, and its own details; as it is at the mask's edge."""
+    size = Size(mask.shape[1], mask.shape[0])
+    small = size.within(COARSE)
+    hard = np.where(mask > 127, np.uint8(255), np.uint8(0))
+    shown, wanted, share = (
+        cv2.resize(values, small, interpolation=cv2.INTER_AREA).astype(np.float32) for values in (made, like, hard)
+    )
+    share /= 255
+    inside = _distance((share > 0.5).astype(np.uint8))
+    reach = min(max(float(inside.max()), 4), COARSE) / 4
+    change = blurred((wanted - shown) * share[..., None], reach) / np.maximum(blurred(share, reach), 1e-2)[..., None]
+    change = (change * np.clip(inside / (2 * reach), 0, 1)[..., None]).astype(np.float32)
+    result = made.copy()
+    for rows in bands(size.height, size.width):
+        new = np.rint((made[rows] + enlarged_rows(change, size, rows)).clip(0, 255)).astype(np.uint8)
+        result[rows] = np.where(mask[rows, :, None] > 127, new, made[rows])
+    return result
+
+
+def enlarged_rows(small: NDArray[np.float32], size: Size, rows: slice) -> NDArray[np.float32]:
+    """These rows of a small map (height, width, ...) enlarged to ``size``, of which the whole may take gigabytes."""
+    across, down = small.shape[1] / size.width, small.shape[0] / size.height
+    place = np.array([[across, 0, across / 2 - 0.5], [0, down, (rows.start + 0.5) * down - 0.5]])
+    wanted = (size.width, rows.stop - rows.start)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(small, place, wanted, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
 def _healed(original: Picture, made: Picture, mask: Mask, reach: float) -> Picture:
     known = (mask <= 127).astype(np.float32)
     difference = (original.astype(np.float32) - made) * known[..., None]
-    weight = _blur(known, reach)
-    spread = _blur(difference, reach) * (np.clip(2 * weight, 0, 1) / np.maximum(weight, 1e-2))[..., None]
+    weight = blurred(known, reach)
+    spread = blurred(difference, reach) * (np.clip(2 * weight, 0, 1) / np.maximum(weight, 1e-2))[..., None]
     return np.rint((made + spread).clip(0, 255)).astype(np.uint8)
 
 
-def _blur(values: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
+def blurred(values: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
     """Approximately a Gaussian blur of this standard deviation, by two box blurs, in time independent of the radius."""
     side = _box_side(radius)
     for _ in range(2):

@@ -176,12 +176,17 @@ def make(
         ArtflowError: ``hidden``, or what went wrong on the way.
     """
     (made,) = shown(carried_on([flattened(picture)], [params], run, profile))
-    result = made.picture
-    if picture.shape[-1] == 4:
-        borders = params.borders(Size(picture.shape[1], picture.shape[0]))
-        result = np.dstack([result, np.full(result.shape[:2], 255, np.uint8)])
-        result[new_area(picture, borders) == 0] = picture.reshape(-1, 4)
-    return [replace(made, picture=result, profile=profile)]
+    borders = params.borders(Size(picture.shape[1], picture.shape[0]))
+    return [replace(made, picture=with_alpha(made.picture, picture, borders), profile=profile)]
+
+
+def with_alpha(grown: Picture, picture: NDArray[np.uint8], borders: Borders) -> NDArray[np.uint8]:
+    """The grown picture, see-through where ``picture``, of 3 or 4 channels, is; what is added never is."""
+    if picture.shape[-1] == 3:
+        return grown
+    result = np.dstack([grown, np.full(grown.shape[:2], 255, np.uint8)])
+    result[new_area(picture, borders) == 0] = picture.reshape(-1, 4)
+    return result
 
 
 def carried_on(

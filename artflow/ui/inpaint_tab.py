@@ -1,4 +1,4 @@
-"""The inpaint tab: replaces the part of a picture under a painted mask."""
+"""The inpaint tab: replaces the part of a picture under a painted mask, or removes it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
 from artflow.engine.job_request import GeneratedImage
 from artflow.images import Picture, Size, flattened, resized, to_srgb
@@ -34,11 +35,13 @@ INPUTS = (
     "prediction_type",
 )  # fmt: skip
 
+Make = Callable[..., list[GeneratedImage]]  # `Pipeline.inpaint` or `Pipeline.remove`
+FAINT = 25  # alpha of a subject's edge, from which on it is selected
 TINTED = 2048  # longest side of the copy that shows the mask
 
 
 class InpaintTab:
-    """The tab and its action, ``inpaint``.
+    """The tab and its actions, ``inpaint`` and ``remove``.
 
     ``picture`` receives pictures of other tabs, ``send`` has the buttons that send results; ``controls`` are by
     parameter name.
@@ -57,9 +60,11 @@ class InpaintTab:
                 limits = self._pipeline.settings.server
                 self.picture = picture_input(limits, elem_id="artflow-inpaint-picture", height=160)
                 self._editor = MaskEditor("Mask: paint over what to change", "artflow-inpaint-editor")
+                select = gr.Button("Select the subject", size="sm", elem_id="artflow-inpaint-select")
                 prompt = controls.built["prompt"] = prompt_box(self._pipeline, "", elem_id="artflow-inpaint-prompt")
                 with gr.Row():
                     run = gr.Button("Generate", variant="primary", elem_id="artflow-inpaint-run")
+                    gone = gr.Button("Remove (no prompt)", elem_id="artflow-inpaint-remove")
                     stop = gr.Button("Cancel")
                 examples(self._pipeline, prompt)
                 with gr.Row():
@@ -92,18 +97,31 @@ class InpaintTab:
             self._painted, [self.picture, self._editor, *settings], results, api_visibility="private",
             concurrency_limit=None, show_progress="hidden",
         )  # fmt: skip
-        show_result(run, "artflow-inpaint-slider")
+        gone.click(
+            self._cleared, [self.picture, self._editor, controls.built["feather"]], results, api_visibility="private",
+            concurrency_limit=None, show_progress="hidden",
+        )  # fmt: skip
+        for button in (run, gone):
+            show_result(button, "artflow-inpaint-slider")
         stop.click(self._jobs.stop, None, None, queue=False, api_visibility="private")
+        select.click(
+            self._selected, self.picture, self._editor, show_progress="minimal", concurrency_limit=2,
+            api_visibility="private",
+        )  # fmt: skip
         # Also on the editor's clear button, which removes the picture together with the strokes.
         gr.on(
             [self.picture.change, self._editor.clear], self._opened, self.picture, self._editor,
             show_progress="hidden", api_visibility="private",
         )  # fmt: skip
-        # The API endpoint takes the mask as a second picture.
+        # The API endpoints take the mask as a second picture.
         mask = PictureUpload("Mask", visible=False)
         gr.Button(visible=False).click(
             as_sent(self.inpaint), [self.picture, mask, *settings], results, api_name="inpaint", concurrency_limit=None,
             preprocess=False,
+        )  # fmt: skip
+        gr.Button(visible=False).click(
+            as_sent(self.remove), [self.picture, mask, controls.built["feather"]], results, api_name="remove",
+            concurrency_limit=None, preprocess=False,
         )  # fmt: skip
 
     def leave(self, request: gr.Request) -> None:
@@ -117,16 +135,31 @@ class InpaintTab:
             return gr.skip()  # a copy follows (`picture_input`), and would take away what is painted meanwhile
         return shown_in_editor(self._reduced(path).picture if path else None)
 
+    @said
+    def _selected(self, path: str | None) -> Any:
+        """Paint over the subject; over faint edges, too, since what is painted over is what goes."""
+        shown = self._reduced(path).picture
+        return shown_in_editor(shown, np.where(self._pipeline.subject(shown) > FAINT, np.uint8(255), np.uint8(0)))
+
     def _painted(
         self, request: gr.Request, path: str | None, layers: tuple[bytes, ...], *values: Any
     ) -> Iterator[tuple[Any, ...]]:
         """Inpaint the part that is painted over in the editor."""
+        yield from self._run(path, self._painted_over(path, layers), self._pipeline.inpaint, _named(values), request)
 
+    def _cleared(
+        self, request: gr.Request, path: str | None, layers: tuple[bytes, ...], feather: int
+    ) -> Iterator[tuple[Any, ...]]:
+        """Remove what is painted over in the editor."""
+        changes = {"feather": feather}
+        yield from self._run(path, self._painted_over(path, layers), self._pipeline.remove, changes, request)
+
+    def _painted_over(self, path: str | None, layers: tuple[bytes, ...]) -> Callable[[Size], Mask]:
         def masked(size: Size) -> Mask:
             shown = self._reduced(path or "").picture
             return painted_mask(layers, size, Size(shown.shape[1], shown.shape[0]), self._pipeline.settings.server)
 
-        yield from self._run(path, masked, values, request)
+        return masked
 
     def inpaint(
         self,
@@ -173,23 +206,36 @@ class InpaintTab:
             seed, model, mask_edge, prediction_type,
         )  # fmt: skip
 
-        def masked(size: Size) -> Mask:
-            limits = self._pipeline.settings.server
-            return painted_mask((read_bytes(mask, "a mask"),), size, size, limits)
+        yield from self._run(picture, self._uploaded(mask), self._pipeline.inpaint, _named(values), request)
 
-        yield from self._run(picture, masked, values, request)
+    def remove(
+        self, picture: str | None, mask: str | None, feather: int, request: gr.Request
+    ) -> Iterator[tuple[Any, ...]]:
+        """Remove what a mask covers from a picture: the background goes on in its place. Needs no prompt.
+
+        Args:
+            picture: a picture file; over MCP its URL, such as that of a result
+            mask: a picture of the same size: white, or not transparent, where something is to be removed
+            feather: pixels around the mask over which the edge is soft
+        """
+        yield from self._run(picture, self._uploaded(mask), self._pipeline.remove, {"feather": feather}, request)
+
+    def _uploaded(self, mask: str | None) -> Callable[[Size], Mask]:
+        def masked(size: Size) -> Mask:
+            return painted_mask((read_bytes(mask, "a mask"),), size, size, self._pipeline.settings.server)
+
+        return masked
 
     def _run(
-        self, path: str | None, masked: Callable[[Size], Mask], values: tuple[Any, ...], request: gr.Request
+        self, path: str | None, masked: Callable[[Size], Mask], make: Make, changes: dict[str, Any], request: gr.Request
     ) -> Iterator[tuple[Any, ...]]:
-        changes = dict(zip(INPUTS, values, strict=True))
         mask: Mask | None = None
 
         def work(context: JobContext) -> list[GeneratedImage]:
             nonlocal mask
             original, profile = read_photo(path, self._pipeline.settings.server)
             mask = masked(Size(original.shape[1], original.shape[0]))
-            return self._pipeline.inpaint(original, mask, changes, context, profile)
+            return make(original, mask, changes, context, profile)
 
         for _, words, made in self._jobs.run(request, work):
             if not made or mask is None:
@@ -199,6 +245,11 @@ class InpaintTab:
                 made
             ) as paths:  # the slider gets the files, since encoding PNGs again takes longer than the model
                 yield paths[0], (path, paths[0]), _tinted(made[0], mask), words
+
+
+def _named(values: tuple[Any, ...]) -> dict[str, Any]:
+    """The values of the settings by their names."""
+    return dict(zip(INPUTS, values, strict=True))
 
 
 def _tinted(made: GeneratedImage, mask: Mask) -> Picture:

@@ -18,7 +18,7 @@ from artflow.ui.files import Reduced, picture_input, reducer
 from artflow.ui.inputs import as_sent
 from artflow.ui.jobs import Jobs, Outcome
 
-GROUPS = ("subject", "background", "medium", "artist", "movement", "style")
+GROUPS = ("subject", "background", "medium", "artist", "movement", "style", "light", "colour", "composition")
 PROMPT_TAKERS = {"realtime": "Webcam", "canvas": "Canvas", "text": "Text"}
 LOOKED_AT = 1024  # longest side of the copy that is looked at: models see a part of that
 COPY = "It looked at a copy of {copy} pixels of this picture of {size}."
@@ -136,8 +136,9 @@ class InterrogateTab:
 
 
 def _words(answer: Answer) -> str:
-    share = f"Similarity of picture and prompt: {answer.found.similarity:.2f}."
-    return f"**Model: {answer.model}.** {share} {answer.note}"
+    similarity = answer.found.similarity
+    share = "" if similarity is None else f"Similarity of picture and prompt: {similarity:.2f}. "
+    return f"**Model: {answer.model}.** {share}{answer.note}"
 
 
 def _labels(scores: Scores | None) -> list[Any]:

@@ -21,6 +21,7 @@ from artflow.images import Picture
 from artflow.job_context import JobContext
 from artflow.metadata import encode_png
 from artflow.models.progress import LoadProgress
+from artflow.modes.remove import MODEL
 from artflow.settings import ServerSettings
 
 log = logging.getLogger(__name__)
@@ -204,10 +205,12 @@ def _outcome(made: list[GeneratedImage], cancelled: bool) -> str:
 
 
 def remarks(made: list[GeneratedImage]) -> str:
-    """Notes on the results: hidden pictures, native size, and words of the prompt that the model does not know."""
+    """Notes on the results: hidden pictures, native size, who fills holes, and words that the model does not know."""
     said = [HIDDEN] if any(one.recipe.get("hidden") for one in made) else []
     if made and (size := made[-1].recipe.get("drawn_at")):
         said.append(f"Generated at {size}, the model's own size, and enlarged.")
+    if made and made[-1].recipe.get("model") == MODEL:
+        said.append("Filled by MI-GAN, the embedded network for photos, which needs no prompt.")
     if made and (words := made[-1].recipe.get("unknown_words")):
         said.append(f"This model does not know: {', '.join(words)}.")
     return " ".join(said)
@@ -219,7 +222,8 @@ def saved(made: list[GeneratedImage]) -> Iterator[list[str]]:
     with tempfile.TemporaryDirectory(prefix="artflow-") as folder:
         paths = []
         for i, one in enumerate(made):
-            path = Path(folder) / f"artflow-{one.recipe['mode']}-{one.recipe['seed']}-{i}.png"
+            seed = f"-{one.recipe['seed']}" if "seed" in one.recipe else ""
+            path = Path(folder) / f"artflow-{one.recipe['mode']}{seed}-{i}.png"
             path.write_bytes(encode_png(one.picture, one.recipe, one.profile))
             paths.append(str(path))
         yield paths

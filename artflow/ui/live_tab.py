@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -10,29 +11,35 @@ from artflow.engine.params import LiveParams
 from artflow.modes import routing
 from artflow.pipeline import Pipeline
 from artflow.ui.components import CanvasView, InpaintView, WebcamView
+from artflow.ui.components.live_view import LiveView
 from artflow.ui.controls import ParamControls, examples, prompt_box, send_to_view
 from artflow.ui.send import SendTo, from_live
+from artflow.ui.style_panel import StylePanel
 
+SIZES = (256, 384, 512, 640)  # pixels a side
 PLACES = {"inpaint": "live-inpaint"}  # tab of a mode, where it is not the mode's name
 
 
 class LiveTab(NamedTuple):
-    """What other tabs need of a live tab: its prompt, its controls by parameter name, and its send buttons."""
+    """What other tabs need of a live tab: its prompt, its controls by parameter name, and its send buttons; ``styles``
+    where the prompt names styles of a painter."""
 
     prompt: gr.Textbox
     controls: dict[str, Any]
     send: SendTo
+    styles: StylePanel | None
 
 
 def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
     """Build the tab of a live mode: the view, and its controls below."""
     defaults, place = pipeline.parameters.live(mode), PLACES.get(mode, mode)
     own = routing.start(mode, pipeline.spec, pipeline.catalog)
-    _view(pipeline, mode, (defaults.width or own.width, defaults.height or own.height))
+    view = _view(pipeline, mode, defaults, (defaults.width or own.width, defaults.height or own.height))
     send = from_live(mode, pipeline.settings.server, place)
     controls = ParamControls(defaults)
     prompt = controls.built["prompt"] = prompt_box(pipeline, defaults.prompt, elem_id=f"artflow-{place}-prompt")
     examples(pipeline, prompt)
+    styles = StylePanel(pipeline, mode, view) if _has_strip(pipeline, mode) else None
     with gr.Row():
         controls.add("strength")
         controls.add("steps", info="more: finer and slower")
@@ -46,6 +53,7 @@ def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
             controls.add("padding", maximum=256)
     with gr.Accordion("Advanced settings", open=False):
         longest = {"max_length": pipeline.settings.server.max_prompt}
+        model, size = _model_and_size(pipeline)
         controls.add("negative_prompt", **longest)
         with gr.Row():
             controls.add("prompt_b", **longest)
@@ -59,17 +67,50 @@ def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
             controls.add("prediction_type")
         with gr.Row():
             _flow_controls(controls, mode, defaults)
-    send_to_view(mode, controls.built)
-    return LiveTab(prompt, controls.built, send)
+    more = {"model": model} if styles is None else {"model": model, "style_picture": styles.style}
+    send_to_view(mode, controls.built | more)
+    told = f"window.artflow.set({json.dumps(mode)}, {{ width: value, height: value }})"
+    size.change(None, size, None, js=f"(value) => {{ {told}; }}", api_visibility="private")
+    _follow_view(view, mode, controls)
+    return LiveTab(prompt, controls.built, send, styles)
 
 
-def _view(pipeline: Pipeline, mode: str, size: tuple[int, int]) -> None:
+def _has_strip(pipeline: Pipeline, mode: str) -> bool:
+    """Whether the prompt chooses styles of a painter here."""
+    return pipeline.painter is not None and mode in routing.AUTOMATIC
+
+
+def _view(pipeline: Pipeline, mode: str, defaults: LiveParams, size: tuple[int, int]) -> LiveView:
+    about: dict[str, Any] = {
+        "size": size,
+        "titles": {spec.id: spec.title for spec in pipeline.live_choices},
+        "prompt": defaults.prompt,
+        "strip": _has_strip(pipeline, mode),
+    }
     if mode == "realtime":
-        WebcamView(size=size)
-    elif mode == "canvas":
-        CanvasView(size=size)
-    else:
-        InpaintView(size=size, longest=pipeline.settings.server.max_size)
+        return WebcamView(**about)
+    if mode == "canvas":
+        return CanvasView(**about)
+    return InpaintView(longest=pipeline.settings.server.max_size, **about)
+
+
+def _model_and_size(pipeline: Pipeline) -> tuple[gr.Dropdown, gr.Dropdown]:
+    """Menus of who makes the pictures, and how large."""
+    automatic = "the prompt chooses" if pipeline.painter is not None else pipeline.spec.title
+    models = [(f"Automatic: {automatic}", ""), *((spec.title, spec.id) for spec in pipeline.live_choices)]
+    sizes = [("Automatic: the model's own", 0), *((f"{side} × {side}", side) for side in SIZES)]
+    with gr.Row():
+        return (
+            gr.Dropdown(models, value="", label="Model", info="one that is not here yet is downloaded"),
+            gr.Dropdown(sizes, value=0, label="Size", info="the one in use stands under the pictures"),
+        )
+
+
+def _follow_view(view: LiveView, mode: str, controls: ParamControls) -> None:
+    """Show in the controls what the server and the strip of styles have set."""
+    for event, names in ((view.moved, ("strength", "steps")), (view.styled, ("prompt",))):
+        js = f"() => window.artflow.values({json.dumps(mode)}, {json.dumps(names)})"
+        event(None, None, [controls.built[name] for name in names], js=js, api_visibility="private")
 
 
 def _flow_controls(controls: ParamControls, mode: str, defaults: LiveParams) -> None:

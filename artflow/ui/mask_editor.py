@@ -119,9 +119,15 @@ class MaskEditor(gr.ImageEditor):
             self._strokes = {name: kept for name, kept in self._strokes.items() if kept.session != gone}
 
 
-def shown_in_editor(picture: NDArray[np.uint8] | None) -> dict[str, Any] | None:
-    """The value of a `MaskEditor` that shows this picture, or none."""
-    return None if picture is None else {"background": picture, "layers": [], "composite": None}
+def shown_in_editor(picture: NDArray[np.uint8] | None, painted: Mask | None = None) -> dict[str, Any] | None:
+    """The value of a `MaskEditor` that shows this picture, or none, with a part of it painted over already."""
+    if picture is None:
+        return None
+    layers = []
+    if painted is not None:
+        colour = [int(TINT[i : i + 2], 16) for i in (1, 3, 5)]
+        layers = [np.where(painted[..., None] > 0, np.array([*colour, 255], np.uint8), np.uint8(0))]
+    return {"background": picture, "layers": layers, "composite": None}
 
 
 def painted_mask(layers: tuple[bytes, ...], size: Size, shown: Size, limits: ServerSettings) -> Mask:

@@ -14,6 +14,7 @@ from artflow import metadata
 from artflow.engine.params import MAX_SEED
 from artflow.errors import ArtflowError
 from artflow.metadata import fitting
+from artflow.modes.remove import MODEL
 from artflow.modes.upscale import check_upscaler
 from artflow.pipeline import Pipeline
 from artflow.ui.controls import said
@@ -119,6 +120,8 @@ def values_for_tab(pipeline: Pipeline, target: TargetTab, about: dict[str, Any])
     model = values.pop("model", "")
     if model and "model" in target.controls:
         known = {spec.id: "" if spec is pipeline.spec else spec.id for spec in pipeline.choices}
+        if model == MODEL:  # it stood in for the small model, as it will again
+            model = next((spec.id for spec in pipeline.choices if spec.native_resolution_only), model)
         if model in known:
             values["model"] = known[model]
         else:

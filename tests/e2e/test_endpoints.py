@@ -15,19 +15,21 @@ from PIL import Image
 
 from artflow.metadata import encode_png
 
-ENDPOINTS = ("text", "inpaint", "outpaint", "upscale", "filter", "interrogate", "read_back")
+ENDPOINTS = ("text", "inpaint", "remove", "outpaint", "upscale", "filter", "interrogate", "read_back")
 QUICK = {"prompt": "a red apple", "steps": 1, "width": 64, "height": 64, "right": 8}
 ELSEWHERE = ("/", "stabilityai", "SimianLuo")  # models that would be downloaded
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A picture with its recipe, and a mask over the whole of it."""
+    """A picture with its recipe, and a mask over its left half."""
     folder = tmp_path_factory.mktemp("files")
     noise = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8).repeat(8, 0).repeat(8, 1)
     paths = {"picture": folder / "picture.png", "mask": folder / "mask.png"}
     paths["picture"].write_bytes(encode_png(noise, {"mode": "text", "prompt": "noise", "seed": 5, "steps": 1}))
-    Image.new("L", (64, 48), 255).save(paths["mask"])
+    mask = Image.new("L", (64, 48))
+    mask.paste(255, (0, 0, 32, 48))
+    mask.save(paths["mask"])
     return paths
 
 

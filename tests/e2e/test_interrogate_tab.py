@@ -10,6 +10,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 from playwright.sync_api import Page, expect
+from skimage import data
 
 MADE = 60_000
 STATUS, PROMPT = "#artflow-interrogate-status", "#artflow-interrogate-prompt textarea"
@@ -36,7 +37,7 @@ def opened(tab: Callable[[str], Page], cat: Path) -> Page:
 
 def find(page: Page) -> None:
     page.click("#artflow-interrogate-run")
-    expect(page.locator(STATUS)).to_contain_text("Model: the small embedded model", timeout=MADE)
+    expect(page.locator(STATUS)).to_contain_text("Model: the ", timeout=MADE)
 
 
 def test_the_right_word_its_scores_and_send_to_prompt(opened: Page) -> None:
@@ -97,6 +98,22 @@ def test_the_frame_that_is_shown_live(tab: Callable[[str], Page]) -> None:
     find(page)  # while the camera goes on
     expect(page.locator("#artflow-interrogate-scores")).to_contain_text("%")
     assert page.input_value(PROMPT)
+
+
+def test_a_photo_says_what_it_shows_and_who_said_it(tab: Callable[[str], Page], tmp_path: Path) -> None:
+    Image.fromarray(data.chelsea()).save(tmp_path / "photo.png")
+    page = tab("Interrogate")
+    page.set_input_files("#artflow-interrogate-picture input[type=file]", tmp_path / "photo.png")
+    page.wait_for_selector("#artflow-interrogate-picture img")
+    page.click("#artflow-interrogate-run")
+    expect(page.locator(STATUS)).to_contain_text("Model: the embedded photo classifier", timeout=MADE)
+    expect(page.locator(STATUS)).not_to_contain_text("Similarity")
+    prompt = page.input_value(PROMPT)
+    assert prompt.startswith("a photo of a cat")
+    for words in ("a photo", "background", "light", "tones"):
+        expect(page.locator("#artflow-interrogate-scores")).to_contain_text(words)
+    page.click("#artflow-interrogate-to-text")
+    expect(page.locator("#artflow-text-prompt textarea")).to_have_value(prompt)
 
 
 def test_the_endpoint(app_url: str, cat: Path, tmp_path: Path) -> None:

@@ -118,7 +118,8 @@ def test_a_mistake_is_one_sentence(
 def test_a_tool_says_what_it_takes(app_url: str) -> None:
     listed = talk(app_url, lambda session: session.list_tools()).tools
     taken = {tool.name: tool.inputSchema["properties"] for tool in listed}
-    assert {*taken} == {"text", "inpaint", "outpaint", "upscale", "filter", "interrogate", "read_back"}
+    tabs = {"text", "inpaint", "remove", "outpaint", "upscale", "filter", "interrogate", "read_back"}
+    assert {*taken} == tabs | {"read_style", "learn_style"}
     for name, properties in taken.items():
         assert name == "text" or "over MCP its URL, such as that of a result" in properties["picture"]["description"]
     assert taken["text"]["steps"] | {"type": "integer", "minimum": 1, "maximum": 150} == taken["text"]["steps"]

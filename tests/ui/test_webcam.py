@@ -213,3 +213,35 @@ def test_page_without_cameras_says_why(browser: Browser, echo: Echo, url: str) -
     webcam.wait_error(re.compile("https or on localhost"))
     assert not echo.connections and not errors
     webcam.page.context.close()
+
+
+# --- other models than before -----------------------------------------------------------------------------
+
+
+def test_frames_follow_the_size_of_another_model(webcam: Webcam, echo: Echo) -> None:
+    webcam.start()
+    echo.say({"status": "model", "models": ["painter"], "width": 384, "height": 256, "strength": 1.0, "steps": 1})
+    wait_until(webcam.page, lambda: echo.frames[-1].image().size == (384, 256), "frames of the new size")
+    expect(webcam.part("[data-number=size]")).to_contain_text("384 × 256")
+
+
+def test_what_the_server_sets_is_not_sent_back(webcam: Webcam, echo: Echo) -> None:
+    webcam.set(strength=0.4)
+    webcam.start()
+    wait_until(webcam.page, lambda: echo.last_parameters().get("strength") == 0.4, "the strength")
+    echo.say({"status": "model", "models": ["painter"], "width": 512, "height": 512, "strength": 1.0, "steps": 1})
+    webcam.page.wait_for_function("() => artflow.values('realtime', ['strength'])[0] === 1")
+    webcam.set(strength=1, steps=1)  # as the page's controls do when they show it
+    webcam.set(seed=3)
+    wait_until(webcam.page, lambda: echo.last_parameters().get("seed") == 3, "the seed")
+    assert echo.last_parameters()["strength"] == 0.4 and "steps" not in echo.last_parameters()
+    webcam.set(strength=0.7)
+    wait_until(webcam.page, lambda: echo.last_parameters()["strength"] == 0.7, "the person's own change")
+
+
+def test_the_old_model_goes_on_while_another_is_loaded(webcam: Webcam, echo: Echo) -> None:
+    webcam.start()
+    echo.say({"status": "switching", "message": "Loading SD-Turbo", "progress": 0.4})
+    expect(webcam.part(".af-status")).to_have_text("Loading SD-Turbo, 40 %")
+    webcam.wait_shown(webcam.shown() + 3)
+    expect(webcam.part(".af-status")).to_have_text("Live")  # no news of the load any more

@@ -1,11 +1,11 @@
 """Filters: an ordered, non-destructive stack over a picture. A new filter is one small function.
 
 A stack is JSON: a list of ``{"filter": name, "parameters": {...}, "on": true}``; `read_stack` checks it and `apply`
-applies it. The functions are in `light`, `colour`, `detail`, `shape` and `painting`.
+applies it. The functions are in `light`, `colour`, `detail`, `shape`, `painting` and `subject`.
 """
 
 # Each of these adds its filters; their order is the order in the menu.
-from artflow.modes.filters import light, colour, detail, shape, painting  # noqa: F401, I001
+from artflow.modes.filters import light, colour, detail, shape, painting, subject  # noqa: F401, I001
 from artflow.modes.filters.registry import FILTERS, Choice, Filter, Sample, Slider, Switch
 from artflow.modes.filters.stack import (
     MAX_LAYERS,

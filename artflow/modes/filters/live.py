@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from artflow.errors import ArtflowError
-from artflow.images import Picture
+from artflow.images import Picture, flattened
 from artflow.modes.filters.stack import apply, read_stack
 
 SECONDS = 1.0  # that a stack may take for a frame; after that the next one is long due
@@ -33,7 +33,9 @@ def check_live(filters: Layers | None, longest: int) -> None:
 
 
 def filtered(picture: Picture, filters: Layers | None, longest: int) -> Picture:
-    """Apply a stack to a live picture; at most 2 * ``longest`` ** 2 pixels in between, since rotation can double them.
+    """Apply a stack to a live picture; what it cuts out is on white.
+
+    At most 2 * ``longest`` ** 2 pixels in between, since rotation can double them.
 
     Raises:
         ArtflowError: ``too_slow`` after `SECONDS`, or where the stack cannot be applied to it (too small to paint ...).
@@ -47,4 +49,4 @@ def filtered(picture: Picture, filters: Layers | None, longest: int) -> Picture:
             sentence = f"{done} of the {len(stack)} filters took over {SECONDS:g} s for one frame; take some off."
             raise ArtflowError("too_slow", sentence)
 
-    return apply(stack, picture, draft=True, max_pixels=2 * longest**2, after_layer=in_time)
+    return flattened(apply(stack, picture, draft=True, max_pixels=2 * longest**2, after_layer=in_time))

@@ -95,7 +95,8 @@ class Filter:
 
     ``size_after`` says how large the result will be, or a few pixels more, of a picture's size and the parameters;
     None: never larger than the picture. ``moves``: it moves pixels, and so does the same to alpha; the others leave
-    that as it is. Where such a filter brings in new pixels, they are white.
+    that as it is. Where such a filter brings in new pixels, they are white. ``cuts``: it gives a picture of four
+    channels, whose alpha is what stays of it.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Filter:
     least: int = 1
     size_after: Callable[..., Size] | None = None
     moves: bool = False
+    cuts: bool = False
 
     def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """All parameters: those given, checked, and the defaults of the others.
@@ -132,13 +134,14 @@ def filter_entry(
     least: int = 1,
     size_after: Callable[..., Size] | None = None,
     moves: bool = False,
+    cuts: bool = False,
     **parameters: Parameter,
 ) -> Callable[..., Any]:
     """Add the decorated function to `FILTERS` under its own name; it gets the picture and the checked parameters."""
 
     def add(function: Callable[..., Picture]) -> Callable[..., Picture]:
         name = function.__name__
-        FILTERS[name] = Filter(name, title, group, function, parameters, slow, least, size_after, moves)
+        FILTERS[name] = Filter(name, title, group, function, parameters, slow, least, size_after, moves, cuts)
         return function
 
     return add

@@ -136,6 +136,9 @@ def apply(
             if alpha is not None and FILTERS[layer.filter].moves:
                 alpha = moved(alpha, partial(_apply_one, layer, scale=scale, draft=draft))
             picture = _apply_one(layer, picture, scale, draft)
+            if FILTERS[layer.filter].cuts:
+                alpha = picture[..., 3] if alpha is None else cv2.multiply(alpha, picture[..., 3], scale=1 / 255)
+                picture = np.ascontiguousarray(picture[..., :3])
         after_layer(done)
     return joined(picture, alpha)
 

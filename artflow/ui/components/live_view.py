@@ -11,8 +11,17 @@ import gradio as gr
 HERE = Path(__file__).parent
 
 PART = re.compile(r"^ *<!-- (\S+\.html) -->\n", re.MULTILINE)
-SHARED_STYLE = ("shared/view.css",)
-SHARED_SCRIPT = ("shared/i18n.js", "shared/hub.js", "shared/transport.js", "shared/recipe.js", "shared/view.js")
+SHARED_STYLE = ("shared/view.css", "shared/style_strip.css")
+SHARED_SCRIPT = (
+    "shared/i18n.js",
+    "shared/hub.js",
+    "shared/transport.js",
+    "shared/recipe.js",
+    "shared/style_table.js",
+    "shared/answered_by.js",
+    "shared/style_strip.js",
+    "shared/view.js",
+)
 
 
 def read_parts(*names: str) -> str:
@@ -29,8 +38,12 @@ class LiveView(gr.HTML):
     """A picture that follows its input over a WebSocket. Frames never pass through Gradio.
 
     Templates of ``gr.HTML`` are evaluated as code, so the template files contain no values: scripts write everything
-    that changes, as text. The event ``ready`` fires once the view is on the page; listen to it
-    with ``js="..."`` to hand over the first values of the controls.
+    that changes, as text. Events, to be listened to with ``js="..."``: ``ready``, once the view is on the page, to hand
+    over the first values of the controls; ``moved``, when the server has set strength or steps, and ``styled``, when
+    the strip has written a prompt (both: ``artflow.values(mode, ...)``); ``picked``, when a file was dropped on the
+    strip or taken away (``artflow.picked()``).
+
+    Props: ``titles`` of models by id, ``prompt`` that the page comes with, and whether there is a ``strip`` of styles.
     """
 
     def __init__(

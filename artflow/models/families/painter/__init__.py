@@ -157,11 +157,14 @@ class Painter(Model):
         for paint, styles in ((self.by_name, inputs["style"]), (self.by_picture, inputs["picture"])):
             weights = styles[:, -1]
             # A GPU would be waited for if it were asked which rows want this network.
-            rows = weights.nonzero().flatten() if self.device.type == "cpu" else torch.arange(len(weights))
-            if len(rows):
-                share = weights[rows]
-                made = paint(pixels[rows], styles[rows, :-1] / share.clamp(min=TINIEST)[:, None])
-                painted[rows] += made * share[:, None, None, None]
+            rows: torch.Tensor | slice = slice(None)
+            if self.device.type == "cpu":
+                rows = weights.nonzero().flatten()
+                if not len(rows):
+                    continue
+            share = weights[rows]
+            made = paint(pixels[rows], styles[rows, :-1] / share.clamp(min=TINIEST)[:, None])
+            painted[rows] += made * share[:, None, None, None]
         return painted[..., :height, :width]
 
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -28,8 +28,8 @@ class OnTorch:
 
     def __init__(self, weights: Mapping[str, torch.Tensor], device: torch.device, dtype: torch.dtype) -> None:
         self._dtype, self._format = dtype, memory_format(device)
-        self._network = PainterNetwork({name: value.to(device, dtype) for name, value in weights.items()})
-        self._network.to(memory_format=self._format)
+        network: Any = PainterNetwork({name: value.to(device, dtype) for name, value in weights.items()})
+        self._network = network.to(memory_format=self._format)
 
     def __call__(self, pixels: torch.Tensor, styles: torch.Tensor) -> torch.Tensor:
         """See `Paint`."""

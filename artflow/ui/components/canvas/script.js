@@ -25,7 +25,7 @@ class CanvasView extends DrawingView {
     this.useSheet(new Sheet(width, height));
     this.shot = newSurface(this.size.width, this.size.height);
     const act = (action, layer) => this.layerAction(action, layer);
-    this.strip = new LayerStrip(this.find(".af-layer-list"), this.sheet, act);
+    this.layerStrip = new LayerStrip(this.find(".af-layer-list"), this.sheet, act);
     this.refresh();
   }
 
@@ -46,6 +46,7 @@ class CanvasView extends DrawingView {
   // Changed settings render the drawing again; they are sent with its frame.
   settingsChanged(keys) {
     if (!this.touched) return super.settingsChanged(keys);
+    if (keys.includes("prompt")) this.strip?.promptChanged();
     this.connection.parametersChanged(keys);
     this.sender.sheetChanged();
   }
@@ -68,6 +69,11 @@ class CanvasView extends DrawingView {
     return { picture: await encode(this.shot.canvas, "image/jpeg", CANVAS_QUALITY) };
   }
 
+  stripSource(context) {
+    if (this.touched) this.sheet.drawOn(context);
+    return this.touched;
+  }
+
   answered(info, jpeg) {
     this.find(".af-use-result").disabled &&= !jpeg.length;
     return super.answered(info, jpeg);
@@ -75,7 +81,7 @@ class CanvasView extends DrawingView {
 
   refresh() {
     super.refresh();
-    this.strip.render();
+    this.layerStrip.render();
     this.find(".af-layer-add").disabled = this.sheet.layers.length >= MAX_LAYERS;
   }
 

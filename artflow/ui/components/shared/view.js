@@ -89,7 +89,10 @@ function drawCover(context, source, width, height, mirrored = false) {
   context.setTransform(1, 0, 0, 1, 0, 0);
 }
 
+const SWITCHED = 2500; // milliseconds without news of a load, which is told each second, after which it is over
 const AWAY = 60_000; // milliseconds hidden after which a view closes its session
+
+const SERVED = ["strength", "steps"]; // what a model brings along that the page has controls for
 
 class LiveView {
   constructor(root, mode) {
@@ -108,6 +111,7 @@ class LiveView {
     this.connected(this.size);
     this.on(".af-snapshot", "click", () => this.result.download().catch((error) => this.failed(error.message)));
     this.on(".af-fullscreen", "click", () => this.toggleFullscreen());
+    if (props.strip) this.strip = new StyleStrip(this);
     this.watchPage();
     hub.views[mode] = this;
   }
@@ -148,10 +152,12 @@ class LiveView {
   leave() {
     clearInterval(this.presence);
     clearInterval(this.countdown);
+    clearTimeout(this.switchedAfter);
     clearTimeout(this.away);
     this.observer.disconnect();
     this.leaving.abort();
     this.connection.close();
+    this.strip?.leave();
     if (hub.views[this.mode] === this) delete hub.views[this.mode];
   }
 
@@ -179,9 +185,44 @@ class LiveView {
     this.result.canvas.setAttribute("aria-label", say("result"));
   }
 
+  // Other models serve this view than before, at their own size and settings, which the page's controls show: they are
+  // no change of the person's, and what that one has changed and nobody has heard of yet stays.
+  moved({ width, height, ...settings }) {
+    this.switched();
+    if (width !== this.size.width || height !== this.size.height) this.connected({ width, height });
+    const [own, served] = [(hub.settings[this.mode] ??= {}), (hub.served[this.mode] ??= {})];
+    const keys = SERVED.filter((key) => settings[key] !== undefined && !this.connection.unsent.has(key));
+    for (const key of keys) {
+      if (own[key] === settings[key]) continue;
+      served[key] = settings[key];
+      delete own[key];
+    }
+    if (keys.length) trigger("moved");
+  }
+
+  // Another model is on its way, and the old one goes on.
+  switching(message, progress) {
+    clearTimeout(this.switchedAfter);
+    this.switchedAfter = setTimeout(() => this.switched(), SWITCHED);
+    const share = document.createElement("span");
+    share.setAttribute("aria-hidden", "true"); // else a screen reader announces every second
+    if (progress !== null && progress !== undefined) share.textContent = `, ${Math.round(100 * progress)} %`;
+    this.status.replaceChildren(message, share);
+    this.root.dataset.switching = "";
+  }
+
+  switched() {
+    clearTimeout(this.switchedAfter);
+    if (this.root.dataset.switching === undefined) return;
+    delete this.root.dataset.switching;
+    this.status.textContent = say(`state_${this.connection.state}`);
+  }
+
   connectionChanged(state) {
     this.root.dataset.state = state;
     clearInterval(this.countdown);
+    clearTimeout(this.switchedAfter);
+    delete this.root.dataset.switching;
     if (state !== "connecting") this.hideVeil();
     if (state === "waiting") {
       this.countdown = setInterval(() => this.sayWhenNext(), 1000);
@@ -217,19 +258,22 @@ class LiveView {
     if (!(await this.result.show(info, jpeg))) return;
     this.root.dataset.shown = info.frame;
     this.root.classList.add("af-has-result");
-    this.hintAt(info.recipe?.unknown_words ?? []);
+    this.hint(info.recipe ?? {});
     if (performance.now() - this.failedAt > 5000) this.hideError();
   }
 
-  // Names the words of the prompt that a small model does not know.
-  hintAt(words) {
-    const hint = this.find(".af-hint");
-    const text = words.length ? say("unknown_words", { words: words.join(", ") }) : "";
-    if (hint.textContent !== text) hint.textContent = text;
-    hint.hidden = !words.length;
+  // Says who has made the picture, and which words of the prompt they do not know.
+  hint(recipe) {
+    const words = recipe.unknown_words ?? [];
+    const sentences = [answeredBy(recipe), words.length ? say("unknown_words", { words: words.join(", ") }) : ""];
+    const text = sentences.filter(Boolean).join(say("between_sentences"));
+    const line = this.find(".af-hint");
+    if (line.textContent !== text) line.textContent = text;
+    line.hidden = !text;
   }
 
   failed(message) {
+    this.switched();
     this.failedAt = performance.now();
     if (this.error.textContent !== message) this.error.textContent = message;
     this.error.hidden = false;
@@ -248,6 +292,7 @@ class LiveView {
       ["dropped", stats.dropped],
       ["skipped", stats.skipped],
       ["sessions", stats.sessions],
+      ["size", `${this.size.width} × ${this.size.height}`],
       ["stage", say(`stage_${stats.stage}`, null, stats.stage)],
     ];
     if (stats.gpu_memory_mb !== null) entries.push(["gpuMemory", `${(stats.gpu_memory_mb / 1024).toFixed(1)} GB`]);
@@ -255,6 +300,7 @@ class LiveView {
   }
 
   settingsChanged(keys) {
+    if (keys.includes("prompt")) this.strip?.promptChanged();
     this.connection.parametersChanged(keys);
     this.connection.flushSoon();
   }

@@ -174,6 +174,13 @@ class WebcamView extends LiveView {
     if (this.frameCanvas.height !== height) this.frameCanvas.height = height;
     drawCover(this.frameContext, this.video, this.video.videoWidth, this.video.videoHeight, this.mirrored);
   }
+
+  stripSource(context) {
+    const { videoWidth: width, videoHeight: height } = this.video;
+    if (!this.stream || !width) return false;
+    drawCover(context, this.video, width, height, this.mirrored);
+    return true;
+  }
 }
 
 function stopTracks(stream) {
