@@ -79,7 +79,7 @@ DRAWN = Recipe(content=2.0, colours=2.0)
 
 STYLES = {
     "ink": Style("Ink wash", recipe=DRAWN),
-    "seurat": Style("Pointillism, after Seurat", ("437658",), recipe=Recipe(style_size=480, colours=0.4), vivid=1.9),
+    "seurat": Style("Pointillism, after Seurat", ("437658",), recipe=Recipe(style_size=480, colours=0.4)),
     "comic": Style("Comic halftone", recipe=DRAWN),
     "pencil": Style("Pencil", recipe=DRAWN),
     "neon": Style("Neon", recipe=DRAWN),
