@@ -155,9 +155,9 @@ def build(pipeline: Pipeline) -> Artflow:
             MODE: TargetTab("filters", FilterParams(), {"filters": filters.shown}),
         }
         filters.take_over(*metadata_panel(pipeline, tabs, targets, inner))
-        leaving = [part.leave for part in (text, inpaint, outpaint, upscale, filters, interrogate)]
-        leaving += [tab.styles.leave for tab in (realtime, canvas) if tab.styles is not None]
-        for leave in leaving:
+        leaves = [text.leave, inpaint.leave, outpaint.leave, upscale.leave, filters.leave, interrogate.leave]
+        leaves += [tab.styles.leave for tab in (realtime, canvas) if tab.styles is not None]
+        for leave in leaves:
             demo.unload(leave)  # Gradio itself ends a generator only between two of its values
         # Polled, since fallbacks are known only after a model has been loaded, on a user's first request.
         gr.on(
