@@ -5,11 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any, TypeVar
-from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,29 +15,22 @@ from artflow import log as logs
 from artflow.admission import Places
 from artflow.engine.client import EngineClient, start
 from artflow.engine.job_request import GeneratedImage, JobProgress
-from artflow.engine.params import LiveParams
-from artflow.engine.second_pass import Part
-from artflow.engine.stream import LiveStream
-from artflow.engine.stream_policy import OnBegun, Result, ignore_begun
-from artflow.errors import ArtflowError, Cancelled
+from artflow.errors import Cancelled
 from artflow.images import Picture, Size, check_size
 from artflow.interrogator import Answer, Interrogator
 from artflow.job_context import JobContext, in_thread
+from artflow.live_sessions import LiveSessions
 from artflow.models.catalog import Catalog, ModelSpec, load_catalog
 from artflow.models.dtypes import pick_device, pick_dtype
-from artflow.models.families.painter.any_picture import read_style
-from artflow.models.info import ModelHandle, ModelInfo
+from artflow.models.info import ModelHandle
 from artflow.models.progress import LoadProgress
 from artflow.modes import (
     hires,
     inpaint,
-    learned_styles,
     native_resolution,
     outpaint,
     photo_outpaint,
     remove,
-    routing,
-    style_strip,
     text,
     tiled_img2img,
 )
@@ -53,21 +43,13 @@ from artflow.modes.schema import merged
 from artflow.modes.subject import subject_alpha
 from artflow.modes.text import JobParams
 from artflow.modes.upscale import check_upscaler, enlarged_size, fetch, upscale
+from artflow.painter_styles import PainterStyles
 from artflow.parameters import Parameters
 from artflow.prompts.vocabulary import Vocabulary, load_vocabulary
 from artflow.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-OnMoved = Callable[[ArtflowError | None], None]
-"""Hears that a session is served by other models or at another size than before, or why it is not; from any thread, and
-must not block."""
-
-
-def ignore_move(error: ArtflowError | None) -> None:
-    """For who does not want to know."""
-
 
 LATENT = 8  # pixels a latent, of every Stable Diffusion
 
@@ -87,9 +69,7 @@ class Pipeline:
         limits = settings.server
         share = {"per_person": limits.jobs_per_person, "per_address": limits.jobs_per_address}
         self._jobs = Places(limits.max_jobs, **share)  # the model's load included
-        self._learning = threading.Lock()
         self._client: EngineClient | None = None
-        self._streams: WeakSet[LiveStream] = WeakSet()
         chosen = settings.model.model_id
         self.spec = self.catalog.default(self.device == "cuda") if chosen == "auto" else self.catalog.find(chosen)
         if settings.model.prediction_type != "auto":
@@ -97,6 +77,8 @@ class Pipeline:
         self.interrogator = Interrogator(settings.interrogate, self.device, settings.model.dtype, self._errand)
         self.parameters = Parameters(settings, self.spec, self.catalog)
         self.parameters.check()
+        self.live = LiveSessions(settings, self.spec, self.catalog, self.parameters, lambda: self.client)
+        self.styles = PainterStyles(self.spec, self.catalog, self.device, self._errand)
 
     @property
     def vocabulary(self) -> Vocabulary | None:
@@ -151,147 +133,6 @@ class Pipeline:
     def notes(self) -> list[str]:
         """What people should know: each fallback, and why."""
         return self._client.notes if self._client is not None else []
-
-    # -- live pictures ----------------------------------------------------------------------------------------------
-
-    def load_for(self, mode: str) -> ModelHandle:
-        """Begin to load the model that a live mode starts with, or find it loaded. Never blocks."""
-        return self.client.load(routing.start(mode, self.spec, self.catalog))
-
-    def open(
-        self,
-        mode: str,
-        model: ModelInfo,
-        changes: Mapping[str, Any],
-        on_result: Callable[[Result], None],
-        on_begun: OnBegun = ignore_begun,
-    ) -> LiveStream:
-        """A live session on a loaded model; it is served until its ``close``.
-
-        Raises:
-            ArtflowError: ``bad_parameter``, ``bad_size``, ``too_many_sessions``.
-        """
-        limits = self.settings.server
-        if 0 < limits.max_queue_size <= self.sessions:
-            raise ArtflowError(
-                "too_many_sessions", f"All {limits.max_queue_size} places are taken; try again in a moment."
-            )
-        params = self.parameters.changed(self.parameters.live(mode, self._known(model.id)), changes)
-        policy = self.parameters.modes[mode].policy
-        session = self.client.open(model, params, policy, on_result, on_begun, max_size=limits.max_size)
-        self._streams.add(session)
-        log.info("a live session", extra={"session": session.id, "mode": mode, "model": model.id})
-        return session
-
-    def change(
-        self, mode: str, session: LiveStream, changes: Mapping[str, Any], on_moved: OnMoved = ignore_move
-    ) -> None:
-        """Change settings of a live session. Where another model is to serve it from now on, it is loaded meanwhile,
-        and the session goes on as it was until it is there; ``on_moved`` hears of that, or why it cannot be.
-
-        Raises:
-            ArtflowError: ``bad_parameter``, ``prompt_too_long``, ``bad_size`` ...; ``unknown_model``, or why that
-                cannot be loaded. The old settings stay.
-        """
-        params = self.parameters.changed(session.params, changes)
-        if params != session.params:
-            self._apply(mode, session, params, changes, on_moved)
-
-    def _apply(
-        self, mode: str, session: LiveStream, params: LiveParams, changes: Mapping[str, Any], on_moved: OnMoved
-    ) -> None:
-        way = routing.route(mode, params, self.spec, self.catalog)
-        handles = [self.client.load(spec) for spec in (way.spec, way.over) if spec is not None]
-        if (waited_for := next((handle for handle in handles if not handle.info.done()), None)) is not None:
-            before = session.params
-            session.wait_for(params, waited_for)
-            asked = session.params
-
-            def loaded(done: Future[ModelInfo]) -> None:
-                if session.closed or session.params != asked:  # something else is wanted by now
-                    return
-                try:
-                    done.result()
-                    self._apply(mode, session, asked, changes, on_moved)
-                except ArtflowError as error:
-                    session.wait_for(before, None)
-                    on_moved(error)
-
-            waited_for.info.add_done_callback(loaded)
-            return
-        first, *over = [handle.info.result() for handle in handles]
-        now = self._known(session.model.id)
-        if way.spec.id != now.id:
-            unasked = self.parameters.moved(mode, params, now, way.spec)
-            params = self.parameters.changed(unasked, changes)
-        parts = [Part(first, params.model_copy(update={"prompt": way.prompt}))]
-        if over:  # what is drawn is painted whole
-            parts.append(Part(over[0], params.model_copy(update={"strength": 1.0, "steps": 1, "max_fps": 0})))
-        before_it = session.served_by, session.sized.width, session.sized.height
-        session.update(params, parts)
-        if (session.served_by, session.sized.width, session.sized.height) != before_it:
-            on_moved(None)
-
-    def _known(self, model_id: str) -> ModelSpec:
-        """What is known of a model that serves somebody; of one from elsewhere what is known of the app's own."""
-        return next((spec for spec in self.catalog.models if spec.id == model_id), self.spec)
-
-    @property
-    def sessions(self) -> int:
-        """Live sessions being served."""
-        return sum(not session.closed for session in self._streams)
-
-    # -- styles -----------------------------------------------------------------------------------------------------
-
-    @property
-    def painter(self) -> ModelSpec | None:
-        """The model that paints in named styles, where the prompt can choose it."""
-        return self.catalog.get(self.spec.styles_by) if self.spec.styles_by is not None else None
-
-    def style_sheet(self, picture: Picture) -> style_strip.Sheet:
-        """The picture in all of the painter's styles, small.
-
-        Raises:
-            ArtflowError: ``no_painter``.
-        """
-        sheet: style_strip.Sheet = self._errand(style_strip.painted, picture, self._painter_folder, self.device)
-        return sheet
-
-    @property
-    def style_size(self) -> int:
-        """The numbers of a style."""
-        return style_strip.style_size_of(self._painter_folder)
-
-    @property
-    def _painter_folder(self) -> Path:
-        folder = self.painter.source.folder if self.painter is not None else None
-        if folder is None:
-            raise ArtflowError("no_painter", f"{self.spec.title} leaves no styles to a painter.")
-        return folder
-
-    def read_style(self, picture: Picture) -> str:
-        """The style of any picture, as the live parameter ``style_picture`` takes it.
-
-        Raises:
-            ArtflowError: ``picture_too_small``.
-        """
-        style: str = self._errand(read_style, picture, long=True)
-        return style
-
-    def learn_style(self, picture: Picture, name: str, context: JobContext | None = None) -> str:
-        """Learn the style of a picture in minutes (`learned_styles.learn`); its id. One at a time.
-
-        Raises:
-            ArtflowError: ``no_painter``, ``busy``; ``bad_name``, ``name_taken``, ``bad_style``.
-            Cancelled: before the next update.
-        """
-        context, folder = context or JobContext(), self._painter_folder
-        if not self._learning.acquire(blocking=False):
-            raise ArtflowError("busy", "Another style is being learned; one at a time, so try again in some minutes.")
-        try:
-            return learned_styles.learn(picture, name, folder, context)
-        finally:
-            self._learning.release()
 
     # -- pictures ---------------------------------------------------------------------------------------------------
 
@@ -483,7 +324,7 @@ class Pipeline:
 
     def metrics(self) -> dict[str, Any]:
         """How busy the app is: `EngineClient.metrics`, and all jobs, also those that wait their turn."""
-        return self.client.metrics() | {"sessions": self.sessions, "jobs": len(self._jobs)}
+        return self.client.metrics() | {"sessions": self.live.count, "jobs": len(self._jobs)}
 
     @property
     def jobs(self) -> int:

@@ -128,7 +128,7 @@ class Person:
             "prompt": style, "width": side, "height": side, "enable_similar_image_filter": False,
             "priority": "quality",
         }  # fmt: skip
-        self.session = pipeline.open("realtime", model, changes, self._made)
+        self.session = pipeline.live.open("realtime", model, changes, self._made)
         threading.Thread(target=self._send, daemon=True).start()
 
     def _send(self) -> None:

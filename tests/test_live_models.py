@@ -32,9 +32,9 @@ class Live:
         self.results: list[Result] = []
         self.moves: list[ArtflowError | None] = []
         self._came = threading.Condition()
-        model = pipeline.load_for(mode).info.result(PATIENCE)
+        model = pipeline.live.load_for(mode).info.result(PATIENCE)
         still = {"enable_similar_image_filter": False, "width": 64, "height": 64}
-        self.session = pipeline.open(mode, model, still | changes, self._take)
+        self.session = pipeline.live.open(mode, model, still | changes, self._take)
 
     def _take(self, result: Result) -> None:
         with self._came:
@@ -43,7 +43,7 @@ class Live:
 
     def change(self, **changes: Any) -> None:
         """Change settings, and wait for the models that they need."""
-        self.pipeline.change(self.mode, self.session, changes, self.moves.append)
+        self.pipeline.live.change(self.mode, self.session, changes, self.moves.append)
         wait_until(lambda: self.session.waits_for is None, "the model")
 
     def answer(self, seed: int = 1) -> Result:
@@ -190,9 +190,9 @@ def test_who_leaves_frees_both_sessions(pipeline: Pipeline) -> None:
     live = Live(pipeline)
     live.change(prompt="a cat, mosaic")
     live.picture()
-    assert pipeline.sessions == 1 and pipeline.client.sessions == 2
+    assert pipeline.live.count == 1 and pipeline.client.sessions == 2
     live.session.close()
-    assert pipeline.sessions == 0
+    assert pipeline.live.count == 0
     wait_until(lambda: pipeline.client.sessions == 0, "the engine to let go")
 
 

@@ -73,7 +73,7 @@ def test_an_errand_on_a_cpu_has_all_cores_while_nobody_is_served_live(
     assert pipeline.client.errand(torch.get_num_threads) == cores()
     monkeypatch.setattr("artflow.engine.engine.LATELY", PATIENCE)
     answered = threading.Event()
-    session = pipeline.open("canvas", loaded(pipeline), {"steps": 1}, lambda _: answered.set())
+    session = pipeline.live.open("canvas", loaded(pipeline), {"steps": 1}, lambda _: answered.set())
     session.submit(np.zeros((64, 64, 3), np.uint8))
     assert answered.wait(PATIENCE)
     assert pipeline.client.errand(torch.get_num_threads) == 1
@@ -148,7 +148,7 @@ def test_an_inpaint_model_serves_every_mode() -> None:
     (same,) = pipeline.inpaint(grey, mask, painted)
     assert np.abs(made.picture.astype(int) - same.picture).max() <= 1
     pictures: list = []
-    session = pipeline.open("realtime", model, {"steps": 1}, lambda result: pictures.append(result.picture))
+    session = pipeline.live.open("realtime", model, {"steps": 1}, lambda result: pictures.append(result.picture))
     session.submit(noisy(1))
     wait_until(lambda: pictures)
     assert pictures[0] is not None
@@ -164,11 +164,11 @@ def test_settings_that_this_machine_cannot_compute_with_do_not_start() -> None:
 
 def test_idle_models_make_room_and_used_ones_stay(pipeline: Pipeline) -> None:
     tiny = loaded(pipeline)
-    session = pipeline.open("canvas", tiny, {}, lambda result: None)
+    session = pipeline.live.open("canvas", tiny, {}, lambda result: None)
     loaded(pipeline, "other")
     loaded(pipeline, "third")
     assert set(pipeline.loaded) == {"tiny", "third"}
-    second = pipeline.open("canvas", loaded(pipeline, "third"), {}, lambda result: None)
+    second = pipeline.live.open("canvas", loaded(pipeline, "third"), {}, lambda result: None)
     with pytest.raises(ArtflowError, match="2 models are in use already"):
         loaded(pipeline, "other")
     second.close()
@@ -182,10 +182,10 @@ def test_a_model_that_has_made_room_is_asked_for_in_vain(pipeline: Pipeline) -> 
     loaded(pipeline, "other")
     third = loaded(pipeline, "third")
     assert pipeline.loaded == ["tiny", "third"]
-    pipeline.open("canvas", first, {}, lambda result: None)
-    pipeline.open("canvas", third, {}, lambda result: None)
+    pipeline.live.open("canvas", first, {}, lambda result: None)
+    pipeline.live.open("canvas", third, {}, lambda result: None)
     with pytest.raises(ArtflowError, match="other has made room") as caught:
-        pipeline.open("canvas", replace(first, id="other"), {}, lambda result: None)
+        pipeline.live.open("canvas", replace(first, id="other"), {}, lambda result: None)
     assert caught.value.code == "model_not_loaded"
 
 
@@ -225,11 +225,11 @@ def test_garbage_collections_leave_out_a_model_until_it_is_evicted() -> None:
 def test_sessions_are_limited_and_places_come_back() -> None:
     pipeline = Pipeline(tiny_settings(ARTFLOW_SERVER__MAX_QUEUE_SIZE="1"), tiny_catalog())
     model = loaded(pipeline)
-    first = pipeline.open("realtime", model, {}, lambda result: None)
+    first = pipeline.live.open("realtime", model, {}, lambda result: None)
     with pytest.raises(ArtflowError, match="All 1 places are taken"):
-        pipeline.open("canvas", model, {}, lambda result: None)
+        pipeline.live.open("canvas", model, {}, lambda result: None)
     first.close()
-    pipeline.open("canvas", model, {}, lambda result: None)
+    pipeline.live.open("canvas", model, {}, lambda result: None)
     pipeline.close()
 
 
@@ -274,7 +274,7 @@ def test_settings_that_do_not_fit_the_catalog_stop_the_start() -> None:
 def test_prompts_are_in_the_log_only_where_the_operator_wants_them(wanted: bool, caplog) -> None:
     pipeline = Pipeline(tiny_settings(ARTFLOW_LOGGING__PROMPTS=str(wanted)), tiny_catalog())
     with caplog.at_level(logging.INFO, "artflow"):
-        session = pipeline.open("canvas", loaded(pipeline), {}, lambda result: None)
+        session = pipeline.live.open("canvas", loaded(pipeline), {}, lambda result: None)
         session.update(pipeline.parameters.changed(session.params, {"prompt": "a secret fox"}))
         session.submit(noisy(1))
         pipeline.generate({"prompt": "a secret fox", "seed": 1})

@@ -89,7 +89,7 @@ async def serve(
         await socket.accept()
         model = await _loaded(api, socket, channel, mode)
         async with asyncio.timeout(limits.timeout or None):
-            channel.session = api.pipeline.open(mode, model, {}, channel.arrived, channel.begun)
+            channel.session = api.pipeline.live.open(mode, model, {}, channel.arrived, channel.begun)
             channel.mode = mode
             flooded = await _talk(api, socket, channel, read, legacy)
         if flooded:
@@ -115,7 +115,7 @@ async def serve(
 
 async def _loaded(api: Api, socket: WebSocket, channel: Channel, mode: str) -> ModelInfo:
     """Wait for the model that the mode starts with, and send its loading progress."""
-    loading = api.pipeline.load_for(mode)
+    loading = api.pipeline.live.load_for(mode)
     while not loading.info.done():
         if channel.taken_over.is_set():
             raise WebSocketDisconnect(*TAKEN_OVER)
@@ -273,7 +273,7 @@ def _use(api: Api, channel: Channel, session: LiveStream, message: Message, lega
 
 def _change(api: Api, channel: Channel, session: LiveStream, settings: dict[str, Any]) -> None:
     if settings:
-        api.pipeline.change(channel.mode, session, settings, channel.moved)
+        api.pipeline.live.change(channel.mode, session, settings, channel.moved)
 
 
 async def _answer(api: Api, channel: Channel, session: LiveStream) -> None:

@@ -83,7 +83,7 @@ async def _answer(request: Request, make: Callable[[], bytes]) -> Response:
 
 
 def _sheet(api: Api, picture: Picture) -> bytes:
-    sheet = api.pipeline.style_sheet(picture)
+    sheet = api.pipeline.styles.sheet(picture)
     about = {"styles": list(sheet.styles), "side": SIDE, "columns": COLUMNS}
     return framing.pack(about, encode_jpeg(sheet.picture, QUALITY))
 

@@ -77,7 +77,7 @@ def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
 
 def _has_strip(pipeline: Pipeline, mode: str) -> bool:
     """Whether the prompt chooses styles of a painter here."""
-    return pipeline.painter is not None and mode in routing.AUTOMATIC
+    return pipeline.styles.painter is not None and mode in routing.AUTOMATIC
 
 
 def _view(pipeline: Pipeline, mode: str, defaults: LiveParams, size: tuple[int, int]) -> LiveView:
@@ -96,7 +96,7 @@ def _view(pipeline: Pipeline, mode: str, defaults: LiveParams, size: tuple[int, 
 
 def _model_and_size(pipeline: Pipeline) -> tuple[gr.Dropdown, gr.Dropdown]:
     """Menus of who makes the pictures, and how large."""
-    automatic = "the prompt chooses" if pipeline.painter is not None else pipeline.spec.title
+    automatic = "the prompt chooses" if pipeline.styles.painter is not None else pipeline.spec.title
     models = [(f"Automatic: {automatic}", ""), *((spec.title, spec.id) for spec in pipeline.live_choices)]
     sizes = [("Automatic: the model's own", 0), *((f"{side} × {side}", side) for side in SIZES)]
     with gr.Row():

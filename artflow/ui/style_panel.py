@@ -89,7 +89,7 @@ class StylePanel:
         """
 
         def read() -> str:
-            return self._pipeline.read_style(self._reduced(picture).picture) if picture else ""
+            return self._pipeline.styles.read(self._reduced(picture).picture) if picture else ""
 
         return str(said(read)())
 
@@ -105,7 +105,7 @@ class StylePanel:
         """
 
         def work(context: Any) -> str:
-            return self._pipeline.learn_style(self._reduced(picture).picture, name or "", context)
+            return self._pipeline.styles.learn(self._reduced(picture).picture, name or "", context)
 
         for event in self._jobs.follow(request, work):
             if not isinstance(event, Outcome):
@@ -114,7 +114,7 @@ class StylePanel:
                 yield "Cancelled." if event.value is None else f"Learned. A prompt with “{name.strip()}” paints in it."
 
     def _put_back(self, path: str) -> str:
-        style = learned_styles.put_back(read_bytes(path), self._pipeline.style_size)
+        style = learned_styles.put_back(read_bytes(path), self._pipeline.styles.size)
         return f"“{learned_styles.own()[style]}” is there again."
 
 

@@ -32,7 +32,7 @@ class Painter:
     def __init__(self, pipeline: Pipeline, **settings: Any) -> None:
         self._pipeline, self._results = pipeline, queue.Queue[Result]()
         model = pipeline.load().info.result(PATIENCE)
-        self.session = pipeline.open("inpaint", model, {"seed": 1, **settings}, self._results.put)
+        self.session = pipeline.live.open("inpaint", model, {"seed": 1, **settings}, self._results.put)
 
     def paint(self, picture: np.ndarray) -> Result:
         self.session.submit(picture)

@@ -1,0 +1,138 @@
+"""Live sessions: opened on the model that their mode starts with, and moved to those that their settings ask for."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any
+from weakref import WeakSet
+
+from artflow.engine.client import EngineClient
+from artflow.engine.params import LiveParams
+from artflow.engine.second_pass import Part
+from artflow.engine.stream import LiveStream
+from artflow.engine.stream_policy import OnBegun, Result, ignore_begun
+from artflow.errors import ArtflowError
+from artflow.models.catalog import Catalog, ModelSpec
+from artflow.models.info import ModelHandle, ModelInfo
+from artflow.modes import routing
+from artflow.parameters import Parameters
+from artflow.settings import Settings
+
+log = logging.getLogger(__name__)
+
+OnMoved = Callable[[ArtflowError | None], None]
+"""Hears that a session is served by other models or at another size than before, or why it is not; from any thread, and
+must not block."""
+
+
+def ignore_move(error: ArtflowError | None) -> None:
+    """For who does not want to know."""
+
+
+class LiveSessions:
+    """Opens and changes live sessions. Safe from any thread; ``client`` starts the engine when it is first called."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        spec: ModelSpec,
+        catalog: Catalog,
+        parameters: Parameters,
+        client: Callable[[], EngineClient],
+    ) -> None:
+        self._settings, self._spec, self._catalog = settings, spec, catalog
+        self._parameters, self._client = parameters, client
+        self._streams: WeakSet[LiveStream] = WeakSet()
+        self._lock = threading.Lock()
+
+    def load_for(self, mode: str) -> ModelHandle:
+        """Begin to load the model that a live mode starts with, or find it loaded. Never blocks."""
+        return self._client().load(routing.start(mode, self._spec, self._catalog))
+
+    def open(
+        self,
+        mode: str,
+        model: ModelInfo,
+        changes: Mapping[str, Any],
+        on_result: Callable[[Result], None],
+        on_begun: OnBegun = ignore_begun,
+    ) -> LiveStream:
+        """A live session on a loaded model; it is served until its ``close``.
+
+        Raises:
+            ArtflowError: ``bad_parameter``, ``bad_size``, ``too_many_sessions``.
+        """
+        limits = self._settings.server
+        if 0 < limits.max_queue_size <= self.count:
+            raise ArtflowError(
+                "too_many_sessions", f"All {limits.max_queue_size} places are taken; try again in a moment."
+            )
+        params = self._parameters.changed(self._parameters.live(mode, self._known(model.id)), changes)
+        policy = self._parameters.modes[mode].policy
+        session = self._client().open(model, params, policy, on_result, on_begun, max_size=limits.max_size)
+        with self._lock:
+            self._streams.add(session)
+        log.info("a live session", extra={"session": session.id, "mode": mode, "model": model.id})
+        return session
+
+    def change(
+        self, mode: str, session: LiveStream, changes: Mapping[str, Any], on_moved: OnMoved = ignore_move
+    ) -> None:
+        """Change settings of a live session. Where another model is to serve it from now on, it is loaded meanwhile,
+        and the session goes on as it was until it is there; ``on_moved`` hears of that, or why it cannot be.
+
+        Raises:
+            ArtflowError: ``bad_parameter``, ``prompt_too_long``, ``bad_size`` ...; ``unknown_model``, or why that
+                cannot be loaded. The old settings stay.
+        """
+        params = self._parameters.changed(session.params, changes)
+        if params != session.params:
+            self._apply(mode, session, params, changes, on_moved)
+
+    def _apply(
+        self, mode: str, session: LiveStream, params: LiveParams, changes: Mapping[str, Any], on_moved: OnMoved
+    ) -> None:
+        way = routing.route(mode, params, self._spec, self._catalog)
+        handles = [self._client().load(spec) for spec in (way.spec, way.over) if spec is not None]
+        if (waited_for := next((handle for handle in handles if not handle.info.done()), None)) is not None:
+            before = session.params
+            session.wait_for(params, waited_for)
+            asked = session.params
+
+            def loaded(done: Future[ModelInfo]) -> None:
+                if session.closed or session.params != asked:  # something else is wanted by now
+                    return
+                try:
+                    done.result()
+                    self._apply(mode, session, asked, changes, on_moved)
+                except ArtflowError as error:
+                    session.wait_for(before, None)
+                    on_moved(error)
+
+            waited_for.info.add_done_callback(loaded)
+            return
+        first, *over = [handle.info.result() for handle in handles]
+        now = self._known(session.model.id)
+        if way.spec.id != now.id:
+            unasked = self._parameters.moved(mode, params, now, way.spec)
+            params = self._parameters.changed(unasked, changes)
+        parts = [Part(first, params.model_copy(update={"prompt": way.prompt}))]
+        if over:  # what is drawn is painted whole
+            parts.append(Part(over[0], params.model_copy(update={"strength": 1.0, "steps": 1, "max_fps": 0})))
+        before_it = session.served_by, session.sized.width, session.sized.height
+        session.update(params, parts)
+        if (session.served_by, session.sized.width, session.sized.height) != before_it:
+            on_moved(None)
+
+    def _known(self, model_id: str) -> ModelSpec:
+        """What is known of a model that serves somebody; of one from elsewhere what is known of the app's own."""
+        return next((spec for spec in self._catalog.models if spec.id == model_id), self._spec)
+
+    @property
+    def count(self) -> int:
+        """How many are being served."""
+        with self._lock:
+            return sum(not session.closed for session in self._streams)
