@@ -6,7 +6,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -127,7 +126,7 @@ def _copy(style: str | None) -> Iterator[Any]:
     """A copy of the file, which Gradio copies once more while it is yielded."""
     path = said(learned_styles.path_of)(style or "")
     with tempfile.TemporaryDirectory(prefix="artflow-") as folder:
-        yield gr.File(shutil.copy(path, Path(folder) / path.name), visible=True)
+        yield gr.File(str(shutil.copy(path, folder)), visible=True)
 
 
 def _delete(style: str | None) -> str:

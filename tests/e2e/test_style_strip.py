@@ -179,7 +179,9 @@ def test_a_style_that_is_put_back_joins_the_strip_until_it_is_deleted(
     file = tmp_path / "anything.safetensors"
     save_style(file, StyleFiles([PAINTER / "styles"], 990).get("mosaic").numpy(), "Our tiles", "a test", "CC0-1.0")
     try:
-        panel.locator("#artflow-realtime-style-back input, input#artflow-realtime-style-back").set_input_files(file)
+        with webcam.expect_file_chooser() as chooser:
+            panel.get_by_role("button", name="Put a style back").click()
+        chooser.value.set_files(file)
         expect(style(webcam, "our-tiles")).to_be_attached(timeout=LONG)
         prompt(webcam).fill("our tiles")
         lit(webcam, "our-tiles")
