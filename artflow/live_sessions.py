@@ -6,6 +6,8 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
@@ -23,12 +25,12 @@ from artflow.settings import Settings
 
 log = logging.getLogger(__name__)
 
-OnMoved = Callable[[ArtflowError | None], None]
-"""Hears that a session is served by other models or at another size than before, or why it is not; from any thread, and
-must not block."""
+OnMoved = Callable[[ArtflowError | None, bool], None]
+"""Hears that a session is served by other models or at another size than before, or why it is not, and whether that
+comes after the change that asked for it, because a model was loaded; from any thread, and must not block."""
 
 
-def ignore_move(error: ArtflowError | None) -> None:
+def ignore_move(error: ArtflowError | None, late: bool) -> None:
     """For who does not want to know."""
 
 
@@ -88,44 +90,57 @@ class LiveSessions:
             ArtflowError: ``bad_parameter``, ``prompt_too_long``, ``bad_size`` ...; ``unknown_model``, or why that
                 cannot be loaded. The old settings stay.
         """
-        params = self._parameters.changed(session.params, changes)
-        if params != session.params:
-            self._apply(mode, session, params, changes, on_moved)
+        with session.changing:
+            params = self._parameters.changed(session.params, changes)
+            if params != session.params:
+                self._apply(mode, session, params, changes, on_moved)
 
     def _apply(
         self, mode: str, session: LiveStream, params: LiveParams, changes: Mapping[str, Any], on_moved: OnMoved
     ) -> None:
         way = routing.route(mode, params, self._spec, self._catalog)
-        handles = [self._client().load(spec) for spec in (way.spec, way.over) if spec is not None]
-        if (waited_for := next((handle for handle in handles if not handle.info.done()), None)) is not None:
-            before = session.params
-            session.wait_for(params, waited_for)
-            asked = session.params
+        with ExitStack() as held:  # of two models that are wanted together neither makes room for the other
+            wanted = [spec for spec in (way.spec, way.over) if spec is not None]
+            handles = [held.enter_context(self._client().lease(spec)) for spec in wanted]
+            if (coming := next((handle for handle in handles if not handle.info.done()), None)) is not None:
+                session.wait_for(params, coming)
+                leases = held.pop_all()
+                then = partial(self._loaded, mode, session, session.params, changes, on_moved, leases)
+                coming.info.add_done_callback(then)
+                return
+            first, *over = [handle.info.result() for handle in handles]
+            now = self._known(session.model.id)
+            if way.spec.id != now.id:
+                unasked = self._parameters.moved(mode, params, now, way.spec)
+                params = self._parameters.changed(unasked, changes)
+            parts = [Part(first, params.model_copy(update={"prompt": way.prompt}))]
+            if over:  # what is drawn is painted whole
+                parts.append(Part(over[0], params.model_copy(update={"strength": 1.0, "steps": 1, "max_fps": 0})))
+            before = session.served_by, session.sized.width, session.sized.height
+            session.update(params, parts)
+        if (session.served_by, session.sized.width, session.sized.height) != before:
+            on_moved(None, False)
 
-            def loaded(done: Future[ModelInfo]) -> None:
-                if session.closed or session.params != asked:  # something else is wanted by now
-                    return
-                try:
-                    done.result()
-                    self._apply(mode, session, asked, changes, on_moved)
-                except ArtflowError as error:
-                    session.wait_for(before, None)
-                    on_moved(error)
-
-            waited_for.info.add_done_callback(loaded)
-            return
-        first, *over = [handle.info.result() for handle in handles]
-        now = self._known(session.model.id)
-        if way.spec.id != now.id:
-            unasked = self._parameters.moved(mode, params, now, way.spec)
-            params = self._parameters.changed(unasked, changes)
-        parts = [Part(first, params.model_copy(update={"prompt": way.prompt}))]
-        if over:  # what is drawn is painted whole
-            parts.append(Part(over[0], params.model_copy(update={"strength": 1.0, "steps": 1, "max_fps": 0})))
-        before_it = session.served_by, session.sized.width, session.sized.height
-        session.update(params, parts)
-        if (session.served_by, session.sized.width, session.sized.height) != before_it:
-            on_moved(None)
+    def _loaded(
+        self, mode: str, session: LiveStream, asked: LiveParams, changes: Mapping[str, Any], on_moved: OnMoved,
+        leases: ExitStack, done: Future[ModelInfo],
+    ) -> None:  # fmt: skip
+        """A model is there that a session waits for, or cannot be had; the session may want something else by now."""
+        with leases, session.changing:
+            if session.closed or session.params != asked:
+                return
+            try:
+                done.result()
+                self._apply(mode, session, asked, changes, lambda error, _: on_moved(error, True))
+            except ArtflowError as error:
+                on_moved(error, True)
+                # Only what asked for the model is taken back; the rest of what has been changed meanwhile stays.
+                applied = session.applied
+                names = ("model",) if asked.model != applied.model else ("prompt", "style_picture")
+                session.wait_for(applied, None)
+                rest = asked.model_copy(update={name: getattr(applied, name) for name in names})
+                if rest != applied:
+                    self._apply(mode, session, rest, {}, lambda error, _: on_moved(error, True))
 
     def _known(self, model_id: str) -> ModelSpec:
         """What is known of a model that serves somebody; of one from elsewhere what is known of the app's own."""

@@ -128,8 +128,8 @@ class Parameters:
             check_size(text.width, text.height, multiple=8, longest=longest)
             for at in self.modes:
                 live = self.live(at)
-                if live.width or live.height:
-                    check_size(live.width, live.height, multiple=8, longest=longest)
+                spec = routing.start(at, self._spec, self._catalog)
+                check_size(live.width or spec.width, live.height or spec.height, multiple=8, longest=longest)
                 check_live(live.filters, longest)
                 check_indices(live.t_index_list or (0,))
         except ArtflowError as error:

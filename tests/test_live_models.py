@@ -43,7 +43,7 @@ class Live:
 
     def change(self, **changes: Any) -> None:
         """Change settings, and wait for the models that they need."""
-        self.pipeline.live.change(self.mode, self.session, changes, self.moves.append)
+        self.pipeline.live.change(self.mode, self.session, changes, lambda error, _: self.moves.append(error))
         wait_until(lambda: self.session.waits_for is None, "the model")
 
     def answer(self, seed: int = 1) -> Result:
@@ -153,6 +153,26 @@ def test_a_model_that_cannot_be_had_leaves_the_old_one_running(person: Live) -> 
         person.change(model="nothing")
     assert caught.value.code == "unknown_model"
     person.picture()
+
+
+def test_after_a_failed_load_other_settings_can_be_changed(person: Live) -> None:
+    person.pipeline.live.change("realtime", person.session, {"model": "stabilityai/sd-turbo"}, lambda *_: None)
+    person.change(strength=0.7)  # while the model is being asked for
+    person.change(model="", prompt="frost")
+    assert person.session.served_by == ["painter"]
+    assert (person.session.params.model, person.session.params.strength) == ("", 0.7)
+    assert person.picture().recipe["styles"] == {"frost": 1.0}  # type: ignore[index]
+
+
+def test_two_models_that_do_not_fit_together_are_refused(pipeline: Pipeline) -> None:
+    tight = Pipeline(load_settings(environ={"ARTFLOW_MODEL__MAX_LOADED": "1"}))
+    live = Live(tight)
+    with pytest.raises(ArtflowError) as caught:
+        live.change(prompt="a lion, van gogh")
+    assert caught.value.code == "busy"
+    assert live.session.served_by == ["painter"]
+    live.session.close()
+    tight.close()
 
 
 def test_people_in_styles_of_their_own_share_calls(pipeline: Pipeline) -> None:

@@ -171,9 +171,9 @@ class Channel:
         """A frame has been begun; from any thread (see `LiveStream.on_begun`)."""
         self._soon(self._note_begun, now, waited, idle)
 
-    def moved(self, error: ArtflowError | None) -> None:
+    def moved(self, error: ArtflowError | None, late: bool) -> None:
         """Other models serve the session than before, or the reason why they do not; from any thread."""
-        self._soon(self._note_move, error)
+        self._soon(self._note_move, error, late)
 
     def close(self) -> None:
         """End the session and let everyone who watches go."""
@@ -248,9 +248,10 @@ class Channel:
             self.latest = result
             self._ring()
 
-    def _note_move(self, error: ArtflowError | None) -> None:
+    def _note_move(self, error: ArtflowError | None, late: bool) -> None:
         if self.session is not None and not self.legacy:
-            self.send({"status": "model"} | served(self.session) if error is None else error.as_json())
+            moved = {"status": "model", "late": late} | served(self.session)
+            self.send(moved if error is None else error.as_json())
 
     def _watch(self, people: int) -> None:
         self._watchers += people

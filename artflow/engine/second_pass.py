@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,7 @@ class SecondPass:
         self.closed = False
         self._session: Session | None = None
         self._on_finished = on_finished
+        self._lock = threading.Lock()  # what follows; held for moments only
         self.numbers: list[int] = []
         self._first: dict[int, dict[str, Any]] = {}  # recipes of the pictures that it works on
 
@@ -52,11 +54,15 @@ class SecondPass:
         """Begin: this is what serves it."""
         self._session = session
 
-    def put(self, outcome: Outcome, received: float) -> None:
-        """Work on a finished picture."""
-        if (session := self._session) is not None and not self.closed:
+    def put(self, outcome: Outcome, received: float) -> bool:
+        """Work on a finished picture; False where it has been closed."""
+        with self._lock:
+            session = self._session
+            if session is None or self.closed:
+                return False
             self._first[outcome.number] = outcome.recipe or {}
-            session.put(Frame(outcome.number, outcome.picture, received))
+        session.put(Frame(outcome.number, outcome.picture, received))
+        return True
 
     def use(self, part: Part) -> None:
         """Work with these settings from the next picture on."""
@@ -66,9 +72,10 @@ class SecondPass:
 
     def close(self) -> None:
         """End it; nothing more is heard of what it works on, which is `numbers`."""
-        self.closed = True
-        session, self._session = self._session, None
-        self.numbers, self._first = list(self._first), {}
+        with self._lock:
+            self.closed = True
+            session, self._session = self._session, None
+            self.numbers, self._first = list(self._first), {}
         if session is not None:
             session.close()
 
@@ -79,7 +86,8 @@ class SecondPass:
 
     def finished(self, outcome: Outcome) -> None:
         """The fate of a picture is known."""
-        first = self._first.pop(outcome.number, None)
+        with self._lock:
+            first = self._first.pop(outcome.number, None)
         if first is None:
             return
         if outcome.recipe is not None:
@@ -88,7 +96,9 @@ class SecondPass:
 
     def lost(self, error: ArtflowError) -> None:
         """The engine has lost all that it had of this."""
-        for number in list(self._first):
+        with self._lock:
+            numbers = list(self._first)
+        for number in numbers:
             self.finished(Outcome(number, error=error))
 
 
@@ -97,4 +107,6 @@ def _joined(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     facts = {name: second[name] for name in ("model", "strength", "styles", "style_picture") if second.get(name)}
     used = {} if first["prompt"] == second["prompt"] else {"prompt_used": first.get("prompt_used", first["prompt"])}
     asked = {name: second[name] for name in ("prompt", "width", "height")}
-    return first | asked | used | {"painted_over": facts}
+    under_load = {"stage": second["stage"]} if second["stage"] != "full" else {}
+    fading = {"crossfade": second["crossfade"]} if "crossfade" in second else {}
+    return first | asked | used | under_load | fading | {"painted_over": facts}

@@ -80,6 +80,8 @@ class LiveStream:
         self._second: SecondPass | None = None
         self.waits_for: LoadProgress | None = None
         """The load of a model that is to serve it."""
+        self.changing = threading.RLock()
+        """Held from reading ``params`` until they are changed, by who changes them."""
         self._entry = threading.Lock()  # one submitter at a time; held while pictures are resized and compared
         self._lock = threading.Lock()  # what follows; held for moments only, because the engine waits for it
         self._sent: dict[int, Sent] = {}  # what the engine has, by the engine's number
@@ -92,13 +94,19 @@ class LiveStream:
         self._next_number = 0
         self._noise_reduction = NoiseReduction()
         self._params = _seeded(params)
+        self.applied = self._params
+        """What was asked for when the settings were last applied: they may wait for a model."""
         self.sized = self._checked(Part(model, self._params))
         """The settings that the model is given."""
         self._filter = self._new_filter()
 
     def serve(self, session: Session) -> None:
         """Begin: this is what serves it. Nothing can be sent before."""
-        self._session = session
+        with self._lock:
+            closed = self.closed
+            self._session = None if closed else session
+        if closed:
+            session.close()
 
     @property
     def params(self) -> LiveParams:
@@ -141,7 +149,8 @@ class LiveStream:
         with self._entry:
             self.waits_for = None
             sized = self._checked(first, params.seed)
-            old, self._params, old_sized, self.sized = self._params, params, self.sized, sized
+            old, self._params, old_sized, self.sized = self.applied, params, self.sized, sized
+            self.applied = params
             moves = first.model.id != self.model.id
             if moves:
                 self._move(first.model)
@@ -243,9 +252,9 @@ class LiveStream:
         if outcome.picture is not None and (second := self._second) is not None:
             with self._lock:
                 sent = self._sent.get(outcome.number)
-            if sent is not None:
-                second.put(outcome, sent.received)
+            if sent is not None and second.put(outcome, sent.received):
                 return
+            outcome = Outcome(outcome.number, dropped=True)  # the second model has just been left out
         self._finish(outcome)
 
     def _finish(self, outcome: Outcome) -> None:
@@ -333,7 +342,10 @@ class LiveStream:
         elif self._attach is not None:
             new = SecondPass(self.id, part, self.policy.mode, self._finish)
             self._attach(new)
-            self._second = new
+            with self._lock:
+                self._second = None if self.closed else new
+            if self._second is None:
+                new.close()
 
     def _depth(self, params: LiveParams) -> int:
         return len(_timesteps(self.model, params)) if self.policy.pipelined else 1

@@ -22,7 +22,7 @@ from artflow.machine import step_back
 from artflow.models.families.painter.learn import LearnProgress, learn_style, save_style
 from artflow.models.families.painter.network import PainterNetwork
 from artflow.models.families.painter.vgg import load_features
-from artflow.prompts.styles import LEARNED, styles
+from artflow.prompts.styles import FILLERS, LEARNED, styles
 
 LONGEST_NAME = 40
 MOST = 100  # styles
@@ -88,7 +88,12 @@ def check_name(name: str, into: Path = LEARNED) -> str:
         ArtflowError: ``bad_name``, ``name_taken``, ``too_many_styles``.
     """
     plain = unicodedata.normalize("NFKC", str(name)).strip()
-    if not 0 < len(plain) <= LONGEST_NAME or SEPARATORS.search(plain) or not any(sign.isalpha() for sign in plain):
+    if (
+        not 0 < len(plain) <= LONGEST_NAME
+        or SEPARATORS.search(plain)
+        or not any(sign.isalpha() for sign in plain)
+        or not FILLERS.sub("", plain.lower()).strip()
+    ):
         sentence = (
             f"A style cannot be called {str(name)[:60]!r}: 1 to {LONGEST_NAME} characters with a letter, without "
             "commas, colons and brackets."

@@ -23,8 +23,9 @@ PRESET = ROOT / "presets" / "styles.yaml"
 LEARNED = ROOT / "models" / "styles"
 
 # A part of a prompt: in brackets, perhaps with a weight, or up to the next comma.
-PART = re.compile(r"\(([^()]*?)(?::\s*(\d*\.?\d+))?\s*\)|([^,，、;；\n()]+)")
+PART = re.compile(r"\(([^()]*?)(?::\s*(\d+(?:\.\d*)?|\.\d+))?\s*\)|([^,，、;；\n()]+)")
 EMPHASIS = 1.1  # what brackets without a number are worth, as in A1111
+FOUND = 256  # prompts whose styles are kept
 MOST = 10.0  # the largest weight
 # Words around the name of a style that say no more than that it is one.
 FILLERS = re.compile(
@@ -47,6 +48,8 @@ class Style:
     names: Mapping[str, str]
     aliases: tuple[str, ...] = ()
     alone: tuple[str, ...] = ()
+    learned: bool = False
+    """Whether somebody here has named it: then it goes by its name between commas alone, as that may be any word."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Styles:
             own = (style.id, style.id.replace("-", " "), *style.names.values())
             for name in (*own, *style.aliases, *style.alone):
                 self._alone.setdefault(name.lower(), style.id)
-            for name in (*own, *style.aliases):
+            for name in () if style.learned else (*own, *style.aliases):
                 if name not in style.alone:
                     self._inside.setdefault(name.lower(), style.id)
         names = "|".join(
@@ -78,9 +81,13 @@ class Styles:
         )
         self._names = re.compile(names)
         self._around = re.compile(AROUND.format(names=names))
+        self._find = lru_cache(FOUND)(self._found)  # each prompt is read several times on its way
 
     def find(self, prompt: str, without: Collection[str] = ()) -> Found:
         """The styles that a prompt names, anywhere in a sentence, and the rest of it; ``without`` these words."""
+        return self._find(prompt, tuple(without))
+
+    def _found(self, prompt: str, without: tuple[str, ...]) -> Found:
         weights: dict[str, float] = {}
         rest = []
         for text, weight in _parts(prompt):
@@ -164,9 +171,16 @@ def _styles(learned: Path, stamp: int) -> Styles:
         for one in table["styles"]
     ]  # fmt: skip
     taken = {style.id for style in known}
-    files = sorted(learned.glob("*.safetensors"), key=lambda path: path.stat().st_mtime) if learned.is_dir() else []
-    own = [Style(path.stem, {"en": _name(path)}) for path in files if path.stem not in taken]
+    files = sorted(learned.glob("*.safetensors"), key=_learned_at) if learned.is_dir() else []
+    own = [Style(path.stem, {"en": _name(path)}, learned=True) for path in files if path.stem not in taken]
     return Styles([*known, *own], table["default"])
+
+
+def _learned_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # deleted meanwhile
+        return 0.0
 
 
 def _name(path: Path) -> str:

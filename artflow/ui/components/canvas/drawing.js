@@ -168,6 +168,12 @@ class DrawingView extends LiveView {
 
   // --- pictures from outside ----------------------------------------------------------------------------
 
+  // A model that had to be loaded first shows the drawing as it stands; the server has only heard of the settings.
+  moved(served) {
+    super.moved(served);
+    if (served.late && this.touched) this.sender.sheetChanged();
+  }
+
   loadPicture(url) {
     return this.usePicture(fetch(url).then((response) => response.blob()));
   }

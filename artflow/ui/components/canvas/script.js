@@ -46,7 +46,6 @@ class CanvasView extends DrawingView {
   // Changed settings render the drawing again; they are sent with its frame.
   settingsChanged(keys) {
     if (!this.touched) return super.settingsChanged(keys);
-    if (keys.includes("prompt")) this.strip?.promptChanged();
     this.connection.parametersChanged(keys);
     this.sender.sheetChanged();
   }

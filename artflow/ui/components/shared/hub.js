@@ -17,7 +17,7 @@ window.artflow ??= {
       settings[key] = values[key];
       delete served[key];
     }
-    if (changed.length) hub.views[mode]?.settingsChanged(changed);
+    if (changed.length) hub.views[mode]?.heard(changed);
   },
 
   // The values of parameters that a mode has now, whoever has set them.

@@ -111,7 +111,7 @@ class StyleStrip {
   // The prompt without a style: without the parts that are its name, or else, where it is named inside a sentence, what
   // is left of the prompt, and the names of the other styles.
   without(id, others, prompt, rest) {
-    const parts = prompt.split(/[,，、]/).map((part) => part.trim());
+    const parts = prompt.split(/[,，、;；\n]/).map((part) => part.trim());
     const left = parts.filter((part) => this.words.get(part.match(PLAIN)[1].toLowerCase()) !== id);
     if (left.length < parts.length) return left.join(", ");
     return [rest, ...[...others].map(styleName)].filter(Boolean).join(", ");

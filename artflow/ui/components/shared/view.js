@@ -90,6 +90,7 @@ function drawCover(context, source, width, height, mirrored = false) {
 }
 
 const SWITCHED = 2500; // milliseconds without news of a load, which is told each second, after which it is over
+const TYPING_PAUSE = 300; // milliseconds
 const AWAY = 60_000; // milliseconds hidden after which a view closes its session
 
 const SERVED = ["strength", "steps"]; // what a model brings along that the page has controls for
@@ -154,6 +155,7 @@ class LiveView {
     clearInterval(this.countdown);
     clearTimeout(this.switchedAfter);
     clearTimeout(this.away);
+    clearTimeout(this.typing);
     this.observer.disconnect();
     this.leaving.abort();
     this.connection.close();
@@ -292,15 +294,30 @@ class LiveView {
       ["dropped", stats.dropped],
       ["skipped", stats.skipped],
       ["sessions", stats.sessions],
-      ["size", `${this.size.width} × ${this.size.height}`],
+      ["size", this.shownSize()],
       ["stage", say(`stage_${stats.stage}`, null, stats.stage)],
     ];
     if (stats.gpu_memory_mb !== null) entries.push(["gpuMemory", `${(stats.gpu_memory_mb / 1024).toFixed(1)} GB`]);
     this.numbers.replaceChildren(...entries.map(([name, value]) => numberItem(name, value)));
   }
 
+  shownSize() {
+    const { width, height } = this.result.last?.info.recipe ?? this.size;
+    return `${width} × ${height}`;
+  }
+
+  // Where words choose the model, a prompt counts when its typing pauses: half a word would choose another one.
+  heard(keys) {
+    const others = this.strip ? keys.filter((key) => key !== "prompt") : keys;
+    if (others.length < keys.length) {
+      this.strip.promptChanged();
+      clearTimeout(this.typing);
+      this.typing = setTimeout(() => this.settingsChanged(["prompt"]), TYPING_PAUSE);
+    }
+    if (others.length) this.settingsChanged(others);
+  }
+
   settingsChanged(keys) {
-    if (keys.includes("prompt")) this.strip?.promptChanged();
     this.connection.parametersChanged(keys);
     this.connection.flushSoon();
   }
