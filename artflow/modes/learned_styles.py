@@ -8,6 +8,7 @@ import re
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError
@@ -18,7 +19,7 @@ from artflow.engine.threads import with_threads
 from artflow.errors import ArtflowError
 from artflow.images import Picture
 from artflow.job_context import JobContext
-from artflow.machine import step_back
+from artflow.machine import in_background
 from artflow.models.families.painter.learn import LearnProgress, learn_style, save_style
 from artflow.models.families.painter.network import PainterNetwork
 from artflow.models.families.painter.vgg import load_features
@@ -34,14 +35,13 @@ LICENCE = "unknown"
 def learn(picture: Picture, name: str, folder: Path, context: JobContext, into: Path = LEARNED) -> str:
     """Learn the style of a picture, and keep it under a name; its id. ``folder`` is Painter's.
 
-    Takes minutes, in one thread that lets all others go first: run it in a thread that ends afterwards.
+    Takes minutes, in one thread that lets all others go first.
 
     Raises:
         ArtflowError: as `check_name` raises; ``bad_style`` for a picture that nothing can be learned from.
         Cancelled: before the next update.
     """
     style = check_name(name, into)
-    step_back()
     network = PainterNetwork(load_file(folder / "painter.safetensors"))
     known = torch.stack([load_file(path)["style"] for path in sorted((folder / "styles").glob("*.safetensors"))])
 
@@ -49,12 +49,11 @@ def learn(picture: Picture, name: str, folder: Path, context: JobContext, into: 
         context.on_progress(JobProgress(0, 1, now.update, now.updates, doing="Learning, update"))
 
     image = Image.fromarray(picture[..., :3])
-    learned = with_threads(
-        1,
-        lambda: learn_style(
-            image, load_features(), network, known, on_progress=progress, cancelled=context.cancelled
-        ),
-    )  # fmt: skip
+
+    def learned_on() -> np.ndarray:
+        return learn_style(image, load_features(), network, known, on_progress=progress, cancelled=context.cancelled)
+
+    learned = in_background(lambda: with_threads(1, learned_on))
     save_style(into / f"{check_name(name, into)}.safetensors", learned, name.strip(), "learned from a picture", LICENCE)
     return style
 

@@ -11,9 +11,10 @@ import torch
 from PIL import Image, ImageOps
 from safetensors.torch import load_file
 
+from artflow.engine.threads import with_threads
 from artflow.errors import ArtflowError
 from artflow.images import Picture
-from artflow.machine import step_back
+from artflow.machine import in_background
 from artflow.models.dtypes import pick_dtype
 from artflow.models.families.painter.compute import Paint, painting_network
 from artflow.models.families.painter.network import layers_of, style_size
@@ -36,12 +37,14 @@ class Sheet(NamedTuple):
 def painted(picture: Picture, folder: Path, device: str) -> Sheet:
     """The middle square of a picture in each style that there is; ``folder`` is Painter's.
 
-    A style whose file cannot be used has no thumbnail. On a CPU it lets live frames go first; run it in a thread that
-    ends afterwards.
+    A style whose file cannot be used has no thumbnail. On a CPU it lets live frames go first.
     """
     if device == "cpu":
-        step_back()
-        torch.set_num_threads(1)
+        return in_background(lambda: with_threads(1, lambda: _painted(picture, folder, device)))
+    return _painted(picture, folder, device)
+
+
+def _painted(picture: Picture, folder: Path, device: str) -> Sheet:
     paint, files = _painter(folder, device)
     found = {}
     for style in styles().styles:
