@@ -16,7 +16,7 @@ SIMULATION = """({work, distance, places, stepsAt, seconds}) => {
   performance.now = () => clock;
 
   const owner = {
-    connectionChanged() {}, connected() {}, failed() {},
+    connectionChanged() {}, connected() {}, moved() {}, failed() {},
     answered: (info) => (info.dropped ? drops : shown).push({time: clock, latency: clock - sent.get(info.frame)}),
     placeFree: () => {
       if (!fresh || !(connection.wantsFrame() || connection.isStalled())) return;
