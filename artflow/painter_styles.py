@@ -9,7 +9,6 @@ from artflow.errors import ArtflowError
 from artflow.images import Picture
 from artflow.job_context import Errand, JobContext
 from artflow.models.catalog import Catalog, ModelSpec
-from artflow.models.families.painter.any_picture import read_style
 from artflow.modes import learned_styles, style_strip
 
 
@@ -52,6 +51,8 @@ class PainterStyles:
         Raises:
             ArtflowError: ``picture_too_small``.
         """
+        from artflow.models.families.painter.any_picture import read_style
+
         style: str = self._errand(read_style, picture, long=True)
         return style
 

@@ -7,23 +7,20 @@ import json
 import re
 import unicodedata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load, load_file
 
 from artflow.engine.job_request import JobProgress
-from artflow.engine.threads import with_threads
 from artflow.errors import ArtflowError
 from artflow.images import Picture
 from artflow.job_context import JobContext
 from artflow.machine import in_background
-from artflow.models.families.painter.learn import LearnProgress, learn_style, save_style
-from artflow.models.families.painter.network import PainterNetwork
-from artflow.models.families.painter.vgg import load_features
 from artflow.prompts.styles import FILLERS, LEARNED, styles
+
+if TYPE_CHECKING:
+    from artflow.models.families.painter.learn import LearnProgress
 
 LONGEST_NAME = 40
 MOST = 100  # styles
@@ -41,6 +38,14 @@ def learn(picture: Picture, name: str, folder: Path, context: JobContext, into: 
         ArtflowError: as `check_name` raises; ``bad_style`` for a picture that nothing can be learned from.
         Cancelled: before the next update.
     """
+    import torch
+    from safetensors.torch import load_file
+
+    from artflow.engine.threads import with_threads
+    from artflow.models.families.painter.learn import learn_style, save_style
+    from artflow.models.families.painter.network import PainterNetwork
+    from artflow.models.families.painter.vgg import load_features
+
     style = check_name(name, into)
     network = PainterNetwork(load_file(folder / "painter.safetensors"))
     known = torch.stack([load_file(path)["style"] for path in sorted((folder / "styles").glob("*.safetensors"))])
@@ -64,6 +69,11 @@ def put_back(data: bytes, size: int, into: Path = LEARNED) -> str:
     Raises:
         ArtflowError: ``bad_style`` for another file; as `check_name` raises.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    from artflow.models.families.painter.learn import save_style
+
     if len(data) > MOST_BYTES:
         raise ArtflowError("bad_style", f"A file of {len(data)} bytes is no style; those have under {MOST_BYTES}.")
     try:

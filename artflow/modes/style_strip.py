@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps
-from safetensors.torch import load_file
 
-from artflow.engine.threads import with_threads
 from artflow.errors import ArtflowError
 from artflow.images import Picture
 from artflow.machine import in_background
 from artflow.models.dtypes import pick_dtype
-from artflow.models.families.painter.compute import Paint, painting_network
-from artflow.models.families.painter.network import layers_of, style_size
-from artflow.models.families.painter.styles import StyleFiles
 from artflow.prompts.styles import LEARNED, styles
+
+if TYPE_CHECKING:
+    from artflow.models.families.painter.compute import Paint
+    from artflow.models.families.painter.styles import StyleFiles
 
 SIDE = 96  # pixels of each thumbnail
 COLUMNS = 8
@@ -39,12 +37,16 @@ def painted(picture: Picture, folder: Path, device: str) -> Sheet:
 
     A style whose file cannot be used has no thumbnail. On a CPU it lets live frames go first.
     """
+    from artflow.engine.threads import with_threads
+
     if device == "cpu":
         return in_background(lambda: with_threads(1, lambda: _painted(picture, folder, device)))
     return _painted(picture, folder, device)
 
 
 def _painted(picture: Picture, folder: Path, device: str) -> Sheet:
+    import torch
+
     paint, files = _painter(folder, device)
     found = {}
     for style in styles().styles:
@@ -62,6 +64,10 @@ def _painted(picture: Picture, folder: Path, device: str) -> Sheet:
 
 def style_size_of(folder: Path) -> int:
     """The numbers of a style of the painter in a folder."""
+    from safetensors.torch import load_file
+
+    from artflow.models.families.painter.network import layers_of, style_size
+
     return style_size(layers_of(load_file(folder / "painter.safetensors")))
 
 
@@ -74,6 +80,13 @@ def _laid_out(tiles: Picture) -> Picture:
 
 @lru_cache(maxsize=1)
 def _painter(folder: Path, device: str) -> tuple[Paint, StyleFiles]:
+    import torch
+    from safetensors.torch import load_file
+
+    from artflow.models.families.painter.compute import painting_network
+    from artflow.models.families.painter.network import layers_of, style_size
+    from artflow.models.families.painter.styles import StyleFiles
+
     weights = load_file(folder / "painter.safetensors")
     on = torch.device(device)
     files = StyleFiles([folder / "styles", LEARNED], style_size(layers_of(weights)))

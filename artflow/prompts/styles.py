@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors import SafetensorError, safe_open
 
 from artflow.models.catalog import ROOT
 from artflow.prompts.vocabulary import CHINESE, WORD, Reading
@@ -185,6 +184,8 @@ def _learned_at(path: Path) -> float:
 
 def _name(path: Path) -> str:
     """What a learned style is called."""
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, "pt") as file:
             return (file.metadata() or {}).get("name") or path.stem
