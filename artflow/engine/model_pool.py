@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Two models may be loaded at once, and diffusers' modules import each other in circles: two threads on their way
+# through those meet half-made modules.
+IMPORTING = threading.Lock()
+
 
 class PooledModel(ModelHandle):
     """A model of the pool, with what only the engine sees of it."""
@@ -169,10 +173,11 @@ class ModelPool:
 
     def make_runner(self, loading: PooledModel) -> Runner:
         """A model read from where its spec says, accelerated; slow."""
-        from artflow.engine.runner import Runner
-        from artflow.models.acceleration import accelerate
-        from artflow.models.loader import load_model
-        from artflow.models.packing import pack
+        with IMPORTING:
+            from artflow.engine.runner import Runner
+            from artflow.models.acceleration import accelerate
+            from artflow.models.loader import load_model
+            from artflow.models.packing import pack
 
         wanted, checker = self._settings, self._safety_checker(loading)
         model = load_model(

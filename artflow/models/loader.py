@@ -13,7 +13,7 @@ from artflow.errors import ArtflowError
 from artflow.models import hub
 from artflow.models.catalog import ModelSpec
 from artflow.models.dtypes import memory_format
-from artflow.models.families import family_of
+from artflow.models.families.known import family_of
 from artflow.models.families.painter import Painter
 from artflow.models.folder import read_folder, read_vae
 from artflow.models.model import Model

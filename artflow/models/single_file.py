@@ -20,8 +20,8 @@ from transformers import CLIPTokenizer
 
 from artflow.models.catalog import ModelSpec
 from artflow.models.checkpoint_file import UNET, VAE, read_tensors, survey
-from artflow.models.families import checkpoint_kind
 from artflow.models.families.checkpoint import CheckpointKind, Shapes
+from artflow.models.families.known import checkpoint_kind
 from artflow.models.parts import Parts
 from artflow.models.progress import ProgressReporter
 from artflow.models.weights import refused

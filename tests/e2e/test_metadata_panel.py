@@ -147,7 +147,7 @@ def test_what_a_control_cannot_show_is_said_and_left_out(tab, tmp_path: Path) ->
     page.set_input_files("#artflow-metadata input[type=file]", path)
     words = page.locator("#artflow-metadata-words")
     for name in ("hires_upscaler", "hires_steps", "model nobody/knows"):
-        expect(words).to_contain_text(name)
+        expect(words).to_contain_text(name, timeout=30_000)
 
 
 def test_an_inpaint_picture_opens_the_tab_that_it_fills(tab, tmp_path: Path) -> None:

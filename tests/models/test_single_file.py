@@ -16,8 +16,8 @@ from artflow.errors import ArtflowError
 from artflow.models import single_file
 from artflow.models.catalog import ModelSpec, Source
 from artflow.models.checkpoint_file import survey
-from artflow.models.families import FAMILIES, checkpoint_kind
 from artflow.models.families.checkpoint import CheckpointKind
+from artflow.models.families.known import FAMILIES, checkpoint_kind
 from artflow.models.families.sd import SD2, StableDiffusion
 from artflow.models.loader import load_model
 from artflow.models.single_file import CONFIGS, clip_tokenizer
