@@ -25,7 +25,7 @@ class NoiseReduction:
         self._blocks: NDArray[np.float32] = np.empty(0, np.float32)
 
     def apply(self, picture: Picture) -> Picture:
-        """The next frame with less noise, of the same shape; one of another size than the last begins anew."""
+        """The next frame with less noise, of the same shape; one of another size than the last starts again."""
         height, width, _ = picture.shape
         size = max(1, width // BLOCK), max(1, height // BLOCK)
         frame = picture.astype(np.float32)

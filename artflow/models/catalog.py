@@ -15,6 +15,9 @@ from artflow.models.weights import is_unsafe, unsafe
 ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds the ``artflow`` package; relative paths of the catalogue start here."""
 
+LEARNED_STYLES = ROOT / "models" / "styles"
+"""Where styles lie that people have learned."""
+
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 

@@ -26,6 +26,7 @@ LONGEST_NAME = 40
 MOST = 100  # styles
 MOST_BYTES = 65_536  # of a file; one has some 4,000
 SEPARATORS = re.compile(r"[\x00-\x1f,，、;；:：()（）]")  # what ends a part of a prompt, which a name is
+LOSES_THE_PERSON = "weave"  # what begins there finds no way out of its squares
 LICENCE = "unknown"
 
 
@@ -38,17 +39,16 @@ def learn(picture: Picture, name: str, folder: Path, context: JobContext, into: 
         ArtflowError: as `check_name` raises; ``bad_style`` for a picture that nothing can be learned from.
         Cancelled: before the next update.
     """
-    import torch
     from safetensors.torch import load_file
 
     from artflow.engine.threads import with_threads
-    from artflow.models.families.painter.learn import learn_style, save_style
+    from artflow.models.families.painter.learn import known_styles, learn_style, save_style
     from artflow.models.families.painter.network import PainterNetwork
     from artflow.models.families.painter.vgg import load_features
 
     style = check_name(name, into)
     network = PainterNetwork(load_file(folder / "painter.safetensors"))
-    known = torch.stack([load_file(path)["style"] for path in sorted((folder / "styles").glob("*.safetensors"))])
+    known = known_styles(folder / "styles", without={LOSES_THE_PERSON})
 
     def progress(now: LearnProgress) -> None:
         context.on_progress(JobProgress(0, 1, now.update, now.updates, doing="Learning, update"))

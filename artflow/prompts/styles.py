@@ -15,11 +15,11 @@ from typing import Any
 
 import yaml
 
+from artflow.models.catalog import LEARNED_STYLES as LEARNED
 from artflow.models.catalog import ROOT
 from artflow.prompts.vocabulary import CHINESE, WORD, Reading
 
 PRESET = ROOT / "presets" / "styles.yaml"
-LEARNED = ROOT / "models" / "styles"
 
 # A part of a prompt: in brackets, perhaps with a weight, or up to the next comma.
 PART = re.compile(r"\(([^()]*?)(?::\s*(\d+(?:\.\d*)?|\.\d+))?\s*\)|([^,，、;；\n()]+)")

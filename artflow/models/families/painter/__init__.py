@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from artflow.models.catalog import ROOT
+from artflow.models.catalog import LEARNED_STYLES
 from artflow.models.families.painter.any_picture import decoded
 from artflow.models.families.painter.compute import OnOnnxruntime, Paint, painting_network
 from artflow.models.families.painter.network import MULTIPLE, layers_of, style_size
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from artflow.models.catalog import ModelSpec
 
     Tensors = Mapping[str, torch.Tensor]
-
-LEARNED = ROOT / "models" / "styles"
-"""Where styles lie that people have learned."""
 
 SIZES = (256, 384, 512, 640)  # pixels a side
 FPS = 20  # that the size is chosen for
@@ -70,7 +67,7 @@ class Painter(Model):
             scheduler_config={"prediction_type": "sample"},
             device=device,
             dtype=dtype,
-            styles=StyleFiles([folder / "styles", LEARNED], style_size(layers_of(named))),
+            styles=StyleFiles([folder / "styles", LEARNED_STYLES], style_size(layers_of(named))),
             by_name=painting_network(named, device, dtype),
             by_picture=painting_network(any_picture, device, dtype),
             projection=projection,
