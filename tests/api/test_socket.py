@@ -21,7 +21,11 @@ def test_the_greeting_says_connected_and_asks_for_frames(server: Served, mode: s
     with server.person(mode, prefix=prefix) as person:
         connected, _ = person.receive()
         places = connected["max_in_flight"]
-        assert connected == {"status": "connected", "max_in_flight": places, "width": 64, "height": 64}
+        assert connected.items() >= {"status": "connected", "max_in_flight": places, "width": 64, "height": 64}.items()
+        model = server.pipeline.spec.id
+        assert connected["models"] == [model]
+        params = server.pipeline.parameters.live(mode)
+        assert (connected["strength"], connected["steps"]) == (params.strength, params.steps)
         assert places == {"canvas": 4, "realtime": 4 + 7}[mode]  # a stream of 8 steps keeps 7 frames inside
         asked = {"canvas": 4, "realtime": 1}[mode]
         assert [person.receive()[0] for _ in range(asked)] == [{"status": "send_frame"}] * asked
