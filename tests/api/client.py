@@ -200,8 +200,8 @@ class Person:
         self.socket.send(packed({"status": "next_frame"} | params, picture))
 
     def answer(self, picture: bytes = b"", **params: Any) -> tuple[dict[str, Any], bytes]:
-        """Send a message, and take what comes next that is no request: its answer."""
+        """Send a message, and take what comes next that is no request, nor says who answers from now on: its answer."""
         self.send(picture, **params)
-        while (answer := self.receive())[0] == {"status": "send_frame"}:
+        while (answer := self.receive())[0].get("status") in ("send_frame", "model"):
             pass
         return answer
