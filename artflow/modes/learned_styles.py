@@ -47,7 +47,7 @@ def learn(picture: Picture, name: str, folder: Path, context: JobContext, into: 
     from artflow.models.families.painter.vgg import load_features
 
     style = check_name(name, into)
-    network = PainterNetwork(load_file(folder / "painter.safetensors"))
+    network, features = PainterNetwork(load_file(folder / "painter.safetensors")), load_features()
     known = known_styles(folder / "styles", without={LOSES_THE_PERSON})
 
     def progress(now: LearnProgress) -> None:
@@ -56,7 +56,7 @@ def learn(picture: Picture, name: str, folder: Path, context: JobContext, into: 
     image = Image.fromarray(picture[..., :3])
 
     def learned_on() -> np.ndarray:
-        return learn_style(image, load_features(), network, known, on_progress=progress, cancelled=context.cancelled)
+        return learn_style(image, features, network, known, on_progress=progress, cancelled=context.cancelled)
 
     learned = in_background(lambda: with_threads(1, learned_on))
     save_style(into / f"{check_name(name, into)}.safetensors", learned, name.strip(), "learned from a picture", LICENCE)

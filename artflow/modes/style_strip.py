@@ -39,6 +39,7 @@ def painted(picture: Picture, folder: Path, device: str) -> Sheet:
     """
     from artflow.engine.threads import with_threads
 
+    _painter(folder, device)  # while others wait for what is imported, nobody may step back
     if device == "cpu":
         return in_background(lambda: with_threads(1, lambda: _painted(picture, folder, device)))
     return _painted(picture, folder, device)
