@@ -105,7 +105,7 @@ def check_name(name: str, into: Path = LEARNED) -> str:
     ):
         sentence = (
             f"A style cannot be called {str(name)[:60]!r}: 1 to {LONGEST_NAME} characters with a letter, without "
-            "commas, colons and brackets."
+            "commas, colons and brackets, and more than words such as `a` or `style`."
         )
         raise ArtflowError("bad_name", sentence)
     known = styles(into)
