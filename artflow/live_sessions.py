@@ -50,9 +50,10 @@ class LiveSessions:
         self._streams: WeakSet[LiveStream] = WeakSet()
         self._lock = threading.Lock()
 
-    def load_for(self, mode: str) -> ModelHandle:
-        """Begin to load the model that a live mode starts with, or find it loaded. Never blocks."""
-        return self._client().load(routing.start(mode, self._spec, self._catalog))
+    def load_for(self, mode: str) -> list[ModelHandle]:
+        """Begin to load the model that a live mode starts with, and those at hand that words may choose instead, so
+        that the first frame is already made as it is asked for; or find them loaded. Never blocks."""
+        return [self._client().load(spec) for spec in routing.at_hand(mode, self._spec, self._catalog)]
 
     def open(
         self,
@@ -113,7 +114,10 @@ class LiveSessions:
             if way.spec.id != now.id:
                 unasked = self._parameters.moved(mode, params, now, way.spec)
                 params = self._parameters.changed(unasked, changes)
-            parts = [Part(first, params.model_copy(update={"prompt": way.prompt}))]
+            drawn: dict[str, Any] = {"prompt": way.prompt}
+            if way.spec.native_resolution_only and not params.model:  # the size was asked for before words chose it
+                drawn |= {"width": 0, "height": 0}
+            parts = [Part(first, params.model_copy(update=drawn))]
             if over:  # what is drawn is painted whole
                 parts.append(Part(over[0], params.model_copy(update={"strength": 1.0, "steps": 1, "max_fps": 0})))
             before = session.served_by, session.sized.width, session.sized.height

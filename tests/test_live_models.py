@@ -11,6 +11,7 @@ import pytest
 
 from artflow.engine.stream_policy import Result
 from artflow.errors import ArtflowError
+from artflow.images import Size, resized
 from artflow.pipeline import Pipeline
 from artflow.settings import Settings, load_settings
 from tests.support.live import PATIENCE, noisy, wait_until
@@ -32,7 +33,7 @@ class Live:
         self.results: list[Result] = []
         self.moves: list[ArtflowError | None] = []
         self._came = threading.Condition()
-        model = pipeline.live.load_for(mode).info.result(PATIENCE)
+        model = pipeline.live.load_for(mode)[0].info.result(PATIENCE)
         still = {"enable_similar_image_filter": False, "width": 64, "height": 64}
         self.session = pipeline.live.open(mode, model, still | changes, self._take)
 
@@ -98,7 +99,8 @@ def test_what_is_drawn_is_painted_over_and_the_recipe_says_so(person: Live) -> N
     person.change(prompt="a lion on grass")
     plain = person.picture()
     assert plain.picture is not None
-    assert np.abs(over.picture.astype(float) - plain.picture).mean() > 10
+    drawn = resized(plain.picture, Size(64, 64))
+    assert np.abs(over.picture.astype(float) - drawn).mean() > 10
 
 
 def test_settings_at_their_default_follow_the_model_and_others_stay(person: Live) -> None:
@@ -119,6 +121,11 @@ def test_sizes_are_the_models_own_where_none_is_asked_for(person: Live) -> None:
     person.change(prompt="frost")
     assert (person.session.sized.width, person.session.sized.height) == (side, side)
     person.change(width=96, height=64)
+    person.change(prompt="a cat on grass")  # which its model draws well at its own size alone
+    assert person.picture().picture.shape == (128, 128, 3)  # type: ignore[union-attr]
+    person.change(model="pocket")  # whoever chooses it gets what they ask for
+    assert person.picture().picture.shape == (64, 96, 3)  # type: ignore[union-attr]
+    person.change(model="", prompt="frost")
     assert person.picture().picture.shape == (64, 96, 3)  # type: ignore[union-attr]
 
 

@@ -114,14 +114,14 @@ async def serve(
 
 
 async def _loaded(api: Api, socket: WebSocket, channel: Channel, mode: str) -> ModelInfo:
-    """Wait for the model that the mode starts with, and send its loading progress."""
-    loading = api.pipeline.live.load_for(mode)
-    while not loading.info.done():
+    """Wait for the models that the mode needs, and send their loading progress; the first is the one it starts with."""
+    handles = api.pipeline.live.load_for(mode)
+    while (loading := next((handle for handle in handles if not handle.info.done()), None)) is not None:
         if channel.taken_over.is_set():
             raise WebSocketDisconnect(*TAKEN_OVER)
         await socket.send_json({"status": "loading", "message": loading.message, "progress": loading.fraction})
         await asyncio.sleep(0.2)
-    return loading.info.result()
+    return handles[0].info.result()
 
 
 async def _talk(api: Api, socket: WebSocket, channel: Channel, read: Reader, legacy: bool) -> bool:

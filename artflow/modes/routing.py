@@ -48,3 +48,10 @@ def route(mode: str, params: LiveParams, own: ModelSpec, catalog: Catalog) -> Ro
 def start(mode: str, own: ModelSpec, catalog: Catalog) -> ModelSpec:
     """The model that a mode starts with: the webcam shows people, whom a painter keeps."""
     return catalog.get(own.styles_by) if own.styles_by is not None and mode == "realtime" else own
+
+
+def at_hand(mode: str, own: ModelSpec, catalog: Catalog) -> list[ModelSpec]:
+    """The model that a mode starts with, then those that words may choose instead and that need no download."""
+    first = start(mode, own, catalog)
+    others = [own, catalog.get(own.styles_by)] if own.styles_by is not None and mode in AUTOMATIC else []
+    return [first, *(spec for spec in others if spec.id != first.id and spec.source.hub is None)]

@@ -7,7 +7,7 @@ import pytest
 from artflow.engine.params import LiveParams
 from artflow.errors import ArtflowError
 from artflow.models.catalog import load_catalog
-from artflow.modes.routing import route, start
+from artflow.modes.routing import at_hand, route, start
 
 CATALOG = load_catalog()
 POCKET, PAINTER, TURBO = (CATALOG.get(name) for name in ("pocket", "painter", "stabilityai/sd-turbo"))
@@ -64,3 +64,10 @@ def test_live_inpaint_is_drawn() -> None:
 def test_the_webcam_starts_with_the_painter_and_the_canvas_does_not() -> None:
     assert start("realtime", POCKET, CATALOG) is PAINTER
     assert start("canvas", POCKET, CATALOG) is POCKET
+
+
+def test_what_words_may_choose_is_at_hand_before_the_first_frame() -> None:
+    assert at_hand("realtime", POCKET, CATALOG) == [PAINTER, POCKET]
+    assert at_hand("canvas", POCKET, CATALOG) == [POCKET, PAINTER]
+    assert at_hand("inpaint", POCKET, CATALOG) == [POCKET]
+    assert at_hand("realtime", TURBO, CATALOG) == [TURBO]  # nothing is downloaded for words that nobody has typed
