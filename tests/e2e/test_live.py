@@ -210,6 +210,7 @@ def test_every_tab_is_a_tool_of_language_models(app_url: str, photo: Path) -> No
     asked: dict[str, dict[str, Any]] = {
         "text": {"prompt": "a red apple", "seed": 7},
         "inpaint": here | {"mask": here["picture"], "prompt": "a red apple"},
+        "remove": here | {"mask": here["picture"]},
         "outpaint": here | {"ratio": 2.0, "anchor": "left"},
         "upscale": here | {"factor": 3, "upscaler": "lanczos"},
         "filter": here | {"stack": [{"filter": "invert"}]},

@@ -285,7 +285,7 @@ def test_a_family_that_is_added_reads_its_checkpoints_in_its_own_way(tiny, load,
     folder = tiny(vae="kl")
     config = shutil.copytree(folder, tmp_path / "config", ignore=shutil.ignore_patterns("tokenizer"))
     path = write_checkpoint(load(folder), tmp_path / "model.safetensors")
-    monkeypatch.setattr("artflow.models.families.FAMILIES", (Added, *FAMILIES))
+    monkeypatch.setattr("artflow.models.families.known.FAMILIES", (Added, *FAMILIES))
     with pytest.raises(ArtflowError, match="read with !"):
         load_file_model(path, config=config)
 

@@ -203,7 +203,7 @@ class _Client:
                 "latency_ms": self.latencies[-1] if self.latencies else 0.0,
                 "skipped": skipped,
                 "dropped": dropped,
-                "recipe": echo._parameters,
+                "recipe": echo._parameters | dict(zip(("width", "height"), frame.image().size, strict=True)),
             }
             (echo.dropped if dropped else echo.answered).append(frame.number)
             header = json.dumps(info).encode()

@@ -46,7 +46,7 @@ def test_what_can_be_filled_is_and_needs_no_words(pipeline: Pipeline, canvas: Ta
 def test_facts_and_what_the_tab_does_anyway_need_no_words(pipeline: Pipeline, canvas: TargetTab) -> None:
     anyway = canvas.defaults.model_dump(mode="json", exclude={"prompt", "steps", "seed"})
     facts = {"model": pipeline.spec.id, "timesteps": [999, 499], "stage": "whole", "unknown_words": ["gnu"]}
-    assert filled(pipeline, canvas, **anyway, **facts)[1] == ""
+    assert filled(pipeline, canvas, **(anyway | facts))[1] == ""
 
 
 def test_settings_without_a_control_are_named(pipeline: Pipeline, canvas: TargetTab) -> None:
