@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
+from artflow.models.extras import NONE, Extras
+
 if TYPE_CHECKING:
     import torch
 
@@ -38,12 +40,14 @@ class Row:
     """One evaluation of the denoiser.
 
     ``latent`` is float32 of shape (channels, height, width), ``timestep`` float32 without dimensions, both on the
-    model's device. ``inputs`` are named tensors without a batch dimension, as the model's family wants them.
+    model's device. ``inputs`` are named tensors without a batch dimension, as the model's family wants them. Rows share
+    a call whatever their ``extras`` are.
     """
 
     latent: torch.Tensor
     timestep: torch.Tensor
     inputs: Tensors
+    extras: Extras = NONE
 
 
 def compat_of(latent: Sequence[int], inputs: Tensors) -> Hashable:

@@ -201,6 +201,9 @@ class Runner:
         inputs = {name: torch.stack([row.inputs[name] for row in rows]) for name in rows[0].inputs}
         latents = torch.stack([row.latent for row in rows])
         timesteps = torch.stack([row.timestep for row in rows])
+        if any(extras := [row.extras for row in rows]):  # never recorded: what they are changes with people's settings
+            with self.threads.call("predict", self._pixels(latents)):
+                return self.model.predict_with(latents, timesteps, inputs, extras)[:count]
         given = {"latents": latents, "timesteps": timesteps, **inputs}
         return self._run("predict", self._pixels(latents), given)[:count]
 

@@ -27,6 +27,7 @@ from artflow.engine.request import Row, compat_of
 from artflow.engine.runner import Runner
 from artflow.engine.transfer import DrawsFrom, upload
 from artflow.errors import ArtflowError
+from artflow.models.extras import NONE, Extras
 
 SAMPLERS: dict[str, tuple[type[SchedulerMixin], dict[str, Any]]] = {
     "Euler": (EulerDiscreteScheduler, {}),
@@ -78,6 +79,7 @@ class SamplingPlan:
     negative: Tensors
     guided: bool
     """Whether each step asks for the unconditional row, too."""
+    extras: Extras = NONE
 
     @classmethod
     def of(cls, spec: ImageSpec, runner: Runner, positive: Tensors, negative: Tensors) -> SamplingPlan:
@@ -171,7 +173,7 @@ class SamplingState:
         plan, time = self.plan, self._device_times[self.step]
         latent = self._sampler.scale_model_input(self.latent, self._times[self.step])[0]
         wanted = [plan.positive, plan.negative] if plan.guided else [plan.positive]
-        return [Row(latent, time, {**inputs, **self._inputs}) for inputs in wanted]
+        return [Row(latent, time, {**inputs, **self._inputs}, plan.extras) for inputs in wanted]
 
     @staticmethod
     def advance(states: Sequence[SamplingState], outputs: Sequence[torch.Tensor]) -> None:

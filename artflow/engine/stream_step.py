@@ -17,6 +17,7 @@ from artflow.engine.noise_schedule import Schedule
 from artflow.engine.params import CfgType
 from artflow.engine.request import Row, compat_of
 from artflow.images import Size
+from artflow.models.extras import NONE, Extras
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -42,6 +43,8 @@ class StreamPlan:
     cfg_type: CfgType = "none"
     guidance: float = 1.0
     delta: float = 1.0
+    extras: Sequence[Extras] = ()
+    """Those of each step; empty: none at all."""
 
     @property
     def guided(self) -> bool:
@@ -151,7 +154,9 @@ class StreamState:
         """The row of this step, and the unconditional one where guidance needs it."""
         plan, step, more = self.plan, self.step, self.inputs
         wanted = [plan.positive[step], plan.negative[step]] if plan.needs_negative(step) else [plan.positive[step]]
-        return [Row(self.latent, plan.table[step, -1], {**inputs, **more} if more else inputs) for inputs in wanted]
+        extras = plan.extras[step] if plan.extras else NONE
+        time = plan.table[step, -1]
+        return [Row(self.latent, time, {**inputs, **more} if more else inputs, extras) for inputs in wanted]
 
     @staticmethod
     def advance(states: Sequence[StreamState], outputs: Sequence[torch.Tensor]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
+from artflow.models.extras import Extras
 from artflow.models.info import ModelInfo
 
 if TYPE_CHECKING:
@@ -161,6 +162,12 @@ class Model(ABC):
     @abstractmethod
     def predict(self, latents: torch.Tensor, timesteps: torch.Tensor, inputs: Tensors) -> torch.Tensor:
         """The network's raw outputs, float32: latents (n, channels, height, width), timesteps (n,), inputs (n, ...)."""
+
+    def predict_with(
+        self, latents: torch.Tensor, timesteps: torch.Tensor, inputs: Tensors, extras: Sequence[Extras]
+    ) -> torch.Tensor:
+        """As `predict`, with what each row has of its own: ``extras[i]`` is that of row i, and at least one has some."""
+        raise NotImplementedError(f"{type(self).__name__} knows no extras")
 
     @abstractmethod
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
