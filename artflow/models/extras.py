@@ -1,4 +1,4 @@
-"""What only some rows of a call have: adapters of the weights, and pictures that steer. Others share the call without."""
+"""What only some rows of a call have: adapters of the weights, and pictures that steer."""
 
 from __future__ import annotations
 

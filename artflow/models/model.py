@@ -166,7 +166,7 @@ class Model(ABC):
     def predict_with(
         self, latents: torch.Tensor, timesteps: torch.Tensor, inputs: Tensors, extras: Sequence[Extras]
     ) -> torch.Tensor:
-        """As `predict`, with what each row has of its own: ``extras[i]`` is that of row i, and at least one has some."""
+        """As `predict`, with what rows have of their own: ``extras[i]`` is that of row i; at least one has some."""
         raise NotImplementedError(f"{type(self).__name__} knows no extras")
 
     @abstractmethod
