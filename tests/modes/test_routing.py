@@ -43,7 +43,7 @@ def test_in_the_webcam_a_small_model_is_told_of_a_background() -> None:
     assert drawn("a dog") == "a dog on a white background"
     assert drawn("two Cats, cartoon") == "two Cats on a white background, cartoon"
     assert drawn("一只狗") == "一只狗，白色背景"
-    for place in ("a dog in space", "a dog on the beach", "a dog under a night sky", "a dog, blue background", "草地上的狗"):
+    for place in ("a dog in space", "a dog on the beach", "a dog under a night sky", "草地上的狗"):
         assert drawn(place) == place
     assert drawn("a zeppelin") == "a zeppelin"
     assert drawn("a dog", "canvas") == drawn("a dog", own=TURBO) == "a dog"
