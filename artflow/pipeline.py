@@ -269,9 +269,12 @@ class Pipeline:
     def _filled(
         self, work: Callable[[Filling], list[GeneratedImage]], context: JobContext | None
     ) -> list[GeneratedImage]:
+        from artflow.models import migan
+
         context = context or JobContext()
         try:
             with self._jobs.place(context.who):
+                self._errand(migan.load, self.device, long=True)
                 return work(Filling(self.device, self._errand, context))
         except Cancelled:
             return []
