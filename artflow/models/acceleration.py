@@ -84,9 +84,25 @@ def accelerate(model: Model, kind: Kind, engine_dir: Path | None = None) -> Acce
         result.give_up(f"{kind} is not installed, so the plain path runs; install it with: {install_command(kind)}")
     elif kind == "xformers":
         _xformers(model, result)
+    elif kind == "openvino":
+        _openvino(model, result, engine_dir)
     else:
         result.give_up(f"{kind} is installed, but this version cannot run models on it; choose none or compile.")
     return result
+
+
+def _openvino(model: Model, result: Acceleration, engine_dir: Path | None) -> None:
+    from artflow.models.openvino import NotForOpenVino, accelerate_with_openvino
+
+    try:
+        result._undo += accelerate_with_openvino(model, engine_dir)
+    except NotForOpenVino as error:
+        result.give_up(f"openvino cannot run this model, so the plain path runs: {error}.")
+    except Exception as error:
+        log.exception("openvino")
+        result.give_up(f"openvino could not convert the model, so the plain path runs: {_first_line(error)}")
+    else:
+        result.active = "openvino"
 
 
 def requirement(kind: str) -> Requirement:
