@@ -21,6 +21,7 @@ from artflow.models.catalog import Catalog, ModelSpec
 from artflow.models.info import ModelHandle, ModelInfo
 from artflow.modes import routing
 from artflow.parameters import Parameters
+from artflow.prompts.loras import asked, split, with_tags
 from artflow.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class LiveSessions:
         """A live session on a loaded model; it is served until its ``close``.
 
         Raises:
-            ArtflowError: ``bad_parameter``, ``bad_size``, ``too_many_sessions``.
+            ArtflowError: ``bad_parameter``, ``bad_size``, ``too_many_sessions``, ``unsuitable_lora``.
         """
         limits = self._settings.server
         if 0 < limits.max_queue_size <= self.count:
@@ -74,6 +75,7 @@ class LiveSessions:
                 "too_many_sessions", f"All {limits.max_queue_size} places are taken; try again in a moment."
             )
         params = self._parameters.changed(self._parameters.live(mode, self._known(model.id)), changes)
+        self._parameters.check_fit(asked(params.prompt, params.loras), model)
         policy = self._parameters.modes[mode].policy
         session = self._client().open(model, params, policy, on_result, on_begun, max_size=limits.max_size)
         with self._lock:
@@ -110,39 +112,49 @@ class LiveSessions:
                 coming.info.add_done_callback(then)
                 return
             first, *over = [handle.info.result() for handle in handles]
+            self._check_loras(session, params, first)
             now = self._known(session.model.id)
             if way.spec.id != now.id:
                 unasked = self._parameters.moved(mode, params, now, way.spec)
                 params = self._parameters.changed(unasked, changes)
-            drawn: dict[str, Any] = {"prompt": way.prompt}
+            drawn: dict[str, Any] = {"prompt": with_tags(way.prompt, params.prompt)}
             if way.spec.native_resolution_only and not params.model:  # the size was asked for before words chose it
                 drawn |= {"width": 0, "height": 0}
             parts = [Part(first, params.model_copy(update=drawn))]
             if over:  # what is drawn is painted whole
-                parts.append(Part(over[0], params.model_copy(update={"strength": 1.0, "steps": 1, "max_fps": 0})))
+                painted = {"strength": 1.0, "steps": 1, "max_fps": 0, "prompt": split(params.prompt)[0], "loras": {}}
+                parts.append(Part(over[0], params.model_copy(update=painted)))
             before = session.served_by, session.sized.width, session.sized.height
             session.update(params, parts)
         if (session.served_by, session.sized.width, session.sized.height) != before:
             on_moved(None, False)
 
+    def _check_loras(self, session: LiveStream, params: LiveParams, model: ModelInfo) -> None:
+        """Refuse LoRAs that are for another model; those that the session has on this one are known to fit."""
+        applied = session.applied
+        known = asked(applied.prompt, applied.loras) if model.id == session.model.id else ()
+        names = {use.name for use in known}
+        new = [use for use in asked(params.prompt, params.loras) if use.name not in names]
+        self._parameters.check_fit(new, model)
+
     def _loaded(
-        self, mode: str, session: LiveStream, asked: LiveParams, changes: Mapping[str, Any], on_moved: OnMoved,
+        self, mode: str, session: LiveStream, asked_for: LiveParams, changes: Mapping[str, Any], on_moved: OnMoved,
         leases: ExitStack, done: Future[ModelInfo],
     ) -> None:  # fmt: skip
         """A model is there that a session waits for, or cannot be had; the session may want something else by now."""
         with leases, session.changing:
-            if session.closed or session.params != asked:
+            if session.closed or session.params != asked_for:
                 return
             try:
                 done.result()
-                self._apply(mode, session, asked, changes, lambda error, _: on_moved(error, True))
+                self._apply(mode, session, asked_for, changes, lambda error, _: on_moved(error, True))
             except ArtflowError as error:
                 on_moved(error, True)
                 # Only what asked for the model is taken back; the rest of what has been changed meanwhile stays.
                 applied = session.applied
-                names = ("model",) if asked.model != applied.model else ("prompt", "style_picture")
+                names = ("model",) if asked_for.model != applied.model else ("prompt", "style_picture", "loras")
                 session.wait_for(applied, None)
-                rest = asked.model_copy(update={name: getattr(applied, name) for name in names})
+                rest = asked_for.model_copy(update={name: getattr(applied, name) for name in names})
                 if rest != applied:
                     self._apply(mode, session, rest, {}, lambda error, _: on_moved(error, True))
 

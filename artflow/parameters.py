@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -14,7 +14,9 @@ from artflow.engine.timesteps import check_indices
 from artflow.errors import ArtflowError
 from artflow.images import check_size
 from artflow.log import about_prompt
+from artflow.models import lora_files
 from artflow.models.catalog import Catalog, ModelSpec
+from artflow.models.info import ModelInfo
 from artflow.modes import routing, text
 from artflow.modes.canvas import CANVAS
 from artflow.modes.filters.live import check_live
@@ -24,6 +26,7 @@ from artflow.modes.realtime import REALTIME
 from artflow.modes.schema import merged
 from artflow.modes.text import JobParams, TextParams
 from artflow.modes.upscale import check_upscaler
+from artflow.prompts.loras import LoraUse, asked, check_tags
 from artflow.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -80,12 +83,18 @@ class Parameters:
         """A session's parameters with some of them changed.
 
         Raises:
-            ArtflowError: ``bad_parameter``, ``prompt_too_long``, ``bad_stack``, ``bad_filter``; nothing changes then.
+            ArtflowError: ``bad_parameter``, ``prompt_too_long``, ``bad_stack``, ``bad_filter``, ``bad_lora``,
+                ``unknown_lora``; nothing changes then.
         """
         server, logging_ = self._settings.server, self._settings.logging
         new = merged(type(params), params.model_dump(), changes, max_prompt=server.max_prompt)
         if new.filters != params.filters:
             check_live(new.filters, server.max_size)
+        if (new.prompt, new.loras) != (params.prompt, params.loras):
+            known = {use.name for use in asked(params.prompt, params.loras)}
+            self._check_loras(use for use in asked(new.prompt, new.loras) if use.name not in known)
+        for name in ("negative_prompt", "prompt_b"):
+            check_tags(getattr(new, name), name)
         if new.prompt != params.prompt and logging_.prompts:
             log.info("a new prompt", extra=about_prompt(new.prompt, logging_))
         return new
@@ -104,14 +113,31 @@ class Parameters:
         """The same of any job that draws.
 
         Raises:
-            ArtflowError: ``unknown_sampler``, ``unknown_model``.
+            ArtflowError: ``unknown_sampler``, ``unknown_model``, ``unknown_lora``, ``bad_lora``.
         """
         check_sampler(params.sampler)
+        self._check_loras(params.lora_uses)
+        check_tags(params.negative_prompt, "negative_prompt")
         spec = self._spec if params.model in ("", self._spec.id) else self._catalog.get(params.model)
         if not spec.draws:
             able = ", ".join(model.id for model in self._catalog.models if model.draws)
             sentence = f"{spec.title} paints over live pictures and draws none by itself; choose one of {able}."
             raise ArtflowError("unsuitable_model", sentence)
+
+    def check_fit(self, loras: Iterable[LoraUse], model: ModelInfo) -> None:
+        """Refuse LoRAs for another kind of model.
+
+        Raises:
+            ArtflowError: ``unsuitable_lora``, ``bad_lora``, ``unknown_lora``.
+        """
+        title = next((spec.title for spec in (self._spec, *self._catalog.models) if spec.id == model.id), model.id)
+        for use in loras:
+            path = lora_files.find(use.name, self._settings.models.lora_dir)
+            lora_files.check_family(use.name, lora_files.shapes(path), title, model.text_width)
+
+    def _check_loras(self, loras: Iterable[LoraUse]) -> None:
+        for use in loras:
+            lora_files.find(use.name, self._settings.models.lora_dir)
 
     def check(self) -> None:
         """Refuse settings that every session or picture would be refused for.

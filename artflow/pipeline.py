@@ -103,7 +103,9 @@ class Pipeline:
         """The engine and its models, started on first use."""
         with self._lock:
             if self._client is None:
-                self._client = start(self.settings.model, self.settings.safety, self.device, self.spec.id)
+                self._client = start(
+                    self.settings.model, self.settings.safety, self.device, self.spec.id, self.settings.models
+                )
             return self._client
 
     def load(self, model_id: str = "") -> ModelHandle:
@@ -265,7 +267,12 @@ class Pipeline:
 
     def _for_photos(self, params: PaintParams) -> bool:
         """Whether the network for photos does it better: nothing is asked for, and the model is small."""
-        return not params.prompt.strip() and params.strength > 0 and self._spec(params.model).native_resolution_only
+        return (
+            not params.text.strip()
+            and not params.lora_uses
+            and params.strength > 0
+            and self._spec(params.model).native_resolution_only
+        )
 
     def _filled(
         self, work: Callable[[Filling], list[GeneratedImage]], context: JobContext | None
@@ -313,6 +320,7 @@ class Pipeline:
             with self._jobs.place(context.who), self.client.lease(self._spec(params.model)) as loading:
                 if not context.wait_for(loading.info, loading):
                     return []
+                self.parameters.check_fit(params.lora_uses, loading.info.result())
                 about = {"model": loading.spec.id} | logs.about_prompt(params.prompt, self.settings.logging)
                 return work(JobRunner(self.client, loading.info.result(), context, about))
         except Cancelled:

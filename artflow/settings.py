@@ -60,6 +60,13 @@ class ModelSettings(_Group):
     max_loaded: int = Field(3, ge=1, le=8, description="models kept in memory at once")
 
 
+class ModelsSettings(_Group):
+    """What models can be given beside their own weights."""
+
+    lora_dir: Path = Field(Path("models/loras"), description="folder that LoRAs are looked for in, at any depth")
+    lora_memory_mb: int = Field(1024, ge=16, le=1_000_000, description="of LoRAs kept on the device, for each model")
+
+
 class Performance(_Group):
     """How the frames of a live mode flow."""
 
@@ -145,6 +152,7 @@ class Settings(_Group):
     """Everything that an operator may set."""
 
     model: ModelSettings = ModelSettings()
+    models: ModelsSettings = ModelsSettings()
     realtime: LiveSettings
     canvas: CanvasSettings
     inpaint: LiveSettings = LiveSettings(performance=Performance(enable_similar_image_filter=False, jpeg_quality=95))

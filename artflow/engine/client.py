@@ -17,9 +17,11 @@ from artflow.engine.stream import LiveStream
 from artflow.engine.stream_policy import OnBegun, Result, StreamPolicy, ignore_begun
 from artflow.models.catalog import ModelSpec
 from artflow.models.info import ModelHandle, ModelInfo
-from artflow.settings import ModelSettings, SafetySettings
+from artflow.settings import ModelSettings, ModelsSettings, SafetySettings
 
 T = TypeVar("T")
+PLAIN = ModelsSettings()
+"""What applies where nothing is said of it."""
 
 
 class EngineClient(ABC):
@@ -125,7 +127,9 @@ class EngineClient(ABC):
         """Let go of the models and end the engine; what is unfinished fails with ``engine_closed``."""
 
 
-def start(settings: ModelSettings, safety: SafetySettings, device: str, own: str) -> EngineClient:
+def start(
+    settings: ModelSettings, safety: SafetySettings, device: str, own: str, files: ModelsSettings = PLAIN
+) -> EngineClient:
     """The engine that the settings ask for, on a device; ``own`` is the app's own model.
 
     ``auto``: a process of its own beside a GPU, whose kernels wait for Python otherwise; a thread on a CPU, where both
@@ -134,7 +138,7 @@ def start(settings: ModelSettings, safety: SafetySettings, device: str, own: str
     if settings.engine == "process" or (settings.engine == "auto" and device == "cuda"):
         from artflow.engine.process_client import ProcessClient
 
-        return ProcessClient(settings, safety, device, own)
+        return ProcessClient(settings, safety, device, own, files)
     from artflow.engine.thread_client import ThreadClient
 
-    return ThreadClient(settings, safety, device, own)
+    return ThreadClient(settings, safety, device, own, files)

@@ -54,7 +54,10 @@ class ConditionEncoder:
             Exception: what preparing one of them raised; asking for it again tries again.
         """
         # What is kept goes by the words that are used, as more styles may have been learned since.
-        wanted = [condition._replace(prompt=self._translate(condition.prompt)) for condition in conditions]
+        wanted = [
+            self._model.essential(condition._replace(prompt=self._translate(condition.prompt)))
+            for condition in conditions
+        ]
         with self._lock:
             if missing := [condition for condition in wanted if condition not in self._done]:
                 new = not self._waiting.keys() >= set(missing)
@@ -97,7 +100,9 @@ class ConditionEncoder:
         with self._lock:
             wakes = set()
             for condition, result in zip(batch, results, strict=True):
-                self._done[condition] = result
+                # What was prepared may say more of it: what it is kept under is asked again.
+                kept = condition if isinstance(result, Exception) else self._model.essential(condition)
+                self._done[kept] = result
                 wakes |= self._waiting.pop(condition)
             while len(self._done) > CACHED:
                 self._done.popitem(last=False)

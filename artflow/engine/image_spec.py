@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size
+from artflow.prompts.loras import LoraUse
 
 SAMPLERS = ("Euler", "Euler a", "DPM++ 2M Karras", "UniPC", "DDIM", "LCM")
 
@@ -40,7 +41,7 @@ class ImageSpec:
     ``uint8`` of ``size``; None: noise alone. ``mask``, ``uint8`` of ``size``, says where to paint (over 127), the rest
     stays; ``masked_image`` is the source with the painted part grey, for a model that is shown it
     (`ModelInfo.inpaints`). ``prediction_type`` is what the model predicts;
-    ``auto``: as its file says. ``recipe`` comes back with the picture.
+    ``auto``: as its file says. ``loras``: each name once. ``recipe`` comes back with the picture.
     """
 
     recipe: dict[str, Any]
@@ -57,3 +58,4 @@ class ImageSpec:
     masked_image: Picture | None = None
     noise_region: NoiseRegion | None = None
     prediction_type: str = "auto"
+    loras: tuple[LoraUse, ...] = ()

@@ -70,7 +70,9 @@ class Job:
             return []
         while self._waiting and len(self._offered) < self.runner.max_batch:
             index, spec = self._waiting[0]
-            wanted = [Condition(spec.prompt), Condition(spec.negative_prompt, negative=True)]
+            loras = tuple((use.name, use.weight) for use in spec.loras)
+            more = (("loras", loras),) if loras else ()
+            wanted = [Condition(spec.prompt, more=more), Condition(spec.negative_prompt, negative=True, more=more)]
             if (prepared := self.runner.conditions.get(wanted, self.wake)) is None:
                 break
             self._waiting.popleft()

@@ -15,7 +15,7 @@ from artflow.models.catalog import ModelSpec
 from artflow.models.dtypes import largest_batch, missed_gpu, pick_dtype
 from artflow.models.info import ModelHandle
 from artflow.prompts.reader import reader_of
-from artflow.settings import ModelSettings, SafetySettings
+from artflow.settings import ModelSettings, ModelsSettings, SafetySettings
 
 if TYPE_CHECKING:
     from artflow.engine.engine import Engine
@@ -43,8 +43,17 @@ class PooledModel(ModelHandle):
 class ModelPool:
     """At most ``max_loaded`` models for an engine. ``own`` is the app's own, the last to go."""
 
-    def __init__(self, settings: ModelSettings, safety: SafetySettings, device: str, engine: Engine, own: str) -> None:
+    def __init__(
+        self,
+        settings: ModelSettings,
+        safety: SafetySettings,
+        device: str,
+        engine: Engine,
+        own: str,
+        files: ModelsSettings,
+    ) -> None:
         self._engine = engine
+        self._files = files
         self._settings = settings
         self._safety = safety
         self._device = device
@@ -187,6 +196,7 @@ class ModelPool:
             use_tiny_vae=wanted.use_tiny_vae,
             on_progress=loading.say,
         )
+        model.lora_folder, model.lora_budget = self._files.lora_dir, self._files.lora_memory_mb * 10**6
         acceleration = accelerate(model, wanted.acceleration, wanted.engine_dir)
         if acceleration.active == "none":
             pack(model)

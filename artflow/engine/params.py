@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
+from artflow.prompts.loras import Loras
 from artflow.settings import MaxFps
 
 MAX_SEED = 2**53 - 1  # what JavaScript counts to
@@ -32,6 +33,9 @@ class LiveParams(BaseModel):
     blend: float = Field(0.0, ge=0, le=1, title="Blend", description="0: the first prompt and seed; 1: the second")
     style_picture: str = Field(
         "", max_length=400, title="Style of a picture", description="for Painter, as the page reads it from a picture"
+    )
+    loras: Loras = Field(
+        default_factory=dict, title="LoRAs", description="weights by name, -2 to 2; more in the prompt: <lora:name:0.8>"
     )
     transition: float = Field(0.0, ge=0, le=30, title="Crossfade", description="seconds to blend into a new prompt")
     seed: int = Field(2, ge=-1, le=MAX_SEED, title="Seed", description="-1: a random one, shown in the recipe")

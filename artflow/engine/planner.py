@@ -14,7 +14,9 @@ from artflow.engine.quality import SMALLEST_SIDE, STAGES, Stage
 from artflow.engine.runner import Runner
 from artflow.engine.stream_step import StreamPlan
 from artflow.images import Size
+from artflow.models.extras import Extras
 from artflow.models.model import Condition
+from artflow.prompts.loras import asked, at, listed, split
 
 
 class Planner:
@@ -56,7 +58,8 @@ class Planner:
                 self._fading = None
             self._shown = self._target if amount == 1 else blend(start, self._target, amount)
             inputs = self._runner.inputs(self._shown, self.plan.size, params.guidance_scale)
-            self.plan = replace(self.plan, positive=[inputs] * len(self.plan.schedule))
+            before, self.plan = self.plan, replace(self.plan, positive=[inputs] * len(self.plan.schedule))
+            self._runner.model.hold(self.plan, (name for one in before.extras for name, _ in one.loras))
             self.recipe = {name: fact for name, fact in self.recipe.items() if name != "crossfade"}
             if amount < 1:
                 self.recipe["crossfade"] = round(amount, 3)
@@ -65,9 +68,14 @@ class Planner:
     def _replan(self, params: LiveParams, stage: Stage, wanted: Size, now: float, wake: Callable[[], None]) -> bool:
         runner = self._runner
         blended = bool(params.prompt_b) and params.blend > 0
-        more = (("style_picture", params.style_picture),) if params.style_picture else ()
-        conditions = [Condition(params.prompt, more=more), Condition(params.negative_prompt, negative=True)]
-        conditions += [Condition(params.prompt_b)] if blended else []
+        text, uses = split(params.prompt)[0], asked(params.prompt, params.loras)
+        style = (("style_picture", params.style_picture),) if params.style_picture else ()
+        loras = (("loras", tuple((use.name, use.weight) for use in uses)),) if uses else ()
+        conditions = [
+            Condition(text, more=style + loras),
+            Condition(params.negative_prompt, negative=True, more=loras),
+            *([Condition(params.prompt_b, more=loras)] if blended else []),
+        ]
         if (prepared := runner.conditions.get(conditions, wake)) is None:
             return False
         steps = max(1, round(params.steps * stage.steps))
@@ -77,7 +85,7 @@ class Planner:
         fewer = len(indices) < len(params.t_index_list) if indices and params.t_index_list else steps < params.steps
         self.stage = stage.name(fewer=fewer, smaller=size != wanted)
         target = blend(prepared[0], prepared[2], params.blend) if blended else prepared[0]
-        wording = (params.prompt, params.prompt_b, params.blend, params.style_picture)
+        wording = (text, params.prompt_b, params.blend, params.style_picture)
         if wording != self._wording:
             self._fading = (self._shown, now) if self.plan is not None and params.transition > 0 else None
         positive = runner.inputs(target, size, params.guidance_scale)
@@ -92,7 +100,9 @@ class Planner:
             cfg_type="none" if runner.model.single_row else params.cfg_type,
             guidance=params.guidance_scale,
             delta=params.delta,
+            extras=[Extras(loras=at(uses, i / len(schedule))) for i in range(len(schedule))] if uses else (),
         )
+        runner.model.hold(self.plan, (use.name for use in uses))
         self._planned_for, self._target, self._wording = (params, stage, wanted), target, wording
         self._shown = target
         self.recipe = {"mode": self._mode} | _recipe(params, self.plan, runner, self.stage)
@@ -121,7 +131,9 @@ class Planner:
 def _recipe(params: LiveParams, plan: StreamPlan, runner: Runner, stage: str) -> dict[str, Any]:
     """What makes the picture again from the same frame; of a crossfade's middle, and of guidance over single steps
     (which goes on from the frames before), something like it."""
-    made_of = params.model_dump(exclude=set(FLOW_FIELDS), exclude_none=True)
+    text, uses = split(params.prompt)[0], asked(params.prompt, params.loras)
+    made_of = params.model_dump(exclude={*FLOW_FIELDS, "loras"}, exclude_none=True) | {"prompt": text}
+    made_of |= {"loras": listed(uses)} if uses else {}
     facts = {
         "model": runner.model.id,
         "width": plan.size.width,
@@ -130,4 +142,4 @@ def _recipe(params: LiveParams, plan: StreamPlan, runner: Runner, stage: str) ->
         "timesteps": list(plan.schedule.timesteps),
         "stage": stage,
     }
-    return made_of | facts | runner.reading(params.prompt)
+    return made_of | facts | runner.reading(text)

@@ -23,7 +23,7 @@ from artflow.engine.wire import Ring, Wire, check_portable
 from artflow.errors import ArtflowError, inner_error
 from artflow.models.catalog import ModelSpec
 from artflow.models.info import ModelHandle
-from artflow.settings import ModelSettings, SafetySettings
+from artflow.settings import ModelSettings, ModelsSettings, SafetySettings
 
 log = logging.getLogger("artflow.engine.process")  # whose own name is "__main__"
 
@@ -41,13 +41,15 @@ class EngineProcess:
         self._loading: dict[int, ModelHandle] = {}  # not ready yet, by the key of who asked
         self._leases: dict[int, AbstractContextManager[ModelHandle]] = {}
 
-    def start(self, settings: ModelSettings, safety: SafetySettings, device: str, own: str, level: int) -> None:
+    def start(
+        self, settings: ModelSettings, safety: SafetySettings, device: str, own: str, files: ModelsSettings, level: int
+    ) -> None:
         """Start the engine. ``level``: what is worth a line in the log."""
         log = logging.getLogger("artflow")
         log.setLevel(level)
         log.propagate = False
         log.addHandler(_LogSender(self._wire))
-        self._client = ThreadClient(settings, safety, device, own)
+        self._client = ThreadClient(settings, safety, device, own, files)
         threading.Thread(target=self._report, name="status", daemon=True).start()
 
     def load(self, key: int, spec: ModelSpec) -> None:

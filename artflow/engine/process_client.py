@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from artflow.engine.client import EngineClient
+from artflow.engine.client import PLAIN, EngineClient
 from artflow.engine.job_request import JobEnded, JobRequest, OnEvent
 from artflow.engine.process_replies import RemoteSession, Replies, Status
 from artflow.engine.second_pass import SecondPass
@@ -31,7 +31,7 @@ from artflow.engine.wire import Ring, Wire, check_portable, shared_file
 from artflow.errors import ArtflowError
 from artflow.models.catalog import ModelSpec
 from artflow.models.info import ModelHandle
-from artflow.settings import ModelSettings, SafetySettings
+from artflow.settings import ModelSettings, ModelsSettings, SafetySettings
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -45,10 +45,12 @@ CLOSED = ArtflowError("engine_closed", "The app is shutting down.")
 class ProcessClient(EngineClient):
     """See `EngineClient`. What it knows of the engine without asking is a second old at most."""
 
-    def __init__(self, settings: ModelSettings, safety: SafetySettings, device: str, own: str) -> None:
+    def __init__(
+        self, settings: ModelSettings, safety: SafetySettings, device: str, own: str, files: ModelsSettings = PLAIN
+    ) -> None:
         if not hasattr(socket, "AF_UNIX") or os.name == "nt":
             raise ArtflowError("bad_settings", "model.engine `process` needs Linux or macOS; use `thread`.")
-        self._start_with = settings, safety, device, own
+        self._start_with = settings, safety, device, own, files
         self.lock = threading.RLock()
         self._keys = itertools.count()
         self._wire: Wire | None = None  # while a process runs

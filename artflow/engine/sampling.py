@@ -28,6 +28,7 @@ from artflow.engine.runner import Runner
 from artflow.engine.transfer import DrawsFrom, upload
 from artflow.errors import ArtflowError
 from artflow.models.extras import NONE, Extras
+from artflow.prompts.loras import at
 
 SAMPLERS: dict[str, tuple[type[SchedulerMixin], dict[str, Any]]] = {
     "Euler": (EulerDiscreteScheduler, {}),
@@ -79,18 +80,23 @@ class SamplingPlan:
     negative: Tensors
     guided: bool
     """Whether each step asks for the unconditional row, too."""
-    extras: Extras = NONE
+
+    def extras(self, progress: float) -> Extras:
+        """Those of a step, of which so much of the steps (0 to below 1) lies before."""
+        return Extras(loras=at(self.spec.loras, progress)) if self.spec.loras else NONE
 
     @classmethod
     def of(cls, spec: ImageSpec, runner: Runner, positive: Tensors, negative: Tensors) -> SamplingPlan:
         """The plan of a spec whose prompts have been prepared."""
-        return cls(
+        plan = cls(
             spec,
             runner.model.latent_shape(spec.size),
             runner.inputs(positive, spec.size, spec.guidance),
             runner.inputs(negative, spec.size, spec.guidance),
             spec.guidance > 1 and not runner.model.single_row,
         )
+        runner.model.hold(plan, (use.name for use in spec.loras))
+        return plan
 
     @cached_property
     def compat(self) -> Hashable:
@@ -173,7 +179,8 @@ class SamplingState:
         plan, time = self.plan, self._device_times[self.step]
         latent = self._sampler.scale_model_input(self.latent, self._times[self.step])[0]
         wanted = [plan.positive, plan.negative] if plan.guided else [plan.positive]
-        return [Row(latent, time, {**inputs, **self._inputs}, plan.extras) for inputs in wanted]
+        extras = plan.extras(self.step / self.steps)
+        return [Row(latent, time, {**inputs, **self._inputs}, extras) for inputs in wanted]
 
     @staticmethod
     def advance(states: Sequence[SamplingState], outputs: Sequence[torch.Tensor]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from artflow.engine.client import EngineClient
+from artflow.engine.client import PLAIN, EngineClient
 from artflow.engine.engine import Engine
 from artflow.engine.frame import Flow, Listener
 from artflow.engine.job import Job
@@ -24,7 +24,7 @@ from artflow.engine.transfer import stream as stream_of
 from artflow.errors import ArtflowError
 from artflow.models.catalog import ModelSpec
 from artflow.models.info import ModelHandle
-from artflow.settings import ModelSettings, SafetySettings
+from artflow.settings import ModelSettings, ModelsSettings, SafetySettings
 
 T = TypeVar("T")
 
@@ -32,13 +32,15 @@ T = TypeVar("T")
 class ThreadClient(EngineClient):
     """See `EngineClient`."""
 
-    def __init__(self, settings: ModelSettings, safety: SafetySettings, device: str, own: str) -> None:
+    def __init__(
+        self, settings: ModelSettings, safety: SafetySettings, device: str, own: str, files: ModelsSettings = PLAIN
+    ) -> None:
         self._device = device
         if device == "cuda":
             torch.backends.cudnn.benchmark = True  # batches have few shapes, which are met while a model is loaded
             torch.set_float32_matmul_precision("high")  # TF32, for autoencoders that need float32's range
         self.engine = Engine(settings.max_batch, device)
-        self.pool = ModelPool(settings, safety, device, self.engine, own)
+        self.pool = ModelPool(settings, safety, device, self.engine, own, files)
 
     def load(self, spec: ModelSpec) -> ModelHandle:
         """See `EngineClient`."""

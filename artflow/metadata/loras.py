@@ -11,21 +11,27 @@ MOST = 100
 # Bounded, so that a prompt of nothing but "<lora:" is read at once.
 TAG = re.compile(r"[ \t]?<(?:lora|lyco|hypernet):([^<>:\n]{1,200})((?::[^<>:\n]{0,40}){0,4})>", re.IGNORECASE)
 
+RANGE = re.compile(r"[\d.]+-[\d.]+")
+
 
 @dataclass(frozen=True)
 class Lora:
-    """A LoRA by the name that its picture gives it."""
+    """A LoRA by the name that its picture gives it; ``range``: the part of the steps that it was used in, as 0-0.5."""
 
     name: str
     weight: Any = 1.0
+    range: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """As a recipe has it; a weight that is no number is left out."""
+        about: dict[str, Any] = {"name": self.name}
         try:
             weight = float(self.weight)
         except (TypeError, ValueError, OverflowError):
-            return {"name": self.name}
-        return {"name": self.name, "weight": weight} if math.isfinite(weight) else {"name": self.name}
+            return about
+        if not math.isfinite(weight):
+            return about
+        return about | {"weight": weight} | ({"range": self.range} if self.range else {})
 
 
 def without_tags(prompt: str) -> tuple[str, list[Lora]]:
@@ -42,9 +48,11 @@ def written(loras: Any) -> str:
     named = (
         [one for one in loras[:MOST] if isinstance(one, dict) and one.get("name")] if isinstance(loras, list) else []
     )
-    return " ".join(f"<lora:{one['name']}{':' + str(one['weight']) if 'weight' in one else ''}>" for one in named)
+    return " ".join(
+        "<lora:" + ":".join(str(one[key]) for key in ("name", "weight", "range") if key in one) + ">" for one in named
+    )
 
 
 def _lora(tag: re.Match[str]) -> Lora:
-    first = tag[2].lstrip(":").split(":")[0].strip()
-    return Lora(tag[1].strip(), first or 1.0)
+    first, *more = (part.strip() for part in tag[2].lstrip(":").split(":"))
+    return Lora(tag[1].strip(), first or 1.0, more[0] if len(more) == 1 and RANGE.fullmatch(more[0]) else "")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from artflow.models.extras import Extras
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 class Condition(NamedTuple):
     """What a picture is asked to show, as a value that can be cached and compared.
 
-    ``more`` holds whatever else a family understands (a style, an image prompt), as pairs of a name and a hashable.
+    ``more`` holds whatever else a family understands (a style, an image prompt), as pairs of a name and a hashable;
+    ``loras`` are pairs of a name and a weight.
     """
 
     prompt: str
@@ -49,6 +51,10 @@ class Model(ABC):
     dtype: torch.dtype
     notes: list[str] = field(default_factory=list, kw_only=True)
     """What people should know of how it was loaded: each fallback, and why."""
+    lora_folder: Path = field(default=Path("models/loras"), kw_only=True)
+    """Where LoRAs are looked for, beside those of the app."""
+    lora_budget: int = field(default=2**30, kw_only=True)
+    """Bytes of LoRAs that are kept on the device."""
 
     @property
     def id(self) -> str:
@@ -70,6 +76,7 @@ class Model(ABC):
             or int(self.scheduler_config.get("num_train_timesteps", 1000)),
             amplifies_noise=self.amplifies_noise,
             folder=None if folder is None else str(folder),
+            text_width=self.text_width,
         )
 
     @property
@@ -98,6 +105,11 @@ class Model(ABC):
     def single_row(self) -> bool:
         """Whether it never needs an unconditional row: it is told the guidance scale (LCM models), or has none."""
         return False
+
+    @property
+    def text_width(self) -> int | None:
+        """The width of the text that it is shown, which LoRAs must be made for; None: it takes none."""
+        return None
 
     @property
     def amplifies_noise(self) -> bool:
@@ -150,6 +162,13 @@ class Model(ABC):
     @abstractmethod
     def memory_bytes(self) -> int:
         """Bytes of all weights and buffers."""
+
+    def essential(self, condition: Condition) -> Condition:
+        """The same without what makes no difference to `prepare`: what it is kept under."""
+        return condition
+
+    def hold(self, user: object, loras: Iterable[str]) -> None:  # noqa: B027 - most families have none
+        """Keep LoRAs that have been prepared as long as ``user`` lives."""
 
     @abstractmethod
     def prepare(self, conditions: Sequence[Condition]) -> list[dict[str, torch.Tensor]]:

@@ -39,6 +39,35 @@ def pack(model: Model) -> None:
                 layer.forward = forward
 
 
+def apart(network: nn.Module) -> None:
+    """Give a copy of a network, packed or not, query, key and value layers of their own again, with packed weights.
+
+    The copy may share its weights with the network: those that are taken apart are new, all others stay shared.
+    """
+    for layer in network.modules():
+        if isinstance(layer, Attention) and "forward" in layer.__dict__:
+            _unfuse(layer)
+            layer.forward = _attention(layer)  # the one that was copied computes with the layer it was copied from
+
+
+def _unfuse(layer: Attention) -> None:
+    names = {"to_qkv": ("to_q", "to_k", "to_v"), "to_kv": ("to_k", "to_v")}
+    for fused, parts in names.items():
+        if (one := getattr(layer, fused, None)) is None:
+            continue
+        weights = one.weight.to_dense().chunk(len(parts))
+        biases = [None] * len(parts) if one.bias is None else one.bias.chunk(len(parts))
+        for name, weight, bias in zip(parts, weights, biases, strict=True):
+            part: Any = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+            part.weight = _frozen(weight.contiguous())
+            part.bias = None if bias is None else _frozen(bias.contiguous())
+            part.forward = _linear(part)
+            setattr(layer, name, part)
+        delattr(layer, fused)
+        layer.fused_projections = False
+        layer.set_processor(AttnProcessor2_0())
+
+
 def _has_kernels(dtype: torch.dtype) -> bool:
     if not torch.backends.mkldnn.is_available() or not torch.backends.cpu.get_cpu_capability().startswith("AVX"):
         return False

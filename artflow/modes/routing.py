@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from artflow.engine.params import LiveParams
 from artflow.models.catalog import Catalog, ModelSpec
+from artflow.prompts.loras import asked, split
 from artflow.prompts.styles import styles
 from artflow.prompts.vocabulary import load_vocabulary
 
@@ -26,24 +27,25 @@ def route(mode: str, params: LiveParams, own: ModelSpec, catalog: Catalog) -> Ro
 
     Where no model is chosen and ``own`` leaves styles to a painter: a prompt that names styles alone, or nothing, is
     painted; one that names things is drawn, and then painted over if it names a style as well. Styles that ``own``
-    was taught itself are left to it beside things. In the webcam a small model is told of a background where the prompt
-    names none.
+    was taught itself are left to it beside things. LoRAs are for what draws, so asking for one asks for ``own``. In the
+    webcam a small model is told of a background where the prompt names none.
 
     Raises:
-        ArtflowError: ``unknown_model``.
+        ArtflowError: ``unknown_model``, ``bad_lora``.
     """
+    prompt, uses = split(params.prompt)[0], asked(params.prompt, params.loras)
     if params.model:
         spec = own if params.model == own.id else catalog.get(params.model)
-        return Route(spec, _drawn(mode, params.prompt, spec))
+        return Route(spec, _drawn(mode, prompt, spec))
     if own.styles_by is None or mode not in AUTOMATIC:
-        return Route(own, _drawn(mode, params.prompt, own))
+        return Route(own, _drawn(mode, prompt, own))
     painter = catalog.get(own.styles_by)
-    if not styles().find(params.prompt).rest:
-        return Route(painter, params.prompt)
+    if not uses and not styles().find(prompt).rest:
+        return Route(painter, prompt)
     vocabulary = load_vocabulary(own.source.folder)
-    found = styles().find(params.prompt, without=vocabulary.styles if vocabulary else ())
+    found = styles().find(prompt, without=vocabulary.styles if vocabulary else ())
     if not found.styles and not params.style_picture:
-        return Route(own, _drawn(mode, params.prompt, own))
+        return Route(own, _drawn(mode, prompt, own))
     return Route(own, _drawn(mode, found.rest, own), painter)
 
 

@@ -12,6 +12,7 @@ from artflow.images import Size, check_size
 from artflow.models.catalog import ModelSpec
 from artflow.models.info import ModelInfo
 from artflow.modes.schema import merged
+from artflow.prompts.loras import Loras, LoraUse, asked, listed, split
 from artflow.prompts.vocabulary import load_vocabulary
 
 
@@ -30,18 +31,32 @@ class JobParams(BaseModel):
     )
     sampler: str = Field("Euler a", title="Sampler", json_schema_extra={"enum": list(SAMPLERS)})
     seed: int = Field(-1, ge=-1, le=MAX_SEED, title="Seed", description="-1: a random one, shown in the recipe")
+    loras: Loras = Field(
+        default_factory=dict, title="LoRAs", description="weights by name, -2 to 2; more in the prompt: <lora:name:0.8>"
+    )
     model: str = Field("", title="Model", description="an id of the catalog; empty: the app's")
     prediction_type: Prediction = Field("auto", title="Prediction", description="auto: as the model's file says")
+
+    @property
+    def text(self) -> str:
+        """The prompt without its LoRAs."""
+        return split(self.prompt)[0]
+
+    @property
+    def lora_uses(self) -> tuple[LoraUse, ...]:
+        """The LoRAs of its pictures."""
+        return asked(self.prompt, self.loras)
 
     def image_spec(self, recipe: dict[str, Any], size: Size, seed: int, **more: Any) -> ImageSpec:
         """A picture of this request; ``more``: further fields of the spec, or others in place of these."""
         asked: dict[str, Any] = {
-            "prompt": self.prompt,
+            "prompt": self.text,
             "negative_prompt": self.negative_prompt,
             "steps": self.steps,
             "guidance": self.guidance_scale,
             "sampler": self.sampler,
             "prediction_type": self.prediction_type,
+            "loras": self.lora_uses,
         }
         return ImageSpec(recipe=recipe, size=size, seed=seed, **asked | more)
 
@@ -49,8 +64,9 @@ class JobParams(BaseModel):
         """The recipe of a picture of this request."""
         facts = {"mode": mode, "seed": seed, "model": model.id}
         vocabulary = load_vocabulary(model.folder)
-        words = vocabulary.facts(self.prompt) if vocabulary is not None else {}
-        return self.model_dump(exclude={"batch_count"}) | facts | words
+        words = vocabulary.facts(self.text) if vocabulary is not None else {}
+        loras = {"loras": listed(self.lora_uses)} if self.lora_uses else {}
+        return self.model_dump(exclude={"batch_count", "loras"}) | {"prompt": self.text} | loras | facts | words
 
 
 class TextParams(JobParams):

@@ -14,6 +14,7 @@ from artflow.pipeline import Pipeline
 from artflow.ui.components import CanvasView, InpaintView, WebcamView
 from artflow.ui.components.live_view import LiveView
 from artflow.ui.controls import ParamControls, examples, prompt_box, send_to_view
+from artflow.ui.lora_drawer import lora_drawer, send_loras
 from artflow.ui.send import SendTo, from_live
 from artflow.ui.style_panel import StylePanel
 
@@ -40,6 +41,9 @@ def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
     prompt = controls.built["prompt"] = prompt_box(pipeline, defaults.prompt, elem_id=f"artflow-{place}-prompt")
     examples(pipeline, prompt)
     styles = StylePanel(pipeline, mode, view) if _has_strip(pipeline, mode) else None
+    if mode != "inpaint":
+        loras = controls.built["loras"] = lora_drawer(pipeline, place)
+        send_loras(mode, loras)
     with gr.Row():
         controls.add("strength")
         controls.add("steps", info="more: finer and slower")
@@ -68,7 +72,7 @@ def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
         with gr.Row():
             _flow_controls(controls, mode, defaults)
     more = {"model": model} if styles is None else {"model": model, "style_picture": styles.style}
-    send_to_view(mode, controls.built | more)
+    send_to_view(mode, {name: one for name, one in controls.built.items() if name != "loras"} | more)
     told = f"window.artflow.set({json.dumps(mode)}, {{ width: value, height: value }})"
     size.change(None, size, None, js=f"(value) => {{ {told}; }}", api_visibility="private")
     _follow_view(view, mode, controls)

@@ -14,9 +14,12 @@ from artflow import metadata
 from artflow.engine.params import MAX_SEED
 from artflow.errors import ArtflowError
 from artflow.metadata import fitting
+from artflow.metadata.loras import written
+from artflow.models import lora_files
 from artflow.modes.remove import MODEL
 from artflow.modes.upscale import check_upscaler
 from artflow.pipeline import Pipeline
+from artflow.prompts.loras import MOST
 from artflow.ui.controls import said
 from artflow.ui.files import picture_input, read_bytes
 
@@ -108,6 +111,7 @@ def _takes(control: Component | None, name: str, value: Any) -> bool:
 def values_for_tab(pipeline: Pipeline, target: TargetTab, about: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """The values for a tab's controls, and sentences on those that cannot be filled in."""
     values, refused = fitting(about["values"], type(target.defaults))
+    values.pop("loras", None)
     emptied = _emptied(target, about)
     values |= emptied
     for name in [name for name, value in values.items() if not _takes(target.controls.get(name), name, value)]:
@@ -126,6 +130,7 @@ def values_for_tab(pipeline: Pipeline, target: TargetTab, about: dict[str, Any])
             values["model"] = known[model]
         else:
             refused.append(f"model {_as_code(model)}")
+    refused = [name for name in refused if name != "loras"]  # those are spoken of by themselves
     refused += about["unknown"].keys() & type(target.defaults).model_fields.keys()
     names = [name for name in dict.fromkeys(refused) if name.split()[0] in target.controls]
     sentences = []
@@ -137,8 +142,7 @@ def values_for_tab(pipeline: Pipeline, target: TargetTab, about: dict[str, Any])
         sentences.append(f"Not taken over, because this app has no such value: {', '.join(names)}.")
     if said := [TITLES[name] for name in emptied if name in about.get("missing", ()) and name in target.controls]:
         sentences.append(f"The file does not tell, and so it is not filled in: {', '.join(said)}.")
-    if loras := _loras(about["values"].get("loras")):
-        sentences.append(f"LoRAs are not taken over: {loras}.")
+    sentences += _take_loras(pipeline, target, values, about["values"].get("loras"))
     if lost := _lost(pipeline, target, about["values"]):
         sentences.append(f"Not taken over, because this tab has no control for it: {', '.join(lost)}.")
     if about["values"].get("filters") and "filters" not in target.controls:
@@ -162,6 +166,23 @@ def _seed_words(about: dict[str, Any]) -> str:
         return ""
     shown = seed if len(seed) <= 40 else f"{seed[:40]}..."
     return f"The seed {shown} cannot be used, because this app's go from 0 to {MAX_SEED}; a random one is set."
+
+
+def _take_loras(pipeline: Pipeline, target: TargetTab, values: dict[str, Any], listed: Any) -> list[str]:
+    """Write the LoRAs that are here into the prompt, and empty the tab's drawer; a sentence on those that are not."""
+    if "prompt" not in target.controls or "loras" not in type(target.defaults).model_fields:
+        listed_here: list[dict[str, Any]] = []
+    else:
+        there = lora_files.names(pipeline.settings.models.lora_dir)
+        whole = [one for one in (listed if isinstance(listed, list) else []) if isinstance(one, dict)]
+        listed_here = [one for one in whole if one.get("name") in there][:MOST]
+        if "loras" in target.controls and "prompt" in values:
+            values["loras"] = "{}"
+    if tags := written(listed_here):
+        values["prompt"] = " ".join(part for part in (values.get("prompt", ""), tags) if part)
+    if others := _loras([one for one in (listed if isinstance(listed, list) else []) if one not in listed_here]):
+        return [f"LoRAs that are not here are not taken over: {others}."]
+    return []
 
 
 def _loras(listed: Any) -> str:

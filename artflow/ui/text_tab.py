@@ -11,12 +11,13 @@ from artflow.pipeline import Pipeline
 from artflow.ui.controls import ParamControls, examples, model_choice, prompt_box, said, show_result, upscaler_choice
 from artflow.ui.inputs import as_sent
 from artflow.ui.jobs import Jobs, Outcome, remarks, saved
+from artflow.ui.lora_drawer import lora_drawer
 from artflow.ui.send import from_gallery
 
 INPUTS = (
     "prompt", "negative_prompt", "steps", "guidance_scale", "width", "height", "sampler", "seed", "batch_count",
     "model", "hires_scale", "hires_upscaler", "hires_steps", "hires_denoise",
-    "prediction_type",
+    "prediction_type", "loras",
 )  # fmt: skip
 TYPING_SEED = 2  # fixed while typing, so that only the words change the picture
 
@@ -56,6 +57,7 @@ class TextTab:
                 with gr.Row():
                     sampler, model = controls.add("sampler"), model_choice(self._pipeline)
                     prediction = controls.add("prediction_type")
+                loras = lora_drawer(self._pipeline, "text")
                 with gr.Accordion("Hires fix", open=False):
                     with gr.Row():
                         hires = [controls.add("hires_scale", step=0.25, elem_id="artflow-hires-scale")]
@@ -73,7 +75,7 @@ class TextTab:
                 )  # fmt: skip
                 self.send = from_gallery("text", gallery)
                 used_seed = gr.Number(label="Seed used", precision=0, interactive=False)
-        inputs = [prompt, negative, steps, cfg, width, height, sampler, seed, count, model, *hires, prediction]
+        inputs = [prompt, negative, steps, cfg, width, height, sampler, seed, count, model, *hires, prediction, loras]
         self.controls = dict(zip(INPUTS, inputs, strict=True))
         generate.click(
             as_sent(self.text), inputs, [gallery, used_seed, preview, status], api_name="text", concurrency_limit=None,
@@ -103,6 +105,7 @@ class TextTab:
         hires_steps: int,
         hires_denoise: float,
         prediction_type: str,
+        loras: str,
         request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
         """Make pictures from a text.
@@ -123,10 +126,11 @@ class TextTab:
             hires_steps: of the second pass; 0 for as many as in the first
             hires_denoise: how much the second pass changes, 0.05 to 1
             prediction_type: what the model predicts: auto (as its file says), epsilon or v_prediction
+            loras: weights by name as JSON, such as {"neon": 0.8}; -2 to 2 each, 8 at most
         """
         changes = self._changes(
             prompt, negative_prompt, steps, guidance_scale, width, height, sampler, seed, batch_count, model,
-            hires_scale, hires_upscaler, hires_steps, hires_denoise, prediction_type,
+            hires_scale, hires_upscaler, hires_steps, hires_denoise, prediction_type, loras,
         )  # fmt: skip
         self._typing.stop(request)  # else a picture of earlier typing could arrive later and replace this one
         for picture, words, made in self._jobs.run(request, lambda context: self._pipeline.generate(changes, context)):

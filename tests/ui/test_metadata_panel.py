@@ -141,7 +141,7 @@ def test_half_of_a_letter_is_shown(tmp_path: Path) -> None:
 def test_loras_are_named(pipeline: Pipeline, text: TargetTab, tmp_path: Path) -> None:
     values, words = dropped(pipeline, text, tmp_path, parameters="a fox <lora:foo:0.8> <lora:[x](y):1>\nSteps: 3")
     assert values == {"prompt": "a fox", "negative_prompt": "", "steps": 3}
-    assert words == "LoRAs are not taken over: `foo` (0.8), `[x](y)` (1)."
+    assert words == "LoRAs that are not here are not taken over: `foo` (0.8), `[x](y)` (1)."
     for odd in (5, [5], [{}], [{"name": "``"}], [{"name": {}, "weight": "x"}], {"a": 1}):
         filled(pipeline, text, loras=odd)
 

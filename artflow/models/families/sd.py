@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from diffusers import UNet2DConditionModel
+from diffusers.loaders import StableDiffusionLoraLoaderMixin
 from transformers import CLIPTextModel
 
 from artflow.models.families.checkpoint import CheckpointKind, Shapes
@@ -15,6 +16,7 @@ class StableDiffusion(UNetModel):
     """As `UNetModel` says."""
 
     family = "sd"
+    lora_loader = StableDiffusionLoraLoaderMixin
     tiny_vae = "madebyollin/taesd"
 
     @classmethod

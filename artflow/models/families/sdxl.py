@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from diffusers.loaders import StableDiffusionXLLoraLoaderMixin
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from artflow.models.families.checkpoint import CheckpointKind, Shapes
@@ -27,6 +28,7 @@ class StableDiffusionXL(UNetModel):
     """Its rows have ``pooled`` (width,) and ``time_ids`` (6,) as well."""
 
     family = "sdxl"
+    lora_loader = StableDiffusionXLLoraLoaderMixin
     tiny_vae = "madebyollin/taesdxl"
 
     @classmethod
@@ -58,7 +60,7 @@ class StableDiffusionXL(UNetModel):
     @torch.inference_mode()
     def prepare(self, conditions: Sequence[Condition]) -> list[dict[str, torch.Tensor]]:
         """An empty negative prompt is zeros, as SDXL's pipelines have it (``force_zeros_for_empty_prompt``)."""
-        outputs = self.encode_texts([condition.prompt for condition in conditions], hidden=True)
+        outputs = self.encode_texts(conditions, hidden=True)
         text = torch.cat([output.hidden_states[-2] for output in outputs], dim=-1).to(self.dtype)
         pooled = outputs[-1][0].to(self.dtype)  # the last tower's projection
         for i, condition in enumerate(conditions):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,6 +14,7 @@ from diffusers import AutoencoderTiny
 
 from artflow.models.dtypes import memory_format
 from artflow.models.families.checkpoint import CheckpointKind, Shapes
+from artflow.models.lora import Loras, as_loras
 from artflow.models.model import Condition, Model
 from artflow.models.parts import Parts
 from artflow.models.weights import refused
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from artflow.images import Size
     from artflow.models.catalog import ModelSpec
+    from artflow.models.extras import Extras
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -47,6 +49,8 @@ class UNetModel(Model):
     text_encoders: list[Any]
     """``CLIPTextModel``; for sdxl a ``CLIPTextModelWithProjection`` as well."""
 
+    lora_loader: ClassVar[Any]
+    """diffusers' class that reads LoRAs for the family."""
     tiny_vae: ClassVar[str]
     """The small autoencoder on the Hub for the family's latents, where a model comes without one."""
 
@@ -130,7 +134,16 @@ class UNetModel(Model):
     @property
     def memory_bytes(self) -> int:
         parts = [self.unet, self.vae, *self.text_encoders]
-        return sum(t.nbytes for p in parts for t in (*p.parameters(), *p.buffers()))
+        return sum(t.nbytes for p in parts for t in (*p.parameters(), *p.buffers())) + self.loras.memory_bytes
+
+    @property
+    def text_width(self) -> int | None:
+        return self.unet.config.cross_attention_dim
+
+    @cached_property
+    def loras(self) -> Loras:
+        """Those that have been asked for."""
+        return Loras(self)
 
     @property
     def small_autoencoder(self) -> bool:
@@ -148,21 +161,37 @@ class UNetModel(Model):
 
     # -- computing --------------------------------------------------------------------------------------------------
 
+    def essential(self, condition: Condition) -> Condition:
+        """LoRAs that are loaded and for the UNet alone change no prompt; those that are not must be read first."""
+        if not (loras := as_loras(condition.more)):
+            return condition
+        unread, of_text = self.loras.for_prompts(loras)
+        more = [(name, value) for name, value in condition.more if name not in ("loras", "unread")]
+        more += [("unread", unread)] if unread else []
+        more += [("loras", tuple(loras.items()) if unread else of_text)] if unread or of_text else []
+        return condition._replace(more=tuple(more))
+
+    def hold(self, user: object, loras: Iterable[str]) -> None:
+        self.loras.hold(user, loras)
+
     @torch.inference_mode()
     def prepare(self, conditions: Sequence[Condition]) -> list[dict[str, torch.Tensor]]:
         """The prompts' embeddings, cut at the tokenizer's length."""
-        texts = [condition.prompt for condition in conditions]
-        (output,) = self.encode_texts(texts)
+        (output,) = self.encode_texts(conditions)
         return [{"text": tokens} for tokens in output[0].to(self.dtype)]
 
-    def encode_texts(self, texts: Sequence[str], *, hidden: bool = False) -> list[Any]:
-        """What each text tower gives for these texts; ``hidden`` asks for its hidden states, too."""
+    def encode_texts(self, conditions: Sequence[Condition], *, hidden: bool = False) -> list[Any]:
+        """What each text tower gives for these prompts, with their LoRAs, which are read here where they are new;
+        ``hidden`` asks for its hidden states, too."""
+        texts, loras = [condition.prompt for condition in conditions], [as_loras(c.more) for c in conditions]
+        self.loras.load({name: None for those in loras for name in those})
         outputs = []
-        for tokenizer, encoder in zip(self.tokenizers, self.text_encoders, strict=True):
-            length = tokenizer.model_max_length
-            options = {"padding": "max_length", "max_length": length, "truncation": True, "return_tensors": "pt"}
-            ids = tokenizer(list(texts), **options).input_ids.to(self.device)
-            outputs.append(encoder(ids, output_hidden_states=hidden))
+        with self.loras.towers(loras) as towers:
+            for tokenizer, encoder in zip(self.tokenizers, towers, strict=True):
+                length = tokenizer.model_max_length
+                options = {"padding": "max_length", "max_length": length, "truncation": True, "return_tensors": "pt"}
+                ids = tokenizer(texts, **options).input_ids.to(self.device)
+                outputs.append(encoder(ids, output_hidden_states=hidden))
         return outputs
 
     def inputs(self, prepared: Tensors, size: Size, guidance: float) -> dict[str, torch.Tensor]:
@@ -173,9 +202,20 @@ class UNetModel(Model):
         return {**prepared, "guidance": embedding.to(self.device, self.dtype)}
 
     def predict(self, latents: torch.Tensor, timesteps: torch.Tensor, inputs: Tensors) -> torch.Tensor:
+        return self._predicted(self.unet, latents, timesteps, inputs)
+
+    def predict_with(
+        self, latents: torch.Tensor, timesteps: torch.Tensor, inputs: Tensors, extras: Sequence[Extras]
+    ) -> torch.Tensor:
+        with self.loras.rows(extras) as unet:
+            return self._predicted(unet, latents, timesteps, inputs)
+
+    def _predicted(
+        self, unet: UNet2DConditionModel, latents: torch.Tensor, timesteps: torch.Tensor, inputs: Tensors
+    ) -> torch.Tensor:
         if self.inpaints:
             latents = torch.cat([latents, inputs["inpaint"]], dim=1)
-        return self.unet(
+        return unet(
             latents.to(self.dtype).contiguous(memory_format=memory_format(self.device)),
             timesteps,
             encoder_hidden_states=inputs["text"],
