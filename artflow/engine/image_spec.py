@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from artflow.engine.control_unit import ControlPicture
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size
 
@@ -40,7 +41,8 @@ class ImageSpec:
     ``uint8`` of ``size``; None: noise alone. ``mask``, ``uint8`` of ``size``, says where to paint (over 127), the rest
     stays; ``masked_image`` is the source with the painted part grey, for a model that is shown it
     (`ModelInfo.inpaints`). ``prediction_type`` is what the model predicts;
-    ``auto``: as its file says. ``recipe`` comes back with the picture.
+    ``auto``: as its file says. ``controls`` steer it, their maps are brought to ``size``. ``recipe`` comes back with
+    the picture.
     """
 
     recipe: dict[str, Any]
@@ -57,3 +59,4 @@ class ImageSpec:
     masked_image: Picture | None = None
     noise_region: NoiseRegion | None = None
     prediction_type: str = "auto"
+    controls: tuple[ControlPicture, ...] = ()

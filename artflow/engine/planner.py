@@ -121,7 +121,7 @@ class Planner:
 def _recipe(params: LiveParams, plan: StreamPlan, runner: Runner, stage: str) -> dict[str, Any]:
     """What makes the picture again from the same frame; of a crossfade's middle, and of guidance over single steps
     (which goes on from the frames before), something like it."""
-    made_of = params.model_dump(exclude=set(FLOW_FIELDS), exclude_none=True)
+    made_of = params.model_dump(exclude={*FLOW_FIELDS, "control"}, exclude_none=True)
     facts = {
         "model": runner.model.id,
         "width": plan.size.width,

@@ -19,7 +19,8 @@ class ModelInfo:
     ``inpaints``: its UNet is shown a mask and the masked picture; ``native_resolution_only``: it draws well at its
     native size alone; ``live_schedule`` (``lcm``, ``turbo``, ``once``) and ``train_steps`` decide its live timesteps
     (`live_timesteps`); ``amplifies_noise``: a camera's noise shows in its pictures more than in what it is shown;
-    ``folder``: where its vocabulary may lie (`load_vocabulary`), None for a model from elsewhere.
+    ``folder``: where its vocabulary may lie (`load_vocabulary`), None for a model from elsewhere; ``control_kinds``:
+    the kinds of control that it can be steered by.
     """
 
     id: str
@@ -32,6 +33,7 @@ class ModelInfo:
     train_steps: int
     amplifies_noise: bool
     folder: str | None
+    control_kinds: tuple[str, ...] = ()
 
     @property
     def native_size(self) -> Size:

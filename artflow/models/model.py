@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
+from artflow.models.control_catalog import load_controls
 from artflow.models.extras import Extras
 from artflow.models.info import ModelInfo
 
@@ -49,6 +50,8 @@ class Model(ABC):
     dtype: torch.dtype
     notes: list[str] = field(default_factory=list, kw_only=True)
     """What people should know of how it was loaded: each fallback, and why."""
+    control_networks: dict[str, Any] = field(default_factory=dict, kw_only=True)
+    """Networks by which rows can be steered (`Control`), by their ids: loaded when somebody first asks for them."""
 
     @property
     def id(self) -> str:
@@ -70,6 +73,7 @@ class Model(ABC):
             or int(self.scheduler_config.get("num_train_timesteps", 1000)),
             amplifies_noise=self.amplifies_noise,
             folder=None if folder is None else str(folder),
+            control_kinds=load_controls().kinds_of(self.control_family),
         )
 
     @property
@@ -108,6 +112,11 @@ class Model(ABC):
     def inpaints(self) -> bool:
         """Whether it is shown a mask and the picture without what is under it, as 9-channel UNets are."""
         return False
+
+    @property
+    def control_family(self) -> str | None:
+        """The family of `ControlCatalog` whose networks can steer it."""
+        return None
 
     @property
     def small_autoencoder(self) -> bool:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from diffusers import AutoencoderTiny
 
+from artflow.models.control import residuals
+from artflow.models.control_catalog import load_controls
 from artflow.models.dtypes import memory_format
 from artflow.models.families.checkpoint import CheckpointKind, Shapes
 from artflow.models.model import Condition, Model
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from artflow.images import Size
     from artflow.models.catalog import ModelSpec
+    from artflow.models.extras import Extras
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -129,8 +132,12 @@ class UNetModel(Model):
 
     @property
     def memory_bytes(self) -> int:
-        parts = [self.unet, self.vae, *self.text_encoders]
+        parts = [self.unet, self.vae, *self.text_encoders, *self.control_networks.values()]
         return sum(t.nbytes for p in parts for t in (*p.parameters(), *p.buffers()))
+
+    @property
+    def control_family(self) -> str | None:
+        return load_controls().family_of(self.unet.config.cross_attention_dim)
 
     @property
     def small_autoencoder(self) -> bool:
@@ -173,6 +180,17 @@ class UNetModel(Model):
         return {**prepared, "guidance": embedding.to(self.device, self.dtype)}
 
     def predict(self, latents: torch.Tensor, timesteps: torch.Tensor, inputs: Tensors) -> torch.Tensor:
+        return self._predicted(latents, timesteps, inputs, {})
+
+    def predict_with(
+        self, latents: torch.Tensor, timesteps: torch.Tensor, inputs: Tensors, extras: Sequence[Extras]
+    ) -> torch.Tensor:
+        return self._predicted(latents, timesteps, inputs, residuals(self, latents, timesteps, inputs, extras))
+
+    def _predicted(
+        self, latents: torch.Tensor, timesteps: torch.Tensor, inputs: Tensors, added: Mapping[str, Any]
+    ) -> torch.Tensor:
+        """``added`` are further arguments of the UNet."""
         if self.inpaints:
             latents = torch.cat([latents, inputs["inpaint"]], dim=1)
         return self.unet(
@@ -182,6 +200,7 @@ class UNetModel(Model):
             timestep_cond=inputs.get("guidance"),
             added_cond_kwargs=self.added_conditions(inputs),
             return_dict=False,
+            **added,
         )[0].float()
 
     def added_conditions(self, inputs: Tensors) -> dict[str, torch.Tensor] | None:
