@@ -140,7 +140,7 @@ class LiveSessions:
                 on_moved(error, True)
                 # Only what asked for the model is taken back; the rest of what has been changed meanwhile stays.
                 applied = session.applied
-                names = ("model",) if asked.model != applied.model else ("prompt", "style_picture")
+                names = ("model",) if asked.model != applied.model else ("prompt", "style_picture", "control")
                 session.wait_for(applied, None)
                 rest = asked.model_copy(update={name: getattr(applied, name) for name in names})
                 if rest != applied:

@@ -15,6 +15,7 @@ from artflow.errors import ArtflowError
 from artflow.images import check_size
 from artflow.log import about_prompt
 from artflow.models.catalog import Catalog, ModelSpec
+from artflow.models.control_catalog import load_controls
 from artflow.modes import routing, text
 from artflow.modes.canvas import CANVAS
 from artflow.modes.filters.live import check_live
@@ -80,10 +81,13 @@ class Parameters:
         """A session's parameters with some of them changed.
 
         Raises:
-            ArtflowError: ``bad_parameter``, ``prompt_too_long``, ``bad_stack``, ``bad_filter``; nothing changes then.
+            ArtflowError: ``bad_parameter``, ``prompt_too_long``, ``bad_stack``, ``bad_filter``, ``unknown_control``;
+                nothing changes then.
         """
         server, logging_ = self._settings.server, self._settings.logging
         new = merged(type(params), params.model_dump(), changes, max_prompt=server.max_prompt)
+        for unit in new.control:
+            load_controls().get(unit.kind)
         if new.filters != params.filters:
             check_live(new.filters, server.max_size)
         if new.prompt != params.prompt and logging_.prompts:
@@ -104,9 +108,11 @@ class Parameters:
         """The same of any job that draws.
 
         Raises:
-            ArtflowError: ``unknown_sampler``, ``unknown_model``.
+            ArtflowError: ``unknown_sampler``, ``unknown_model``, ``unknown_control``.
         """
         check_sampler(params.sampler)
+        for unit in params.control:
+            load_controls().get(unit.kind)
         spec = self._spec if params.model in ("", self._spec.id) else self._catalog.get(params.model)
         if not spec.draws:
             able = ", ".join(model.id for model in self._catalog.models if model.draws)

@@ -7,13 +7,11 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from artflow.images import Picture, Size, fit
+from artflow.models.control_catalog import MapName
 
 MOST_CONTROLS = 4  # on one picture
 
 ControlMode = Literal["balanced", "prompt", "control"]
-Preprocess = Literal[
-    "auto", "none", "canny", "scribble", "lineart", "softedge", "tile", "color", "openpose", "depth", "normal"
-]
 
 
 class ControlUnit(BaseModel):
@@ -30,7 +28,7 @@ class ControlUnit(BaseModel):
     start: float = Field(0.0, ge=0, le=1, title="Start", description="fraction of the steps")
     end: float = Field(1.0, ge=0, le=1, title="End", description="fraction of the steps")
     mode: ControlMode = Field("balanced", title="What counts more")
-    preprocess: Preprocess = Field(
+    preprocess: Literal["auto"] | MapName = Field(
         "auto", title="Map", description="auto: as the kind has it; none: the picture is the map"
     )
 

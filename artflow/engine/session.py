@@ -94,9 +94,9 @@ class LiveSession:
             self._came_in = time.monotonic()
             if not self._inbox:
                 self._waiting_since = self._came_in
-            elif frame.repeat and frame.region is None:
+            elif frame.repeat and frame.region is None and not (frame.controls or self._inbox[-1].controls):
                 dropped, frame = [frame], self._inbox.pop()  # what waits shows the settings anyway
-            elif frame.repeat:  # settings may size and cut a hole: what waits is looked at again
+            elif frame.repeat:  # settings may size and cut a hole, or steer: what waits is looked at again
                 dropped = [self._inbox.pop()]
                 frame = replace(frame, received=dropped[0].received)
             elif self.flow.latest_only:

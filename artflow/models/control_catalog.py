@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from artflow.errors import ArtflowError
 from artflow.models.catalog import ROOT, Source
+
+MapName = Literal["none", "canny", "scribble", "lineart", "softedge", "tile", "color", "openpose", "depth", "normal"]
+"""How a map is made of a picture (`artflow.modes.control_maps`); none: the picture is the map."""
 
 PRESET = ROOT / "presets" / "controls.yaml"
 
@@ -30,7 +35,7 @@ class ControlKind(BaseModel):
 
     kind: str = Field(pattern=r"^[a-z0-9_-]{1,40}$")
     name: str
-    preprocess: str
+    preprocess: MapName
     networks: dict[str, Source]
 
     def source(self, family: str | None) -> Source | None:
@@ -90,7 +95,7 @@ def network_id(source: Source) -> str:
     return source.hub or str(source.folder or source.file)
 
 
-def check_kinds(kinds: tuple[str, ...], allowed: tuple[str, ...], model: str) -> None:
+def check_kinds(kinds: Iterable[str], allowed: Sequence[str], model: str) -> None:
     """Refuse kinds of control that a model has no network for.
 
     Raises:

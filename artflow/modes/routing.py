@@ -26,7 +26,7 @@ def route(mode: str, params: LiveParams, own: ModelSpec, catalog: Catalog) -> Ro
 
     Where no model is chosen and ``own`` leaves styles to a painter: a prompt that names styles alone, or nothing, is
     painted; one that names things is drawn, and then painted over if it names a style as well. Styles that ``own``
-    was taught itself are left to it beside things.
+    was taught itself are left to it beside things. What is steered by a control is always drawn.
 
     Raises:
         ArtflowError: ``unknown_model``.
@@ -36,11 +36,12 @@ def route(mode: str, params: LiveParams, own: ModelSpec, catalog: Catalog) -> Ro
     if own.styles_by is None or mode not in AUTOMATIC:
         return Route(own, params.prompt)
     painter = catalog.get(own.styles_by)
-    if not styles().find(params.prompt).rest:
+    steered = bool(params.control)  # which painters cannot be
+    if not steered and not styles().find(params.prompt).rest:
         return Route(painter, params.prompt)
     vocabulary = load_vocabulary(own.source.folder)
     found = styles().find(params.prompt, without=vocabulary.styles if vocabulary else ())
-    if not found.styles and not params.style_picture:
+    if (steered and not found.rest) or (not found.styles and not params.style_picture):
         return Route(own, params.prompt)
     return Route(own, found.rest, painter)
 
