@@ -31,6 +31,9 @@ OnMoved = Callable[[ArtflowError | None, bool], None]
 comes after the change that asked for it, because a model was loaded; from any thread, and must not block."""
 
 
+NO_EXTRAS: dict[str, Any] = {"loras": {}, "control": ()}  # which painters cannot have
+
+
 def ignore_move(error: ArtflowError | None, late: bool) -> None:
     """For who does not want to know."""
 
@@ -122,7 +125,7 @@ class LiveSessions:
                 drawn |= {"width": 0, "height": 0}
             parts = [Part(first, params.model_copy(update=drawn))]
             if over:  # what is drawn is painted whole
-                painted = {"strength": 1.0, "steps": 1, "max_fps": 0, "prompt": split(params.prompt)[0], "loras": {}}
+                painted = {"strength": 1.0, "steps": 1, "max_fps": 0, "prompt": split(params.prompt)[0]} | NO_EXTRAS
                 parts.append(Part(over[0], params.model_copy(update=painted)))
             before = session.served_by, session.sized.width, session.sized.height
             session.update(params, parts)
@@ -152,7 +155,8 @@ class LiveSessions:
                 on_moved(error, True)
                 # Only what asked for the model is taken back; the rest of what has been changed meanwhile stays.
                 applied = session.applied
-                names = ("model",) if asked_for.model != applied.model else ("prompt", "style_picture", "loras")
+                words = ("prompt", "style_picture", "loras", "control")
+                names = ("model",) if asked_for.model != applied.model else words
                 session.wait_for(applied, None)
                 rest = asked_for.model_copy(update={name: getattr(applied, name) for name in names})
                 if rest != applied:

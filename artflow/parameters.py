@@ -16,6 +16,7 @@ from artflow.images import check_size
 from artflow.log import about_prompt
 from artflow.models import lora_files
 from artflow.models.catalog import Catalog, ModelSpec
+from artflow.models.control_catalog import load_controls
 from artflow.models.info import ModelInfo
 from artflow.modes import routing, text
 from artflow.modes.canvas import CANVAS
@@ -84,10 +85,12 @@ class Parameters:
 
         Raises:
             ArtflowError: ``bad_parameter``, ``prompt_too_long``, ``bad_stack``, ``bad_filter``, ``bad_lora``,
-                ``unknown_lora``; nothing changes then.
+                ``unknown_lora``, ``unknown_control``; nothing changes then.
         """
         server, logging_ = self._settings.server, self._settings.logging
         new = merged(type(params), params.model_dump(), changes, max_prompt=server.max_prompt)
+        for unit in new.control:
+            load_controls().get(unit.kind)
         if new.filters != params.filters:
             check_live(new.filters, server.max_size)
         if (new.prompt, new.loras) != (params.prompt, params.loras):
@@ -113,11 +116,13 @@ class Parameters:
         """The same of any job that draws.
 
         Raises:
-            ArtflowError: ``unknown_sampler``, ``unknown_model``, ``unknown_lora``, ``bad_lora``.
+            ArtflowError: ``unknown_sampler``, ``unknown_model``, ``unknown_lora``, ``bad_lora``, ``unknown_control``.
         """
         check_sampler(params.sampler)
         self._check_loras(params.lora_uses)
         check_tags(params.negative_prompt, "negative_prompt")
+        for unit in params.control:
+            load_controls().get(unit.kind)
         spec = self._spec if params.model in ("", self._spec.id) else self._catalog.get(params.model)
         if not spec.draws:
             able = ", ".join(model.id for model in self._catalog.models if model.draws)

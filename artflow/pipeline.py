@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 from artflow import log as logs
 from artflow.admission import Places
 from artflow.engine.client import EngineClient, start
+from artflow.engine.control_unit import ControlPicture
 from artflow.engine.job_request import GeneratedImage, JobProgress
-from artflow.errors import Cancelled
-from artflow.images import Picture, Size, check_size
+from artflow.errors import ArtflowError, Cancelled
+from artflow.images import Picture, Size, check_size, fit
 from artflow.interrogator import Answer, Interrogator
 from artflow.job_context import JobContext, in_thread
 from artflow.live_sessions import LiveSessions
 from artflow.models.catalog import Catalog, ModelSpec, load_catalog
 from artflow.models.checkpoints import with_checkpoints
+from artflow.models.control_catalog import check_kinds
 from artflow.models.dtypes import pick_device, pick_dtype
 from artflow.models.info import ModelHandle
 from artflow.models.progress import LoadProgress
@@ -36,6 +38,7 @@ from artflow.modes import (
     tiled_img2img,
 )
 from artflow.modes.alpha import Alpha
+from artflow.modes.control_maps import control_pictures
 from artflow.modes.inpaint import PaintParams
 from artflow.modes.job_runner import JobRunner
 from artflow.modes.masks import Mask, check_mask
@@ -139,17 +142,27 @@ class Pipeline:
 
     # -- pictures ---------------------------------------------------------------------------------------------------
 
-    def generate(self, changes: Mapping[str, Any], context: JobContext | None = None) -> list[GeneratedImage]:
+    def generate(
+        self,
+        changes: Mapping[str, Any],
+        context: JobContext | None = None,
+        control_picture: Picture | None = None,
+    ) -> list[GeneratedImage]:
         """Text to pictures, enlarged and redrawn where Hires fix is asked for; blocks until they are made.
 
-        Fewer come back when it is cancelled.
+        ``control_picture``: what the controls' maps are made of, its centre where the aspect differs. Fewer come back
+        when it is cancelled.
 
         Raises:
-            ArtflowError: bad parameters, ``busy`` where too many wait, or what went wrong on the way.
+            ArtflowError: bad parameters, ``no_control_picture``, ``busy`` where too many wait, or what went wrong on
+                the way.
         """
         params, context = self.parameters.job(text.TextParams, changes), context or JobContext()
         limits, enlarge = self.settings.server, partial(self._enlarge, context)
         self.parameters.check_text(params)
+        if params.control and control_picture is None:
+            sentence = f"The control {params.control[0].kind} needs a picture to make its map of; none was given."
+            raise ArtflowError("no_control_picture", sentence)
         # What cannot be is said before a model is fetched for it.
         check_size(params.width, params.height, multiple=LATENT, longest=limits.max_size)
         if params.hires_scale > 1:
@@ -158,14 +171,17 @@ class Pipeline:
         def work(run: JobRunner) -> list[GeneratedImage]:
             check_size(params.width, params.height, multiple=run.model.vae_scale, longest=limits.max_size)
             drawn = native_resolution.drawn(params, run.model)
-            specs = text.image_specs(drawn, run.model, limits.max_size)
+            controls: tuple[ControlPicture, ...] = ()
+            if control_picture is not None:
+                controls = control_pictures(fit(control_picture, Size(drawn.width, drawn.height)), params.control)
+            specs = text.image_specs(drawn, run.model, limits.max_size, controls)
             if drawn is params:
                 made = [image for image in run(specs) if image is not None]
             else:
                 check_upscaler(params.hires_upscaler)
                 made = native_resolution.made_to_fit(specs, params, run, enlarge)
             if params.hires_scale > 1:
-                made = hires.enlarged(made, params, run, enlarge, limits.max_hires)
+                made = hires.enlarged(made, params, run, enlarge, limits.max_hires, controls)
             return made
 
         return self._job(params, work, context)
@@ -320,9 +336,11 @@ class Pipeline:
             with self._jobs.place(context.who), self.client.lease(self._spec(params.model)) as loading:
                 if not context.wait_for(loading.info, loading):
                     return []
-                self.parameters.check_fit(params.lora_uses, loading.info.result())
+                model = loading.info.result()
+                self.parameters.check_fit(params.lora_uses, model)
+                check_kinds([unit.kind for unit in params.control], model.control_kinds, loading.spec.title)
                 about = {"model": loading.spec.id} | logs.about_prompt(params.prompt, self.settings.logging)
-                return work(JobRunner(self.client, loading.info.result(), context, about))
+                return work(JobRunner(self.client, model, context, about))
         except Cancelled:
             return []
 

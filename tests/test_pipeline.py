@@ -23,6 +23,7 @@ from artflow.models.catalog import Catalog, Defaults, ModelSpec
 from artflow.models.info import ModelInfo
 from artflow.pipeline import Pipeline
 from tests.api.client import tiny_catalog, tiny_settings
+from tests.support.control import lines, tiny_controls  # noqa: F401 - a fixture
 from tests.support.live import PATIENCE, held, noisy, wait_until
 from tests.support.models import tiny_folder
 from tests.support.safety import build_checker
@@ -84,6 +85,26 @@ def test_text_to_picture(pipeline: Pipeline) -> None:
     assert [(m.picture.shape, m.recipe["seed"]) for m in made] == [((64, 64, 3), 3), ((64, 64, 3), 4)]
     assert made[0].recipe["guidance_scale"] == 2.0
     assert made[0].recipe["model"] == "tiny"
+
+
+def test_text_to_picture_steered_by_the_lines_of_another(tiny_controls: None, pipeline: Pipeline) -> None:  # noqa: F811
+    asked = {"prompt": "a fox", "steps": 2, "seed": 1, "width": 64, "height": 64}
+    control = [{"kind": "canny", "weight": 0.8}]
+    plain = pipeline.generate(asked)[0]
+    made = pipeline.generate(asked | {"control": control}, control_picture=lines(96))[0]
+    assert made.recipe["control"][0]["kind"] == "canny" and "control" not in plain.recipe
+    assert np.abs(made.picture.astype(int) - plain.picture).mean() > 1
+    with pytest.raises(ArtflowError, match="needs a picture"):
+        pipeline.generate(asked | {"control": control})
+    with pytest.raises(ArtflowError, match="no control 'pose'; there are canny"):
+        pipeline.generate(asked | {"control": [{"kind": "pose"}]}, control_picture=lines())
+    picture, mask = noisy(1), np.full((64, 64), 255, np.uint8)
+    repainted = pipeline.inpaint(picture, mask, {"prompt": "a fox", "steps": 2, "control": control})[0]
+    assert repainted.recipe["control"][0]["weight"] == 0.8
+    redrawn = pipeline.upscale(
+        picture, {"prompt": "a fox", "factor": 2, "strength": 0.5, "steps": 2, "control": control}
+    )
+    assert redrawn[0].picture.shape == (128, 128, 3)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from artflow.engine.control_unit import ControlPicture
 from artflow.engine.params import LiveParams
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size, fit, resized
@@ -31,7 +32,7 @@ class Frame:
 
     ``number`` is the stream's own, each higher than the one before. ``repeat``: a picture that was shown before, with
     other settings; it is of no use where another waits, which will show them. ``after``: seconds that the last picture
-    took from the engine to its person.
+    took from the engine to its person. ``controls`` steer it; their maps lie over the picture.
     """
 
     number: int
@@ -40,6 +41,7 @@ class Frame:
     region: InpaintRegion | None = None
     repeat: bool = False
     after: float = 0.0
+    controls: tuple[ControlPicture, ...] = ()
 
     def pictures(self, size: Size) -> list[Picture]:
         """What is encoded to begin with, at a plan's size: the picture, and what a UNet is shown of one with a hole."""
@@ -49,6 +51,12 @@ class Frame:
             return [fit(self.picture, size)]
         # Never cropped: what is made has to lie over the picture when it goes back.
         return [resized(picture, size) for picture in (self.picture, self.region.masked_image) if picture is not None]
+
+    def maps(self, size: Size) -> list[ControlPicture]:
+        """The controls, with their maps at a plan's size."""
+        if self.region is None:
+            return [control.sized(size) for control in self.controls]
+        return [control._replace(map=resized(control.map, size)) for control in self.controls]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from artflow.engine.control_unit import ControlPicture
 from artflow.errors import ArtflowError
 from artflow.images import Picture, Size
 from artflow.prompts.loras import LoraUse
@@ -41,7 +42,8 @@ class ImageSpec:
     ``uint8`` of ``size``; None: noise alone. ``mask``, ``uint8`` of ``size``, says where to paint (over 127), the rest
     stays; ``masked_image`` is the source with the painted part grey, for a model that is shown it
     (`ModelInfo.inpaints`). ``prediction_type`` is what the model predicts;
-    ``auto``: as its file says. ``loras``: each name once. ``recipe`` comes back with the picture.
+    ``auto``: as its file says. ``loras``: each name once. ``controls`` steer it, their maps are brought to ``size``.
+    ``recipe`` comes back with the picture.
     """
 
     recipe: dict[str, Any]
@@ -59,3 +61,4 @@ class ImageSpec:
     noise_region: NoiseRegion | None = None
     prediction_type: str = "auto"
     loras: tuple[LoraUse, ...] = ()
+    controls: tuple[ControlPicture, ...] = ()

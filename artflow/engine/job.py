@@ -45,7 +45,7 @@ class Job:
         self.in_call = False
         self.wake: Callable[[], None] = lambda: None
         self._specs = request.specs
-        self._waiting = deque(enumerate(request.specs))  # pictures whose prompts are not prepared yet
+        self._waiting = deque(enumerate(request.specs))  # pictures whose prompts and networks are not there yet
         self._offered: dict[int, ImageRequest] = {}  # prepared and not begun, by index
         self._requests: list[ImageRequest] = []  # in flight
         self._finished = 0  # pictures
@@ -75,6 +75,8 @@ class Job:
             wanted = [Condition(spec.prompt, more=more), Condition(spec.negative_prompt, negative=True, more=more)]
             if (prepared := self.runner.conditions.get(wanted, self.wake)) is None:
                 break
+            if not self.runner.controls.ready((control.unit.kind for control in spec.controls), self.wake):
+                break
             self._waiting.popleft()
             plan = SamplingPlan.of(spec, self.runner, *prepared)
             self._offered[index] = ImageRequest(self, index, self.runner, plan)
@@ -93,7 +95,9 @@ class Job:
     def begin(requests: Sequence[ImageRequest], latents: Sequence[torch.Tensor]) -> None:
         """See `Owner`."""
         for request, sources in zip(requests, latents, strict=True):
-            request.state = SamplingState(request.plan, request.runner, sources)
+            spec = request.plan.spec
+            maps = [control.sized(spec.size) for control in spec.controls]
+            request.state = SamplingState(request.plan, request.runner, sources, maps)
 
     def stepped(self, requests: Sequence[ImageRequest]) -> list[tuple[ImageRequest, torch.Tensor]]:
         """See `Owner`: finished pictures, or a preview when one is due."""

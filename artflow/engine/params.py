@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
+from artflow.engine.control_unit import MOST_CONTROLS, ControlUnit
 from artflow.prompts.loras import Loras
 from artflow.settings import MaxFps
 
@@ -65,6 +66,9 @@ class LiveParams(BaseModel):
     enable_similar_image_filter: bool = Field(False, title="Similar image filter")
     similar_image_filter_threshold: float = Field(0.98, ge=0, le=1, title="Similarity threshold")
     similar_image_filter_max_skip_frame: int = Field(10, ge=0, le=10_000, title="Skipped frames, at most")
+    control: tuple[ControlUnit, ...] = Field(
+        (), max_length=MOST_CONTROLS, title="Control", description="what steers the picture by its own lines"
+    )
     filters: tuple[dict[str, Any], ...] | None = Field(
         None, title="Filters", description="a stack of filters over the picture that is shown"
     )

@@ -132,7 +132,7 @@ def _recipe(params: LiveParams, plan: StreamPlan, runner: Runner, stage: str) ->
     """What makes the picture again from the same frame; of a crossfade's middle, and of guidance over single steps
     (which goes on from the frames before), something like it."""
     text, uses = split(params.prompt)[0], asked(params.prompt, params.loras)
-    made_of = params.model_dump(exclude={*FLOW_FIELDS, "loras"}, exclude_none=True) | {"prompt": text}
+    made_of = params.model_dump(exclude={*FLOW_FIELDS, "loras", "control"}, exclude_none=True) | {"prompt": text}
     made_of |= {"loras": listed(uses)} if uses else {}
     facts = {
         "model": runner.model.id,

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from artflow.engine.conditioning import ConditionEncoder, Tensors
+from artflow.engine.control import Controls
 from artflow.engine.cost import CostModel
 from artflow.engine.graphs import CudaGraphs, GraphPool
 from artflow.engine.noise_schedule import ScheduleMaker
@@ -60,6 +61,7 @@ class Runner:
         self._checker = checker
         self.conditions = ConditionEncoder(model, (lambda text: reader.read(text).text) if reader else str)
         self.schedules = ScheduleMaker(model.scheduler_config, model.live_schedule)
+        self.controls = Controls(model)
         self.max_batch = max_batch
         self._fixed_batches = fixed_batches
         self.graphs = GraphPool() if use_cuda_graph else None

@@ -21,6 +21,7 @@ from diffusers import (
 )
 
 from artflow.engine.conditioning import Tensors
+from artflow.engine.control_unit import ControlPicture
 from artflow.engine.image_spec import ImageSpec, check_sampler
 from artflow.engine.noise import NoiseSource
 from artflow.engine.request import Row, compat_of
@@ -115,6 +116,8 @@ class SamplingState:
     is a mask, only that part is replaced: elsewhere the noised source takes its place after each step, or a model with
     an inpaint UNet is shown the mask and the masked image.
 
+    ``controls`` are those of the spec, at its size.
+
     ``latent`` is float32 of shape (1, channels, height, width); ``preview`` is what the last step thinks the finished
     one will be, where its sampler says so.
 
@@ -124,7 +127,9 @@ class SamplingState:
 
     batched: ClassVar[bool] = False  # samplers keep a state of their own
 
-    def __init__(self, plan: SamplingPlan, runner: Runner, sources: torch.Tensor) -> None:
+    def __init__(
+        self, plan: SamplingPlan, runner: Runner, sources: torch.Tensor, controls: Sequence[ControlPicture] = ()
+    ) -> None:
         spec, device = plan.spec, runner.model.device
         asked = {"prediction_type": runner.model.prediction_type_for(spec.prediction_type)}
         self.plan = plan
@@ -160,6 +165,7 @@ class SamplingState:
             self.latent = self._noised(source[None], 0)
         else:
             self.latent = self._noise * sampler.init_noise_sigma
+        self._controls = runner.controls.at_steps(controls, len(self._times))
         self._device_times = upload(self._times.to(torch.float32), device)
         self.preview: torch.Tensor | None = None
         self.step = 0
@@ -178,9 +184,13 @@ class SamplingState:
         """The row of this step, and the unconditional one under guidance."""
         plan, time = self.plan, self._device_times[self.step]
         latent = self._sampler.scale_model_input(self.latent, self._times[self.step])[0]
-        wanted = [plan.positive, plan.negative] if plan.guided else [plan.positive]
         extras = plan.extras(self.step / self.steps)
-        return [Row(latent, time, {**inputs, **self._inputs}, extras) for inputs in wanted]
+        if self._controls:
+            extras = extras._replace(controls=self._controls[self.step])
+        rows = [Row(latent, time, {**plan.positive, **self._inputs}, extras)]
+        if plan.guided:
+            rows.append(Row(latent, time, {**plan.negative, **self._inputs}, extras.of_negative()))
+        return rows
 
     @staticmethod
     def advance(states: Sequence[SamplingState], outputs: Sequence[torch.Tensor]) -> None:

@@ -94,9 +94,9 @@ class LiveSession:
             self._came_in = time.monotonic()
             if not self._inbox:
                 self._waiting_since = self._came_in
-            elif frame.repeat and frame.region is None:
+            elif frame.repeat and frame.region is None and not (frame.controls or self._inbox[-1].controls):
                 dropped, frame = [frame], self._inbox.pop()  # what waits shows the settings anyway
-            elif frame.repeat:  # settings may size and cut a hole: what waits is looked at again
+            elif frame.repeat:  # settings may size and cut a hole, or steer: what waits is looked at again
                 dropped = [self._inbox.pop()]
                 frame = replace(frame, received=dropped[0].received)
             elif self.flow.latest_only:
@@ -177,7 +177,11 @@ class LiveSession:
         # A frame that comes a little late must not slow the stream down, so up to one interval is made up for.
         self._paced = max(self._paced + 1 / fps, now - 1 / fps) if fps > 0 else now
         self._after = frame.after
+        if frame.controls and not self.runner.controls.here(control.unit.kind for control in frame.controls):
+            frame = request.frame = replace(frame, controls=())  # being loaded, see `_prepare`
         request.number, request.recipe = frame.number, self._planner.recipe
+        if frame.controls:
+            request.recipe = request.recipe | {"control": [c.unit.model_dump() for c in frame.controls]}
         self._listener.begun(frame.number, now, waited, idle)
         return frame.pictures(request.plan.size)
 
@@ -192,6 +196,9 @@ class LiveSession:
         sources = [those[0] if len(those) else None for those in latents]
         for request, state in zip(requests, StreamState.start(plans, sources, inpaints), strict=True):
             request.state = state
+            assert isinstance(request, LiveRequest) and request.frame is not None
+            maps = request.frame.maps(request.plan.size)
+            state.controls = request.runner.controls.at_steps(maps, len(request.plan.schedule))
             if not state.inputs:
                 state.inputs = request.runner.nothing_kept(request.plan.size)
 
@@ -250,6 +257,11 @@ class LiveSession:
         """The plan for the next step, replaced where settings, stage or a crossfade changed it; None while prompts are
         being encoded."""
         params = self._params
+        with self._lock:
+            kinds = [control.unit.kind for control in self._inbox[0].controls] if self._inbox else []
+        # A camera goes on without control until its network is there; a drawing waits, as nothing comes after it.
+        if not self.runner.controls.ready(kinds, self.wake) and not self.flow.pipelined:
+            return None
         if params.priority == "quality":
             self._quality.reset()
         before = self._planner.plan

@@ -23,6 +23,7 @@ from artflow.engine.stream_policy import Composite, OnBegun, Result, Seen, Strea
 from artflow.engine.timesteps import live_timesteps
 from artflow.errors import ArtflowError
 from artflow.images import check_size
+from artflow.models.control_catalog import check_kinds
 from artflow.models.info import ModelInfo
 from artflow.models.progress import LoadProgress
 
@@ -288,6 +289,7 @@ class LiveStream:
     # -- inside -----------------------------------------------------------------------------------------------------
 
     def _put(self, sent: Sent, seen: Seen) -> None:
+        controls = self.policy.maps(seen.picture, self.sized.control)
         with self._lock:
             if (session := self._session) is None:
                 raise ArtflowError("session_closed", "This session has ended; connect again.")
@@ -295,7 +297,7 @@ class LiveStream:
             self._count += 1
             self._sent[number] = sent
             self.waiting += 1
-        session.put(Frame(number, seen.picture, sent.received, seen.region, sent.repeat, self._after))
+        session.put(Frame(number, seen.picture, sent.received, seen.region, sent.repeat, self._after, controls))
 
     def _skips(self, seen: Seen) -> bool:
         """Whether a frame is too like the last one. A filter does not see what is a hole, and what fades changes."""
@@ -313,6 +315,7 @@ class LiveStream:
         multiple = max(LEAST_MULTIPLE, part.model.vae_scale)
         check_size(params.width, params.height, multiple=multiple, longest=self._max_size)
         _timesteps(part.model, params)
+        check_kinds([unit.kind for unit in params.control], part.model.control_kinds, part.model.id)
         return params
 
     def _move(self, model: ModelInfo) -> None:

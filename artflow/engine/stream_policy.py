@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from artflow.engine.control_unit import ControlPicture, ControlUnit
 from artflow.engine.frame import Flow, InpaintRegion
 from artflow.engine.params import LiveParams
 from artflow.errors import ArtflowError
@@ -33,6 +34,14 @@ Preprocess = Callable[[NDArray[np.uint8], LiveParams, ModelInfo], Seen]
 def centred(picture: NDArray[np.uint8], params: LiveParams, model: ModelInfo) -> Seen:
     """The centre of a picture, at the size that is asked for."""
     return Seen(fit(picture, Size(params.width, params.height)))
+
+
+Maps = Callable[[Picture, Sequence[ControlUnit]], tuple[ControlPicture, ...]]
+
+
+def no_maps(picture: Picture, units: Sequence[ControlUnit]) -> tuple[ControlPicture, ...]:
+    """For modes without control."""
+    return ()
 
 
 @dataclass(frozen=True)
@@ -75,11 +84,13 @@ class StreamPolicy(Flow):
 
     ``max_waiting``: how many frames may wait where the latest does not win.
     ``preprocess``: what the model is shown of a picture; raises `ArtflowError` for one that cannot be worked with.
+    ``maps``: each control with its map of what the model is shown; raises `ArtflowError` where that cannot be made.
     ``keep_alpha``: pictures are (height, width, 4), because what is transparent in them is to be painted anew.
     """
 
     max_waiting: int = 64
     preprocess: Preprocess = centred
+    maps: Maps = no_maps
     keep_alpha: bool = False
 
     @property

@@ -17,7 +17,7 @@ from artflow.engine.noise_schedule import Schedule
 from artflow.engine.params import CfgType
 from artflow.engine.request import Row, compat_of
 from artflow.images import Size
-from artflow.models.extras import NONE, Extras
+from artflow.models.extras import NONE, Control, Extras
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -118,6 +118,7 @@ class StreamState:
     ) -> None:
         self.plan, self.latent, self.stock_noise, self.inpaint = plan, latent, stock_noise, inpaint
         self.inputs: Tensors = {} if inpaint is None else inpaint.inputs()  # of this picture alone, beside the plan's
+        self.controls: Sequence[tuple[Control, ...]] = ()  # of this picture, for each step; empty: none at all
         self.step = 0
         self.finished: torch.Tensor | None = None
 
@@ -153,10 +154,14 @@ class StreamState:
     def rows(self) -> list[Row]:
         """The row of this step, and the unconditional one where guidance needs it."""
         plan, step, more = self.plan, self.step, self.inputs
-        wanted = [plan.positive[step], plan.negative[step]] if plan.needs_negative(step) else [plan.positive[step]]
         extras = plan.extras[step] if plan.extras else NONE
+        if self.controls:
+            extras = extras._replace(controls=self.controls[step])
+        wanted = [(plan.positive[step], extras)]
+        if plan.needs_negative(step):
+            wanted.append((plan.negative[step], extras.of_negative()))
         time = plan.table[step, -1]
-        return [Row(self.latent, time, {**inputs, **more} if more else inputs, extras) for inputs in wanted]
+        return [Row(self.latent, time, {**inputs, **more} if more else inputs, those) for inputs, those in wanted]
 
     @staticmethod
     def advance(states: Sequence[StreamState], outputs: Sequence[torch.Tensor]) -> None:

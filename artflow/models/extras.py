@@ -12,12 +12,15 @@ class Control(NamedTuple):
     """A picture that steers a row, and how much.
 
     ``network`` is the id of a network that the model holds. ``hint`` is float32 of shape (3, height, width) in pixels,
-    0 to 1, on the model's device. ``weight`` times what the network gives is added.
+    0 to 1, on the model's device. ``weight`` times what the network gives is added; where ``soft``, less of it the
+    nearer a layer is to the picture. ``negative``: unconditional rows have it, too.
     """
 
     network: str
     hint: torch.Tensor
     weight: float
+    soft: bool = False
+    negative: bool = True
 
 
 class Extras(NamedTuple):
@@ -25,6 +28,12 @@ class Extras(NamedTuple):
 
     loras: tuple[tuple[str, float], ...] = ()
     controls: tuple[Control, ...] = ()
+
+    def of_negative(self) -> Extras:
+        """Those of the unconditional row that goes with this one."""
+        if all(control.negative for control in self.controls):
+            return self
+        return self._replace(controls=tuple(control for control in self.controls if control.negative))
 
     def __bool__(self) -> bool:
         return bool(self.loras or self.controls)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from artflow.errors import ArtflowError
 from artflow.models.progress import no_progress
-from artflow.models.weights import STEMS, choose_weights, require_weights
+from artflow.models.weights import PARTS, STEMS, choose_weights, require_weights
 
 OnProgress = Callable[[str, float | None], None]
 Chooser = Callable[[Collection[str]], list[str]]
@@ -61,23 +61,28 @@ def download(
     return _fetch(repo, revision, choose, complete, on_progress, endpoint, cache_dir, admit=admit)
 
 
-def download_vae(
+def download_network(
     repo: str,
+    part: str,
     *,
+    admit: Callable[[Mapping[str, int]], None] = lambda _: None,
     on_progress: OnProgress = no_progress,
     endpoint: str | None = None,
     cache_dir: Path | None = None,
 ) -> Path:
-    """The local folder of a repository that is just a VAE, as ``madebyollin/taesd`` is; otherwise as `download`."""
+    """The local folder of a repository that is just one network; otherwise as `download`.
+
+    ``part`` says which kind: ``vae``, as ``madebyollin/taesd`` is, or ``controlnet``.
+    """
 
     def choose(names: Collection[str]) -> list[str]:
-        _, files = require_weights(repo, "vae", [n for n in names if "/" not in n], None)
+        _, files = require_weights(repo, part, [n for n in names if "/" not in n], None)
         return ["config.json", *files]
 
     def complete(names: Collection[str]) -> bool:
-        return "config.json" in names and choose_weights(names, STEMS["vae"], None) is not None
+        return "config.json" in names and choose_weights(names, STEMS[part], None) is not None
 
-    return _fetch(repo, None, choose, complete, on_progress, endpoint, cache_dir)
+    return _fetch(repo, None, choose, complete, on_progress, endpoint, cache_dir, admit=admit)
 
 
 def download_file(
@@ -144,7 +149,7 @@ def choose_files(repo: str, names: Iterable[str], variant: str | None, skip: Col
         )
     chosen = {"model_index.json", "scheduler/scheduler_config.json"}
     chosen |= {f"{folder}/{name}" for folder in ("tokenizer", "tokenizer_2") for name in TOKENIZER_FILES}
-    for part in STEMS:
+    for part in PARTS:
         inside = _inside(part, names)
         if not inside or part in skip:
             continue
@@ -156,7 +161,7 @@ def choose_files(repo: str, names: Iterable[str], variant: str | None, skip: Col
 def is_complete(names: Iterable[str], variant: str | None, skip: Collection[str] = ()) -> bool:
     """Whether these files (paths) are all that the loader needs."""
     names = set(names)
-    parts = [p for p in STEMS if _inside(p, names) and p not in skip]
+    parts = [p for p in PARTS if _inside(p, names) and p not in skip]
     tokenizers = [t for t in ("tokenizer", "tokenizer_2") if _inside(t, names)]
     return (
         {"model_index.json", "scheduler/scheduler_config.json"} <= names

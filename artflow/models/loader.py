@@ -109,7 +109,7 @@ def _read_tiny_vae(source: str, progress: ProgressReporter) -> AutoencoderTiny:
     """The small autoencoder of a Hub id or a folder."""
     folder = Path(source).expanduser()
     if not folder.is_dir():
-        folder = hub.download_vae(source, on_progress=progress.say)
+        folder = hub.download_network(source, "vae", on_progress=progress.say)
     progress.say("Loading the tiny autoencoder", 1.0)
     variant, _ = require_weights(source, "vae", [p.name for p in folder.iterdir()], None)
     with weight_loading_lock():

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
+from artflow.models.control_catalog import load_controls
 from artflow.models.extras import Extras
 from artflow.models.info import ModelInfo
 
@@ -55,6 +56,8 @@ class Model(ABC):
     """Where LoRAs are looked for, beside those of the app."""
     lora_budget: int = field(default=2**30, kw_only=True)
     """Bytes of LoRAs that are kept on the device."""
+    control_networks: dict[str, Any] = field(default_factory=dict, kw_only=True)
+    """Networks by which rows can be steered (`Control`), by their ids: loaded when somebody first asks for them."""
 
     @property
     def id(self) -> str:
@@ -77,6 +80,7 @@ class Model(ABC):
             amplifies_noise=self.amplifies_noise,
             folder=None if folder is None else str(folder),
             text_width=self.text_width,
+            control_kinds=load_controls().kinds_of(self.control_family),
         )
 
     @property
@@ -120,6 +124,11 @@ class Model(ABC):
     def inpaints(self) -> bool:
         """Whether it is shown a mask and the picture without what is under it, as 9-channel UNets are."""
         return False
+
+    @property
+    def control_family(self) -> str | None:
+        """The family of `ControlCatalog` whose networks can steer it."""
+        return None
 
     @property
     def small_autoencoder(self) -> bool:

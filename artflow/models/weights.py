@@ -15,8 +15,12 @@ STEMS = {
     "text_encoder": "model",
     "text_encoder_2": "model",
     "clip": "model",
+    "controlnet": "diffusion_pytorch_model",
 }
-"""Parts of a pipeline that have weights, and what their files are called; a CLIP model is a repository of its own."""
+"""Networks that have weights, and what their files are called; the last two are repositories of their own."""
+
+PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
+"""Those that a pipeline has."""
 
 
 def choose_weights(names: Iterable[str], stem: str, variant: str | None) -> tuple[str | None, list[str]] | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from artflow.engine.control_unit import ControlPicture
 from artflow.engine.image_spec import ImageSpec
 from artflow.engine.job_request import GeneratedImage
 from artflow.errors import ArtflowError
@@ -18,7 +19,12 @@ from artflow.modes.upscale import FACTORS
 
 
 def enlarged(
-    images: Sequence[GeneratedImage], params: TextParams, run: JobRunner, enlarge: Enlarge, max_size: int
+    images: Sequence[GeneratedImage],
+    params: TextParams,
+    run: JobRunner,
+    enlarge: Enlarge,
+    max_size: int,
+    controls: tuple[ControlPicture, ...] = (),
 ) -> list[GeneratedImage]:
     """Hires fix: the pictures enlarged, and redrawn at their new size. Those not reached by a cancel stay as they were.
 
@@ -41,6 +47,7 @@ def enlarged(
             steps=params.hires_steps or params.steps,
             strength=params.hires_denoise,
             source=resized(larger, size),
+            controls=controls,
         )
     which = list(specs)
 

@@ -16,6 +16,7 @@ from artflow.engine.job_request import GeneratedImage
 from artflow.engine.params import random_seed
 from artflow.images import Picture, Size, flattened, from_srgb, resized, to_srgb
 from artflow.models.info import ModelInfo
+from artflow.modes.control_maps import control_pictures
 from artflow.modes.job_runner import JobRunner, shown
 from artflow.modes.masks import (
     Bounds,
@@ -196,6 +197,7 @@ def image_spec(mode: str, work: Inpainting, params: PaintParams, model: ModelInf
         source=filled(work.shown, work.shown_mask, params.fill, seed),
         mask=work.shown_mask,
         masked_image=work.masked_image if model.inpaints else None,
+        controls=control_pictures(work.shown, params.control),
     )
 
 

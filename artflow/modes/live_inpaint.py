@@ -11,6 +11,7 @@ from artflow.engine.stream_policy import Seen, StreamPolicy
 from artflow.errors import ArtflowError
 from artflow.images import Size
 from artflow.models.info import ModelInfo
+from artflow.modes.control_maps import control_pictures
 from artflow.modes.inpaint import RegionParams, plan_inpaint
 from artflow.modes.live import LiveMode
 
@@ -44,7 +45,9 @@ LIVE_INPAINT = LiveMode(
     name="inpaint",
     title="Live inpaint",
     description="What is painted over follows the prompt; the rest of the picture stays.",
-    policy=StreamPolicy("live-inpaint", pipelined=False, latest_only=True, preprocess=preprocess, keep_alpha=True),
+    policy=StreamPolicy(
+        "live-inpaint", pipelined=False, latest_only=True, preprocess=preprocess, maps=control_pictures, keep_alpha=True
+    ),
     defaults={"prompt": "a red balloon", "steps": 2, "strength": 1.0, "priority": "quality"},
     kind=LiveInpaintParams,
 )

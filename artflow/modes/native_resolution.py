@@ -70,7 +70,7 @@ def _carried_on(
     open_ones = [image for image in drawn if not image.recipe.get("hidden")]
     if not any(borders) or not open_ones:
         return drawn
-    shared = params.model_dump(include=set(JobParams.model_fields)) | borders._asdict()
+    shared = params.model_dump(include=set(JobParams.model_fields) - {"control"}) | borders._asdict()
     asked = [OutpaintParams(**shared | {"seed": image.recipe["seed"]}) for image in open_ones]
     wider = iter(outpaint.carried_on([image.picture for image in open_ones], asked, run))
     return [image if image.recipe.get("hidden") else next(wider) for image in drawn]

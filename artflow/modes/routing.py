@@ -27,8 +27,8 @@ def route(mode: str, params: LiveParams, own: ModelSpec, catalog: Catalog) -> Ro
 
     Where no model is chosen and ``own`` leaves styles to a painter: a prompt that names styles alone, or nothing, is
     painted; one that names things is drawn, and then painted over if it names a style as well. Styles that ``own``
-    was taught itself are left to it beside things. LoRAs are for what draws, so asking for one asks for ``own``. In the
-    webcam a small model is told of a background where the prompt names none.
+    was taught itself are left to it beside things. LoRAs and control are for what draws, so asking for one asks for
+    ``own``. In the webcam a small model is told of a background where the prompt names none.
 
     Raises:
         ArtflowError: ``unknown_model``, ``bad_lora``.
@@ -40,11 +40,12 @@ def route(mode: str, params: LiveParams, own: ModelSpec, catalog: Catalog) -> Ro
     if own.styles_by is None or mode not in AUTOMATIC:
         return Route(own, _drawn(mode, prompt, own))
     painter = catalog.get(own.styles_by)
-    if not uses and not styles().find(prompt).rest:
+    plain = not uses and not params.control  # what a painter can do
+    if plain and not styles().find(prompt).rest:
         return Route(painter, prompt)
     vocabulary = load_vocabulary(own.source.folder)
     found = styles().find(prompt, without=vocabulary.styles if vocabulary else ())
-    if not found.styles and not params.style_picture:
+    if (params.control and not found.rest) or (not found.styles and not params.style_picture):
         return Route(own, _drawn(mode, prompt, own))
     return Route(own, _drawn(mode, found.rest, own), painter)
 

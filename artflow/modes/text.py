@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
+from artflow.engine.control_unit import MOST_CONTROLS, ControlPicture, ControlUnit
 from artflow.engine.image_spec import SAMPLERS, ImageSpec
 from artflow.engine.params import MAX_SEED, Prediction, random_seed
 from artflow.images import Size, check_size
@@ -36,6 +37,9 @@ class JobParams(BaseModel):
     )
     model: str = Field("", title="Model", description="an id of the catalog; empty: the app's")
     prediction_type: Prediction = Field("auto", title="Prediction", description="auto: as the model's file says")
+    control: tuple[ControlUnit, ...] = Field(
+        (), max_length=MOST_CONTROLS, title="Control", description="what steers the picture by a map of another"
+    )
 
     @property
     def text(self) -> str:
@@ -66,7 +70,8 @@ class JobParams(BaseModel):
         vocabulary = load_vocabulary(model.folder)
         words = vocabulary.facts(self.text) if vocabulary is not None else {}
         loras = {"loras": listed(self.lora_uses)} if self.lora_uses else {}
-        return self.model_dump(exclude={"batch_count", "loras"}) | {"prompt": self.text} | loras | facts | words
+        left_out = {"batch_count", "loras"} | (set() if self.control else {"control"})
+        return self.model_dump(exclude=left_out) | {"prompt": self.text} | loras | facts | words
 
 
 class TextParams(JobParams):
@@ -101,8 +106,10 @@ def defaults(spec: ModelSpec, generation: dict[str, Any]) -> TextParams:
     return merged(TextParams, native, spec.defaults.text, generation)
 
 
-def image_specs(params: TextParams, model: ModelInfo, max_size: int) -> list[ImageSpec]:
-    """The pictures of one request; picture i has the seed plus i.
+def image_specs(
+    params: TextParams, model: ModelInfo, max_size: int, controls: tuple[ControlPicture, ...] = ()
+) -> list[ImageSpec]:
+    """The pictures of one request, which ``controls`` steer; picture i has the seed plus i.
 
     Raises:
         ArtflowError: ``bad_size`` (naming the nearest sizes).
@@ -110,4 +117,4 @@ def image_specs(params: TextParams, model: ModelInfo, max_size: int) -> list[Ima
     size = check_size(params.width, params.height, multiple=model.vae_scale, longest=max_size)
     first = random_seed() if params.seed == -1 else params.seed
     seeds = [(first + i) % (MAX_SEED + 1) for i in range(params.batch_count)]
-    return [params.image_spec(params.recipe("text", model, seed), size, seed) for seed in seeds]
+    return [params.image_spec(params.recipe("text", model, seed), size, seed, controls=controls) for seed in seeds]

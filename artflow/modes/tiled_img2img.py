@@ -16,6 +16,7 @@ from artflow.engine.params import random_seed
 from artflow.images import Picture, Size
 from artflow.models.info import ModelInfo
 from artflow.modes.alpha import joined, split
+from artflow.modes.control_maps import control_pictures
 from artflow.modes.job_runner import JobRunner, shown
 from artflow.modes.text import JobParams
 from artflow.modes.tiles import Floats, Tile, Tiling, tiled
@@ -61,6 +62,7 @@ def in_tiles(picture: NDArray[np.uint8], params: UpscaleParams, run: JobRunner) 
             seed,
             strength=params.strength,
             source=tile.picture,
+            controls=control_pictures(tile.picture, params.control),
             noise_region=NoiseRegion(*(at // scale for at in tile.at)),
         )
 

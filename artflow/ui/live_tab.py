@@ -13,6 +13,7 @@ from artflow.modes import routing
 from artflow.pipeline import Pipeline
 from artflow.ui.components import CanvasView, InpaintView, WebcamView
 from artflow.ui.components.live_view import LiveView
+from artflow.ui.control_drawer import ControlDrawer
 from artflow.ui.controls import ParamControls, examples, prompt_box, send_to_view
 from artflow.ui.lora_drawer import lora_drawer, send_loras
 from artflow.ui.send import SendTo, from_live
@@ -55,6 +56,11 @@ def live_tab(pipeline: Pipeline, mode: str) -> LiveTab:
         with gr.Row():
             controls.add("only_masked")
             controls.add("padding", maximum=256)
+    if mode != "inpaint":
+        drawer = ControlDrawer(place)
+        drawer.live(mode, pipeline)
+        if mode == "canvas":
+            drawer.sketch(controls, prompt)
     with gr.Accordion("Advanced settings", open=False):
         longest = {"max_length": pipeline.settings.server.max_prompt}
         model, size = _model_and_size(pipeline)

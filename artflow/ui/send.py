@@ -55,7 +55,7 @@ def from_live(mode: str, limits: ServerSettings, own: str = "") -> SendTo:
     """Buttons under a live view, which send the frame on display; ``own`` is its tab, if not its mode."""
 
     def find(snapshot: dict[str, Any] | None) -> Found:
-        return _read(snapshot, limits) if snapshot else None
+        return read_frame(snapshot, limits) if snapshot else None
 
     shown = gr.JSON(visible=False)
     return SendTo(own or mode, shown, find, f"async () => [await window.artflow.snapshot({json.dumps(mode)})]")
@@ -138,7 +138,7 @@ def _prompt(recipe: Mapping[str, Any], wanted: bool) -> list[Any]:
     return [str(recipe.get("prompt") or "") or gr.skip()] if wanted else []
 
 
-def _read(snapshot: dict[str, Any], limits: ServerSettings) -> tuple[Picture, dict[str, Any]]:
+def read_frame(snapshot: dict[str, Any], limits: ServerSettings) -> tuple[Picture, dict[str, Any]]:
     """The live frame that the browser sends back, and its recipe.
 
     Raises:

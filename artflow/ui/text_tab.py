@@ -7,8 +7,13 @@ from typing import Any
 
 import gradio as gr
 
+from artflow.engine.job_request import GeneratedImage
+from artflow.images import Picture
+from artflow.job_context import JobContext
 from artflow.pipeline import Pipeline
+from artflow.ui.control_drawer import ControlDrawer
 from artflow.ui.controls import ParamControls, examples, model_choice, prompt_box, said, show_result, upscaler_choice
+from artflow.ui.files import read_picture
 from artflow.ui.inputs import as_sent
 from artflow.ui.jobs import Jobs, Outcome, remarks, saved
 from artflow.ui.lora_drawer import lora_drawer
@@ -58,6 +63,7 @@ class TextTab:
                     sampler, model = controls.add("sampler"), model_choice(self._pipeline)
                     prediction = controls.add("prediction_type")
                 loras = lora_drawer(self._pipeline, "text")
+                steering = ControlDrawer("text").of_a_picture(self._pipeline)
                 with gr.Accordion("Hires fix", open=False):
                     with gr.Row():
                         hires = [controls.add("hires_scale", step=0.25, elem_id="artflow-hires-scale")]
@@ -78,14 +84,14 @@ class TextTab:
         inputs = [prompt, negative, steps, cfg, width, height, sampler, seed, count, model, *hires, prediction, loras]
         self.controls = dict(zip(INPUTS, inputs, strict=True))
         generate.click(
-            as_sent(self.text), inputs, [gallery, used_seed, preview, status], api_name="text", concurrency_limit=None,
-            show_progress="hidden", preprocess=False,
+            as_sent(self.text), [*inputs, *steering], [gallery, used_seed, preview, status], api_name="text",
+            concurrency_limit=None, show_progress="hidden", preprocess=False,
         )  # fmt: skip
         show_result(generate, "artflow-text-preview")
         stop.click(self.leave, None, None, queue=False, api_visibility="private")
         prompt.change(  # not `input`, which a clicked example does not fire
-            self.typed, [follow, *inputs], [preview, status], trigger_mode="always_last", show_progress="hidden",
-            concurrency_limit=None, api_visibility="private", preprocess=False,
+            as_sent(self.typed), [follow, *inputs, *steering], [preview, status], trigger_mode="always_last",
+            show_progress="hidden", concurrency_limit=None, api_visibility="private", preprocess=False,
         )  # fmt: skip
 
     def text(
@@ -106,6 +112,8 @@ class TextTab:
         hires_denoise: float,
         prediction_type: str,
         loras: str,
+        control: list[dict[str, Any]],
+        control_picture: str | None,
         request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
         """Make pictures from a text.
@@ -127,13 +135,20 @@ class TextTab:
             hires_denoise: how much the second pass changes, 0.05 to 1
             prediction_type: what the model predicts: auto (as its file says), epsilon or v_prediction
             loras: weights by name as JSON, such as {"neon": 0.8}; -2 to 2 each, 8 at most
+            control: what steers the picture, at most 4: objects with kind (canny, scribble, depth ...), weight 0 to 2,
+                start and end (fractions of the steps), mode (balanced, prompt, control) and preprocess (auto, none ...)
+            control_picture: a picture file that the maps of the controls are made of; over MCP its URL
         """
         changes = self._changes(
             prompt, negative_prompt, steps, guidance_scale, width, height, sampler, seed, batch_count, model,
             hires_scale, hires_upscaler, hires_steps, hires_denoise, prediction_type, loras,
-        )  # fmt: skip
+        ) | {"control": control or []}  # fmt: skip
+
+        def work(context: JobContext) -> list[GeneratedImage]:
+            return self._pipeline.generate(changes, context, self._steering(control, control_picture))
+
         self._typing.stop(request)  # else a picture of earlier typing could arrive later and replace this one
-        for picture, words, made in self._jobs.run(request, lambda context: self._pipeline.generate(changes, context)):
+        for picture, words, made in self._jobs.run(request, work):
             shown = gr.skip() if picture is None else picture
             if not made:
                 yield gr.skip(), gr.skip(), shown, words
@@ -141,9 +156,10 @@ class TextTab:
             with saved(made) as paths:
                 yield paths, made[0].recipe["seed"], shown, words
 
-    def typed(self, request: gr.Request, follow: bool, prompt: str, *rest: Any) -> Iterator[tuple[Any, Any]]:
+    def typed(self, request: gr.Request, follow: bool, prompt: str, *values: Any) -> Iterator[tuple[Any, Any]]:
         """One picture of the prompt typed so far, with a fixed seed."""
         nothing = gr.skip(), gr.skip()
+        *rest, control, picture = values
         if not follow or not prompt.strip() or None in rest:  # a number field is empty on the way to another number
             yield nothing
             return
@@ -154,9 +170,20 @@ class TextTab:
             return
         if changes["seed"] == -1:
             changes["seed"] = TYPING_SEED
-        for event in self._typing.follow(request, lambda context: self._pipeline.generate(changes, context)):
+        if control and picture:
+            changes["control"] = control
+
+        def work(context: JobContext) -> list[GeneratedImage]:
+            return self._pipeline.generate(changes, context, self._steering(changes.get("control"), picture))
+
+        for event in self._typing.follow(request, work):
             made = event.value if isinstance(event, Outcome) and not event.cancelled else []
             yield (made[0].picture, remarks(made)) if made else nothing
+
+    def _steering(self, control: Any, path: str | None) -> Picture | None:
+        """The picture that the maps are made of, where there is a control."""
+        limits = self._pipeline.settings.server
+        return read_picture(path, limits, limits.max_size) if control and path else None
 
     def leave(self, request: gr.Request) -> None:
         """End this browser's jobs, both typed and requested: it is cancelled, or gone."""

@@ -16,7 +16,7 @@ import pytest
 from artflow.errors import ArtflowError
 from artflow.models import hub
 from artflow.models.catalog import ROOT
-from artflow.models.hub import download, download_vae
+from artflow.models.hub import download, download_network
 from tests.support.hub_server import HubServer
 from tests.support.tiny import build_tiny, build_tiny_vae
 
@@ -68,7 +68,7 @@ def test_only_what_a_pipeline_needs_and_one_set_of_weights(server, tmp_path):
 def test_a_part_that_something_else_replaces_is_not_downloaded_until_it_is_needed(server, tmp_path):
     folder = download("me/model", skip={"vae"}, endpoint=server.url, cache_dir=tmp_path)
     assert not (folder / "vae").exists()
-    assert names(download_vae("me/vae", endpoint=server.url, cache_dir=tmp_path)) == {
+    assert names(download_network("me/vae", "vae", endpoint=server.url, cache_dir=tmp_path)) == {
         "config.json",
         "diffusion_pytorch_model.safetensors",
     }

@@ -61,6 +61,13 @@ def test_who_is_chosen_gets_the_whole_prompt() -> None:
         assert route("realtime", LiveParams(prompt=prompt, model=spec.id), POCKET, CATALOG) == (spec, prompt, None)
 
 
+def test_what_is_steered_is_drawn() -> None:
+    steered = {"control": [{"kind": "scribble"}]}
+    for prompt, over in (("", None), ("van gogh", None), ("a cat", None), ("a lion, hokusai", PAINTER)):
+        way = route("realtime", LiveParams(prompt=prompt, **steered), POCKET, CATALOG)
+        assert (way.spec, way.over) == (POCKET, over)
+
+
 def test_a_model_that_is_not_there_is_named() -> None:
     with pytest.raises(ArtflowError) as caught:
         route("realtime", LiveParams(model="nothing"), POCKET, CATALOG)

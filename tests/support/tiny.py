@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, T2IAdapter, UNet2DConditionModel
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -78,6 +78,29 @@ def build_tiny_vae(folder: str | Path, *, seed: int = 0, latent_channels: int = 
     with weight_loading_lock(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         _tiny_vae(latent_channels).save_pretrained(folder)
+    return Path(folder)
+
+
+@torch.no_grad()
+def build_tiny_controlnet(folder: str | Path, model: str | Path, *, seed: int = 0) -> Path:
+    """Write a ``ControlNetModel`` folder for the UNet of a model's folder, whose outputs do not begin at zero."""
+    with weight_loading_lock(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        unet = UNet2DConditionModel.from_pretrained(Path(model) / "unet")
+        network = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 8, 16, 16))
+        zeros = (network.controlnet_cond_embedding.conv_out, *network.controlnet_down_blocks)
+        for layer in (*zeros, network.controlnet_mid_block):
+            layer.weight.normal_(std=0.3)
+        network.save_pretrained(folder)
+    return Path(folder)
+
+
+@torch.no_grad()
+def build_tiny_adapter(folder: str | Path, *, channels: tuple[int, ...] = (32, 64), seed: int = 0) -> Path:
+    """Write a ``T2IAdapter`` folder for UNets with blocks of these channels."""
+    with weight_loading_lock(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        T2IAdapter(channels=list(channels), num_res_blocks=1).save_pretrained(folder)
     return Path(folder)
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from diffusers import AutoencoderTiny
 
+from artflow.models.control import residuals
+from artflow.models.control_catalog import load_controls
 from artflow.models.dtypes import memory_format
 from artflow.models.families.checkpoint import CheckpointKind, Shapes
 from artflow.models.lora import Loras, as_loras
@@ -133,7 +135,7 @@ class UNetModel(Model):
 
     @property
     def memory_bytes(self) -> int:
-        parts = [self.unet, self.vae, *self.text_encoders]
+        parts = [self.unet, self.vae, *self.text_encoders, *self.control_networks.values()]
         return sum(t.nbytes for p in parts for t in (*p.parameters(), *p.buffers())) + self.loras.memory_bytes
 
     @property
@@ -144,6 +146,10 @@ class UNetModel(Model):
     def loras(self) -> Loras:
         """Those that have been asked for."""
         return Loras(self)
+
+    @property
+    def control_family(self) -> str | None:
+        return load_controls().family_of(self.unet.config.cross_attention_dim)
 
     @property
     def small_autoencoder(self) -> bool:
@@ -202,17 +208,24 @@ class UNetModel(Model):
         return {**prepared, "guidance": embedding.to(self.device, self.dtype)}
 
     def predict(self, latents: torch.Tensor, timesteps: torch.Tensor, inputs: Tensors) -> torch.Tensor:
-        return self._predicted(self.unet, latents, timesteps, inputs)
+        return self._predicted(self.unet, latents, timesteps, inputs, {})
 
     def predict_with(
         self, latents: torch.Tensor, timesteps: torch.Tensor, inputs: Tensors, extras: Sequence[Extras]
     ) -> torch.Tensor:
+        added = residuals(self, latents, timesteps, inputs, extras)
         with self.loras.rows(extras) as unet:
-            return self._predicted(unet, latents, timesteps, inputs)
+            return self._predicted(unet, latents, timesteps, inputs, added)
 
     def _predicted(
-        self, unet: UNet2DConditionModel, latents: torch.Tensor, timesteps: torch.Tensor, inputs: Tensors
+        self,
+        unet: UNet2DConditionModel,
+        latents: torch.Tensor,
+        timesteps: torch.Tensor,
+        inputs: Tensors,
+        added: Mapping[str, Any],
     ) -> torch.Tensor:
+        """``added`` are further arguments of the UNet."""
         if self.inpaints:
             latents = torch.cat([latents, inputs["inpaint"]], dim=1)
         return unet(
@@ -222,6 +235,7 @@ class UNetModel(Model):
             timestep_cond=inputs.get("guidance"),
             added_cond_kwargs=self.added_conditions(inputs),
             return_dict=False,
+            **added,
         )[0].float()
 
     def added_conditions(self, inputs: Tensors) -> dict[str, torch.Tensor] | None:

@@ -31,6 +31,11 @@ window.artflow ??= {
     return (await hub.views[mode]?.snapshot()) ?? null;
   },
 
+  // The picture that a mode works on now, as {image: data URL}, or null while there is none.
+  source(mode) {
+    return hub.views[mode]?.source() ?? null;
+  },
+
   // Loads the picture at a URL into a view; if the view is not on the page yet, when it opens.
   async loadPicture(mode, url) {
     const view = hub.views[mode];

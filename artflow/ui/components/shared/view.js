@@ -326,6 +326,11 @@ class LiveView {
     return this.result.snapshot();
   }
 
+  source() {
+    const surface = newSurface(this.size.width, this.size.height);
+    return this.stripSource(surface) ? { image: surface.canvas.toDataURL("image/jpeg", 0.9) } : null;
+  }
+
   // --- full screen --------------------------------------------------------------------------------------
 
   toggleFullscreen() {
