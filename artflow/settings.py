@@ -20,7 +20,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, DirectoryPath, Field
 from artflow.errors import ArtflowError, validation_sentence
 from artflow.legacy_settings import put, translate
 
-PRESETS = Path(__file__).resolve().parent.parent / "presets"
+ROOT = Path(__file__).resolve().parent.parent
+PRESETS = ROOT / "presets"
 PREFIXES = ("STREAMDIFFUSION_", "ARTFLOW_")  # the later one wins
 
 SLOWEST = 0.01  # frames a second
@@ -33,6 +34,9 @@ def _cap(fps: float) -> float:
 
 
 MaxFps = Annotated[float, Field(ge=0, le=240), AfterValidator(_cap)]
+
+
+FromRoot = Annotated[Path, AfterValidator(lambda path: ROOT / path)]
 
 
 class _Group(BaseModel):
@@ -58,6 +62,18 @@ class ModelSettings(_Group):
     warmup: int = Field(1, ge=0, le=100, description="pictures made before the first person is served")
     max_batch: int = Field(16, ge=1, le=64, description="rows in one UNet call at most")
     max_loaded: int = Field(3, ge=1, le=8, description="models kept in memory at once")
+
+
+class ModelFiles(_Group):
+    """Folders of files beside the models, and who may change what is in them."""
+
+    lora_dir: FromRoot = Field(Path("models/loras"), description="folder of LoRAs, from the app's own folder on")
+    manage_loras: bool | Literal["auto"] = Field(
+        "auto",
+        description="who may download, upload and delete LoRAs: everybody, nobody; `auto`: who has signed in, and "
+        "without accounts who is on this machine or its private network, but nobody on a public Space",
+    )
+    max_lora_bytes: int = Field(4_000_000_000, ge=1_000, description="bytes of a LoRA that is downloaded")
 
 
 class Performance(_Group):
@@ -145,6 +161,7 @@ class Settings(_Group):
     """Everything that an operator may set."""
 
     model: ModelSettings = ModelSettings()
+    models: ModelFiles = ModelFiles()
     realtime: LiveSettings
     canvas: CanvasSettings
     inpaint: LiveSettings = LiveSettings(performance=Performance(enable_similar_image_filter=False, jpeg_quality=95))
