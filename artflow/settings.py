@@ -64,8 +64,8 @@ class ModelSettings(_Group):
     max_loaded: int = Field(3, ge=1, le=8, description="models kept in memory at once")
 
 
-class ModelFiles(_Group):
-    """Folders of files beside the models, and who may change what is in them."""
+class ModelsSettings(_Group):
+    """What models can be given beside their own weights, and who may change it."""
 
     lora_dir: FromRoot = Field(Path("models/loras"), description="folder of LoRAs, from the app's own folder on")
     manage_loras: bool | Literal["auto"] = Field(
@@ -161,7 +161,7 @@ class Settings(_Group):
     """Everything that an operator may set."""
 
     model: ModelSettings = ModelSettings()
-    models: ModelFiles = ModelFiles()
+    models: ModelsSettings = ModelsSettings()
     realtime: LiveSettings
     canvas: CanvasSettings
     inpaint: LiveSettings = LiveSettings(performance=Performance(enable_similar_image_filter=False, jpeg_quality=95))

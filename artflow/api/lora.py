@@ -7,19 +7,22 @@ import contextlib
 import os
 from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Request, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Depends, Request, Response, WebSocket, WebSocketDisconnect
 from starlette.concurrency import run_in_threadpool
 
 from artflow.api.security import PROXIES, owner_of, refusal, require_sign_in
 from artflow.api.state import api_of
 from artflow.errors import ArtflowError
+from artflow.images import decode, encode_jpeg
 from artflow.loras.downloads import Downloads
 
 routes = APIRouter(prefix="/api/lora", dependencies=[Depends(require_sign_in)])
 socket_router = APIRouter(prefix="/api/lora")
 
+LONGEST, QUALITY = 192, 85  # of previews: pixels a side
+MOST_BYTES = 20_000_000  # of a picture beside a file
 EVERY = 0.5  # seconds between two messages of progress
 POLICY = 1008
 TRY_LATER = 1013
@@ -61,8 +64,21 @@ async def may_manage(request: Request) -> None:
     settings = api_of(request).pipeline.settings
     if (refused := await refusal(request, settings.server.origins)) is not None:
         raise refused
+    await _check(request)
+
+
+async def _check(request: Request) -> None:
     peer, user = (request.client.host if request.client else None), await owner_of(request)
-    check_may_manage(settings.models.manage_loras, peer, request.headers, user)
+    check_may_manage(api_of(request).pipeline.settings.models.manage_loras, peer, request.headers, user)
+
+
+async def _whether(request: Request) -> str:
+    """Empty where the person may change files, else why not."""
+    try:
+        await _check(request)
+    except ArtflowError as error:
+        return error.message
+    return ""
 
 
 def _downloads(connection: Request | WebSocket) -> Downloads:
@@ -70,10 +86,14 @@ def _downloads(connection: Request | WebSocket) -> Downloads:
 
 
 @routes.get("/presets")
-def presets(request: Request) -> dict[str, Any]:
-    """The LoRAs that are offered, each with whether it is ``downloaded``, and all files that are there (``files``)."""
+def presets(request: Request, refused: Annotated[str, Depends(_whether)]) -> dict[str, Any]:
+    """The LoRAs that are offered, each with whether it is ``downloaded``, and all files that are there (``files``).
+
+    ``refused`` says why the person may not change files, and is empty where they may.
+    """
     library = _downloads(request).library
     return {
+        "refused": refused,
         "presets": [preset.model_dump() | {"downloaded": library.has(preset)} for preset in library.presets.loras],
         "files": [one.as_json() for one in library.files()],
     }
@@ -97,6 +117,39 @@ def cancel(request: Request, preset_id: str) -> dict[str, Any]:
     """Stop a download and forget what has arrived."""
     _downloads(request).cancel(preset_id)
     return {"status": "ok"}
+
+
+@routes.post("/download/{task_id}/pause", dependencies=[Depends(may_manage)])
+def pause(request: Request, task_id: str) -> dict[str, Any]:
+    """Stop a download and keep what has arrived."""
+    _downloads(request).pause(task_id)
+    return {"status": "ok"}
+
+
+@routes.post("/download/{task_id}/resume", dependencies=[Depends(may_manage)])
+def resume(request: Request, task_id: str) -> dict[str, Any]:
+    """Go on with what was paused, or try again what has failed."""
+    return {"status": "ok", "task": _downloads(request).resume(task_id).as_json()}
+
+
+@routes.delete("/files/{file:path}", dependencies=[Depends(may_manage)])
+def delete_file(request: Request, file: str) -> dict[str, Any]:
+    """Delete a file of the folder, and its preview."""
+    _downloads(request).delete(file)
+    return {"status": "ok"}
+
+
+@routes.get("/preview/{file:path}", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
+def preview(request: Request, file: str) -> Response:
+    """The picture beside a file, small."""
+    found = _downloads(request).library.get(file).preview
+    if found is None:
+        raise ArtflowError("no_preview", f"There is no picture beside {file[:80]!r}.")
+    if (size := found.stat().st_size) > MOST_BYTES:
+        raise ArtflowError("picture_too_large", f"The picture has {size} bytes; at most {MOST_BYTES} are read.")
+    limits = api_of(request).pipeline.settings.server
+    picture = decode(found.read_bytes(), max_pixels=limits.max_pixels, longest=LONGEST)
+    return Response(encode_jpeg(picture, QUALITY), media_type="image/jpeg", headers={"Cache-Control": "max-age=300"})
 
 
 @routes.delete("/presets/{preset_id}", dependencies=[Depends(may_manage)])

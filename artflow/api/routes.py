@@ -22,7 +22,7 @@ PAGE_PREFIX = "/gradio_api/artflow"
 
 STATUS = {
     "no_session": 404, "busy": 503, "too_many_jobs": 503, "too_many_sessions": 503,
-    "unknown_lora": 404, "unknown_download": 404, "not_downloaded": 404, "not_allowed": 403,
+    "unknown_lora": 404, "unknown_download": 404, "not_downloaded": 404, "no_preview": 404, "not_allowed": 403,
 }  # fmt: skip
 
 

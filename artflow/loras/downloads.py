@@ -156,15 +156,15 @@ class Downloads:
         """
         self._stop(task_id, "cancelled", (*ACTIVE, "paused", "failed"))
 
-    def delete(self, name: str) -> None:
-        """Delete a file of the folder by its name.
+    def delete(self, file: str) -> None:
+        """Delete a file of the folder (`LoraFile.file`).
 
         Raises:
             ArtflowError: as `Library.delete`.
         """
-        self.library.delete(name)
+        self.library.delete(file)
         with self._lock:
-            for task in [t for t in self._tasks.values() if t.state == "completed" and _stem(t) == name]:
+            for task in [t for t in self._tasks.values() if t.state == "completed" and t.wanted.target.name == file]:
                 del self._tasks[task.id]
 
     def delete_preset(self, preset_id: str) -> None:
@@ -179,7 +179,7 @@ class Downloads:
         if under_way:
             self.cancel(preset_id)
         if self.library.has(preset):
-            self.delete(preset.filename.rsplit(".", 1)[0])
+            self.delete(preset.filename)
         elif not under_way:
             raise ArtflowError("not_downloaded", f"{preset.name} is not downloaded, so there is nothing to delete.")
 
@@ -384,10 +384,6 @@ class Downloads:
 
 def _arrived(wanted: Wanted) -> int:
     return wanted.part.stat().st_size if wanted.part.is_file() else 0
-
-
-def _stem(task: Task) -> str:
-    return task.wanted.target.name.rsplit(".", 1)[0]
 
 
 def _check_online(what: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from artflow.errors import ArtflowError
 
 LENGTH = 8  # bytes
-LONGEST = 32_000_000  # bytes of a header; those of LoRAs have under a megabyte, with a long metadata some
+LONGEST = 10_000_000  # bytes of a header; those of LoRAs have under a megabyte, with a long metadata some
 
 BASES = {768: "sd15", 1024: "sd2", 2048: "sdxl"}
 """The width of the prompt that cross-attention reads (768: SD 1, 1024: SD 2, 2048: SDXL)."""
@@ -66,6 +66,8 @@ class Header:
                 if isinstance(count, int):
                     counts[tag.strip()] = counts.get(tag.strip(), 0) + count
         most = max(counts.values(), default=0)
+        if most < 2:
+            return ""
         return ", ".join(tag for tag, count in counts.items() if tag and count == most)[:200]
 
     @property

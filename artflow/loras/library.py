@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,16 +17,19 @@ SUFFIX = ".safetensors"
 PREVIEWS = (".preview.png", ".png", ".jpg", ".jpeg", ".webp")  # as the tools of the field name them, by the stem
 PART = ".part"
 RECORD = ".part.json"
+NAME = re.compile(r"[^\W_][\w.+ ()-]{0,99}")
+NAMES = "a letter or digit first, then also _ . + - ( ) and spaces, 100 in all"
 MOST = 2_000  # files that are listed
 
 
 @dataclass(frozen=True)
 class LoraFile:
-    """One file of the folder. ``name`` is what it is asked for by: its path below the folder, without the suffix.
+    """One file of the folder. ``file`` is its path below the folder, ``name`` what prompts and settings call it.
 
-    ``problem`` is a sentence where it cannot be used; then nothing is known but its size in bytes.
+    ``problem`` is a sentence where it cannot be used; then nothing is known but its ``size`` in bytes.
     """
 
+    file: str
     name: str
     title: str
     size: int
@@ -38,8 +42,8 @@ class LoraFile:
     problem: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Without the preview, whose path is nobody's business."""
-        return {key: value for key, value in asdict(self).items() if key != "preview"}
+        """Of the preview just whether there is one: its path is nobody's business."""
+        return asdict(self) | {"preview": self.preview is not None}
 
 
 class Library:
@@ -64,25 +68,24 @@ class Library:
         """Whether the file of a preset is there."""
         return (self.folder / preset.filename).is_file()
 
-    def path_of(self, name: str) -> Path:
-        """The file of this name, which may come from a user: only names that `files` lists are found.
+    def get(self, file: str) -> LoraFile:
+        """The file of this path, which may come from a user: only those that `files` lists are found.
 
         Raises:
             ArtflowError: ``unknown_lora``.
         """
-        for suffix in ("", SUFFIX):  # a pickle is listed, and deleted, under its whole name
-            path = self.folder / f"{name}{suffix}"
-            if any(one.name == name for one in self.files()) and path.is_file():
-                return path
-        raise ArtflowError("unknown_lora", f"There is no LoRA {name[:80]!r} in the folder.")
+        for one in self.files():
+            if one.file == file:
+                return one
+        raise ArtflowError("unknown_lora", f"There is no file {file[:80]!r} in the folder of LoRAs.")
 
-    def delete(self, name: str) -> None:
+    def delete(self, file: str) -> None:
         """Delete a file, its preview, and what a download has left of it.
 
         Raises:
             ArtflowError: ``unknown_lora``, ``not_deleted``.
         """
-        path = self.path_of(name)
+        path = self.folder / self.get(file).file
         beside = [path.with_name(path.name + ending) for ending in (PART, RECORD)]
         try:
             path.unlink()
@@ -125,14 +128,15 @@ class Library:
             if is_unsafe(path.name):
                 raise unsafe(path.name)
             header = check_lora(path)
+            if not NAME.fullmatch(path.stem):
+                raise ArtflowError("bad_name", f"{path.name} has a name that prompts cannot call: {NAMES}.")
         except OSError:  # deleted meanwhile
-            return LoraFile(inside.with_suffix("").as_posix(), path.stem, 0, problem=f"{path.name} is gone.")
+            return LoraFile(inside.as_posix(), path.stem, path.name, 0, problem=f"{path.name} is gone.")
         except ArtflowError as error:
-            name = inside if is_unsafe(path.name) else inside.with_suffix("")
-            return LoraFile(name.as_posix(), path.name, size, problem=error.message)
+            return LoraFile(inside.as_posix(), path.stem, path.name, size, problem=error.message)
         preset = next((p for p in self.presets.loras if p.filename == inside.as_posix()), None)
         found = LoraFile(
-            inside.with_suffix("").as_posix(), header.title or path.stem, size, base=header.base,
+            inside.as_posix(), path.stem, header.title or path.stem, size, base=header.base,
             trigger=header.triggers, preview=_preview(path),
         )  # fmt: skip
         if preset is None:
@@ -152,9 +156,9 @@ def safe_filename(text: str) -> str:
     name = text.replace("\\", "/").rsplit("/", 1)[-1].strip()
     if is_unsafe(name):
         raise unsafe(name[:100])
-    stem = "".join(sign if sign.isalnum() or sign in "-_.()+ " else "_" for sign in name.removesuffix(SUFFIX))
-    stem = stem.strip(" ._")[:80]
-    if not name.endswith(SUFFIX) or not stem:
+    stem = re.sub(r"[^\w.+ ()-]", "_", name.removesuffix(SUFFIX))
+    stem = re.sub(r"^[\W_]+", "", stem)[:80].strip(" .")
+    if not name.endswith(SUFFIX) or not NAME.fullmatch(stem):
         raise ArtflowError("bad_name", f"A LoRA is a {SUFFIX} file; {name[:80]!r} is not.")
     return stem + SUFFIX
 

@@ -13,7 +13,7 @@ from websockets.sync.client import connect
 from artflow.api.lora import check_may_manage
 from artflow.errors import ArtflowError
 from tests.api.client import PAGE, Served, serve
-from tests.support.loras import FileServer, lora
+from tests.support.lora_server import FileServer, lora
 
 FILE = lora("sdxl", rank=16)
 PATH = "/Linaqruf/pastel-anime-xl-lora/resolve/main/pastel-anime-xl-latest.safetensors"
@@ -37,7 +37,7 @@ def test_a_preset_is_downloaded_watched_and_deleted(served: Served, tmp_path: Pa
     with connect(f"ws://127.0.0.1:{served.port}/api/lora/ws/progress") as socket:
         assert json.loads(socket.recv(20)) == {"type": "progress_update", "tasks": {}}
         begun = http.post(PAGE + "/api/lora/download/anime", params={"mirror_index": 0})
-        assert begun.status_code == 200 and begun.json()["task"]["status"] == "queued"
+        assert begun.status_code == 200 and begun.json()["task"]["preset_id"] == "anime"
         seen = []
         while not seen or seen[-1]["status"] != "completed":
             seen.append(json.loads(socket.recv(20))["tasks"]["anime"])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from huggingface_hub import constants
 
-from tests.support.loras import FileServer, lora
+from tests.support.lora_server import FileServer, lora
 
 
 @pytest.fixture

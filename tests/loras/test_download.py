@@ -6,7 +6,10 @@ import asyncio
 import hashlib
 import random
 import re
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 from huggingface_hub import constants
@@ -14,8 +17,9 @@ from huggingface_hub import constants
 from artflow.errors import ArtflowError
 from artflow.loras import address
 from artflow.loras.download import Source, Wanted, download
-from tests.support.loras import FAULTS, FileServer, changed, lora
+from tests.support.lora_server import FAULTS, FileServer, changed, lora
 
+T = TypeVar("T")
 A, B = "/a.safetensors", "/b.safetensors"
 
 
@@ -24,8 +28,14 @@ def wanted(server: FileServer, folder: Path, *paths: str, **about: object) -> Wa
     return Wanted(folder / "mine.safetensors", sources, **about)
 
 
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """In a thread: a browser of another test may have a loop in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
 def fetch(one: Wanted) -> Source:
-    return asyncio.run(download(one, lambda *_: None, stall=0.3, pause=0.001))
+    return run(download(one, lambda *_: None, stall=0.3, pause=0.001))
 
 
 def left(folder: Path) -> list[str]:
@@ -35,7 +45,7 @@ def left(folder: Path) -> list[str]:
 def test_a_file_arrives_under_its_own_name(server: FileServer, tmp_path: Path) -> None:
     said: list[tuple[int, int, str]] = []
     one = wanted(server, tmp_path, A, size=len(server.files[A]))
-    asyncio.run(download(one, lambda *words: said.append(words)))
+    run(download(one, lambda *words: said.append(words)))
     assert one.target.read_bytes() == server.files[A]
     assert left(tmp_path) == ["mine.safetensors"]
     assert said[-1] == (one.size, one.size, "Checking") and said[0][2] == "Downloading"
@@ -129,7 +139,7 @@ def test_a_stopped_download_keeps_what_has_arrived(server: FileServer, tmp_path:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    asyncio.run(stopped())
+    run(stopped())
     assert one.part.stat().st_size > 0 and not one.target.exists()
     fetch(one)
     assert one.target.read_bytes() == server.files[A]
@@ -169,7 +179,7 @@ def test_a_hundred_random_faults_leave_no_broken_file(server: FileServer, tmp_pa
         for start in range(0, 50, 25):
             await asyncio.gather(*(one(number) for number in range(start, start + 25)))
 
-    asyncio.run(all_of_them())
+    run(all_of_them())
     assert faults >= 100 and ends["right"] >= 25 and ends["sentence"] >= 5
 
 

@@ -14,7 +14,7 @@ from artflow.errors import ArtflowError
 from artflow.loras.downloads import STATS, Downloads
 from artflow.loras.library import Library
 from artflow.loras.presets import LoraPreset, Mirror, Presets
-from tests.support.loras import FileServer, lora
+from tests.support.lora_server import FileServer, lora
 
 SECONDS = 20  # after which a test that waits has failed
 FILE = lora(rank=128)  # 550 kB

@@ -12,7 +12,7 @@ from artflow.errors import ArtflowError
 from artflow.loras.header import read_header
 from artflow.loras.library import Library
 from artflow.loras.presets import Presets, load_presets
-from tests.support.loras import WIDTHS, lora
+from tests.support.lora_server import WIDTHS, lora
 
 
 @pytest.fixture
@@ -51,8 +51,9 @@ def test_files_put_there_by_hand_are_found_and_described(library: Library, tmp_p
     (tmp_path / ".hidden.safetensors").write_bytes(b"")
     (tmp_path / "half.safetensors.part").write_bytes(b"")
     lcm, ink = library.files()
-    assert (ink.name, ink.title, ink.base, ink.trigger, ink.group) == ("sub/ink", "Inky", "sdxl", "ink, lines", "other")
-    assert ink.preview == tmp_path / "sub" / "ink.preview.png" and "preview" not in ink.as_json()
+    assert (ink.file, ink.name, ink.title) == ("sub/ink.safetensors", "ink", "Inky")
+    assert (ink.base, ink.trigger, ink.group) == ("sdxl", "ink, lines", "other")
+    assert ink.preview == tmp_path / "sub" / "ink.preview.png" and ink.as_json()["preview"] is True
     assert (lcm.preset, lcm.group, lcm.tags) == ("lcm-lora-sdv1-5", "acceleration", ("lcm", "fast"))
 
 
@@ -68,11 +69,12 @@ def test_what_cannot_be_used_says_so(library: Library, tmp_path: Path) -> None:
     for name, data in (("a.pt", b"PK"), ("b.safetensors", whole[:-1]), ("c.safetensors", b"<html>"),
                        ("d.safetensors", b""), ("e.safetensors", whole[:8] + b"[" + whole[9:])):  # fmt: skip
         (tmp_path / name).write_bytes(data)
+    (tmp_path / "_f.safetensors").write_bytes(whole)
     problems = {one.name: one.problem for one in library.files()}
-    assert "pickled file" in problems["a.pt"] and "cut short" in problems["b"] and "a web page" in problems["c"]
-    assert problems["d"] and problems["e"]
-    for name in problems:
-        library.delete(name)
+    assert "pickled file" in problems["a"] and "cut short" in problems["b"] and "a web page" in problems["c"]
+    assert problems["d"] and problems["e"] and "a letter or digit first" in problems["_f"]
+    for one in library.files():
+        library.delete(one.file)
     assert library.files() == []
 
 
@@ -97,8 +99,8 @@ def test_only_listed_names_are_deleted(library: Library, tmp_path: Path) -> None
     (folder / "x.safetensors").write_bytes(lora())
     (folder / "x.png").write_bytes(b"png")
     inner = Library(folder, library.presets)
-    for name in ("../outside", "/etc/passwd", "x.safetensors", ""):
-        with pytest.raises(ArtflowError, match="There is no LoRA"):
+    for name in ("../outside.safetensors", "/etc/passwd", "x", "x.png", ""):
+        with pytest.raises(ArtflowError, match="There is no file"):
             inner.delete(name)
-    inner.delete("x")
+    inner.delete("x.safetensors")
     assert list(folder.iterdir()) == [] and (tmp_path / "outside.safetensors").exists()
