@@ -21,6 +21,9 @@ from artflow.images import Picture, Size, check_size, fit
 from artflow.interrogator import Answer, Interrogator
 from artflow.job_context import JobContext, in_thread
 from artflow.live_sessions import LiveSessions
+from artflow.loras.downloads import Downloads
+from artflow.loras.library import Library
+from artflow.loras.presets import load_presets
 from artflow.models.catalog import Catalog, ModelSpec, load_catalog
 from artflow.models.checkpoints import with_checkpoints
 from artflow.models.control_catalog import check_kinds
@@ -83,6 +86,9 @@ class Pipeline:
         self.parameters.check()
         self.live = LiveSessions(settings, self.spec, self.catalog, self.parameters, lambda: self.client)
         self.styles = PainterStyles(self.spec, self.catalog, self.device, self._errand)
+        self.loras = Downloads(
+            Library(settings.models.lora_dir, load_presets()), largest=settings.models.max_lora_bytes
+        )
 
     @property
     def vocabulary(self) -> Vocabulary | None:
@@ -367,7 +373,8 @@ class Pipeline:
         return self._client is None or self._client.alive
 
     def close(self) -> None:
-        """End the engine and let go of the models."""
+        """End the engine and the downloads, and let go of the models."""
+        self.loras.close()
         with self._lock:
             client, self._client = self._client, None
         if client is not None:

@@ -20,7 +20,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, DirectoryPath, Field
 from artflow.errors import ArtflowError, validation_sentence
 from artflow.legacy_settings import put, translate
 
-PRESETS = Path(__file__).resolve().parent.parent / "presets"
+ROOT = Path(__file__).resolve().parent.parent
+PRESETS = ROOT / "presets"
 PREFIXES = ("STREAMDIFFUSION_", "ARTFLOW_")  # the later one wins
 
 SLOWEST = 0.01  # frames a second
@@ -33,6 +34,9 @@ def _cap(fps: float) -> float:
 
 
 MaxFps = Annotated[float, Field(ge=0, le=240), AfterValidator(_cap)]
+
+
+FromRoot = Annotated[Path, AfterValidator(lambda path: ROOT / path)]
 
 
 class _Group(BaseModel):
@@ -61,10 +65,16 @@ class ModelSettings(_Group):
 
 
 class ModelsSettings(_Group):
-    """What models can be given beside their own weights."""
+    """What models can be given beside their own weights, and who may change it."""
 
-    lora_dir: Path = Field(Path("models/loras"), description="folder that LoRAs are looked for in, at any depth")
+    lora_dir: FromRoot = Field(Path("models/loras"), description="folder of LoRAs, from the app's own folder on")
     lora_memory_mb: int = Field(1024, ge=16, le=1_000_000, description="of LoRAs kept on the device, for each model")
+    manage_loras: bool | Literal["auto"] = Field(
+        "auto",
+        description="who may download, upload and delete LoRAs: everybody, nobody; `auto`: who has signed in, and "
+        "without accounts who is on this machine or its private network, but nobody on a public Space",
+    )
+    max_lora_bytes: int = Field(4_000_000_000, ge=1_000, description="bytes of a LoRA that is downloaded")
 
 
 class Performance(_Group):

@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.middleware import Middleware
 
-from artflow.api import docs, info, live, picture, predict, stream, styles
+from artflow.api import docs, info, live, lora, picture, predict, stream, styles
 from artflow.api.address import PageAddress
 from artflow.api.security import KnownHosts
 from artflow.api.state import Api
@@ -20,7 +20,10 @@ from artflow.pipeline import Pipeline
 # Gradio's server-side rendering proxy and some hosts pass on only this prefix; the pages use it.
 PAGE_PREFIX = "/gradio_api/artflow"
 
-STATUS = {"no_session": 404, "busy": 503, "too_many_jobs": 503, "too_many_sessions": 503}
+STATUS = {
+    "no_session": 404, "busy": 503, "too_many_jobs": 503, "too_many_sessions": 503,
+    "unknown_lora": 404, "unknown_download": 404, "not_downloaded": 404, "no_preview": 404, "not_allowed": 403,
+}  # fmt: skip
 
 
 def app_kwargs(pipeline: Pipeline) -> dict[str, Any]:
@@ -38,7 +41,7 @@ def app_kwargs(pipeline: Pipeline) -> dict[str, Any]:
 
 def _router() -> APIRouter:
     both = APIRouter()
-    parts = (docs, live, stream, picture, predict, styles, info)
+    parts = (docs, live, stream, picture, predict, styles, lora, info)
     for router in (*(part.router for part in parts), info.open_router):
         both.include_router(router)
         both.include_router(router, prefix=PAGE_PREFIX, include_in_schema=False)

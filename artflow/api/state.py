@@ -40,6 +40,8 @@ class Api:
         self.large = Pool(max(1, CORES // 4))
         """For large pictures and slow filters, which would keep all the others waiting."""
         self.converting = asyncio.Semaphore(1)  # one file at a time: some take seconds and much memory
+        self.lora_watchers = 0
+        """Sockets that are told of downloads."""
         self.strips = Places(1, WAITING_STRIPS, per_address=STRIPS_PER_ADDRESS)
         self._metrics: dict[str, Any] = {}
         self._measured = float("-inf")  # monotonic seconds

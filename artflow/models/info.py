@@ -22,8 +22,8 @@ class ModelInfo:
     native size alone; ``live_schedule`` (``lcm``, ``turbo``, ``once``) and ``train_steps`` decide its live timesteps
     (`live_timesteps`); ``amplifies_noise``: a camera's noise shows in its pictures more than in what it is shown;
     ``folder``: where its vocabulary may lie (`load_vocabulary`), None for a model from elsewhere;
-    ``text_width``: the width of text that its LoRAs are made for, None where it takes none; ``control_kinds``: the kinds
-    of control that it can be steered by.
+    ``text_width``: the width of text that its LoRAs are made for, None where it takes none; ``control_kinds``: those of
+    control that it can be steered by.
     """
 
     id: str

@@ -16,6 +16,7 @@ from artflow.ui.inpaint_tab import InpaintTab
 from artflow.ui.inputs import own_files, own_places, refusal
 from artflow.ui.interrogate_tab import InterrogateTab
 from artflow.ui.live_tab import live_tab
+from artflow.ui.lora_tab import LoraTab
 from artflow.ui.metadata_panel import TargetTab, metadata_panel
 from artflow.ui.outpaint_tab import OutpaintTab
 from artflow.ui.send import connect
@@ -132,6 +133,8 @@ def build(pipeline: Pipeline) -> Artflow:
                 filters = FiltersTab(pipeline)
             with gr.Tab("Interrogate", id="interrogate"):
                 interrogate = InterrogateTab(pipeline)
+            with gr.Tab("LoRA", id="lora"):
+                LoraTab(pipeline)
         inner = {"inpaint": ("inpaint", ways), "live-inpaint": ("inpaint", ways)}
         connect(
             [realtime.send, canvas.send, text.send, inpaint.send, live_inpaint.send, outpaint.send, upscale.send,

@@ -19,10 +19,10 @@ RED = jpeg(200, 20, 20)
 GUARDED = [
     "/api/realtime/settings", "/api/canvas/settings", "/api/settings", "/api/realtime/queue", "/api/queue",
     "/api/metrics", "/metrics", "/docs", "/openapi.json",
-    "/api/painter/styles", "/api/painter/named",
+    "/api/painter/styles", "/api/painter/named", "/api/lora/presets", "/api/lora/download/status",
     "/api/realtime/stream/me", "/api/canvas/stream/me", "/api/stream/me",
 ]  # fmt: skip
-SOCKETS = ["/api/realtime/ws/me", "/api/canvas/ws/me", "/api/ws/me"]
+SOCKETS = ["/api/realtime/ws/me", "/api/canvas/ws/me", "/api/ws/me", "/api/lora/ws/progress"]
 
 
 @pytest.fixture(scope="module")
