@@ -155,7 +155,7 @@ class _Attempts:
                     raise
                 last: Exception = error
                 asked = wait if error.wait is None else error.wait
-                self._say(self._arrived, self._wanted.size, f"{error}; trying again in {asked:.0f} s")
+                self._say(self._arrived, self._wanted.size, f"{error}; trying again in {max(1, round(asked))} s")
                 await asyncio.sleep(asked)
             except _Spoiled as error:
                 self._wanted.forget()

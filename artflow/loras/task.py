@@ -41,7 +41,7 @@ class Task:
     def speed(self) -> float:
         """Over the last seconds; 0 while nothing comes."""
         now = time.monotonic()
-        recent = [one for one in self._seen if now - one[0] <= SPEED_OVER]
+        recent = [one for one in tuple(self._seen) if now - one[0] <= SPEED_OVER]
         if self.state != "downloading" or len(recent) < 2:
             return 0.0
         return max(0.0, (recent[-1][1] - recent[0][1]) / max(now - recent[0][0], 0.05))

@@ -96,6 +96,7 @@ def test_a_restart_goes_on_and_a_known_checksum_lets_another_mirror_do_so(server
         ("weights", "is no LoRA"),
         ("too_short", "was cut short or changed"),
         ("packed", "packed"),
+        ("other_checksum", "its SHA-256 is not the right one"),
         ("loop", "from one address to the next"),
         ("to_private", "only https:// is allowed"),
     ],
@@ -103,12 +104,13 @@ def test_a_restart_goes_on_and_a_known_checksum_lets_another_mirror_do_so(server
 def test_the_next_mirror_is_asked_and_without_one_the_sentence_says_why(
     server: FileServer, tmp_path: Path, fault: str, sentence: str
 ) -> None:
-    server.faults[A] = [fault] * 40
+    faults = [fault, ""] * 20 if fault == "other_checksum" else [fault] * 40
+    server.faults[A] = [*faults]
     with pytest.raises(ArtflowError, match=re.escape(sentence)) as raised:
         fetch(wanted(server, tmp_path, A))
     assert raised.value.code == "download_failed" and "mirror 0: " in raised.value.message
     assert "mine.safetensors" not in left(tmp_path)
-    server.faults[A] = [fault] * 40
+    server.faults[A] = faults
     assert fetch(wanted(server, tmp_path, A, B)).name == "mirror 1"
 
 

@@ -71,6 +71,7 @@ class FileServer:
 
             def do_GET(self) -> None:
                 headers = {name.lower(): value for name, value in self.headers.items()}
+                self.path = self.path.removesuffix("?cdn")
                 server.log.append((self.path, headers))
                 faults = server.faults.get(self.path)
                 fault = faults.pop(0) if faults else ""
@@ -87,6 +88,8 @@ class FileServer:
                     self._plain(200, b"<html>Please sign in</html>", {"ETag": '"page"'})
                 elif fault == "weights":
                     self._plain(200, save({"a.weight": np.zeros((2, 2), np.float32)}), {"ETag": '"weights"'})
+                elif fault == "other_checksum":  # as the Hub sends on to its CDN
+                    self._plain(302, b"", {"Location": self.path + "?cdn", "X-Linked-Etag": f'"{"0" * 64}"'})
                 elif fault in ("loop", "to_private"):
                     self._plain(302, b"", {"Location": self.path if fault == "loop" else "http://10.0.0.1/x"})
                 elif fault != "reset":
