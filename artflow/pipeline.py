@@ -21,6 +21,7 @@ from artflow.interrogator import Answer, Interrogator
 from artflow.job_context import JobContext, in_thread
 from artflow.live_sessions import LiveSessions
 from artflow.models.catalog import Catalog, ModelSpec, load_catalog
+from artflow.models.checkpoints import with_checkpoints
 from artflow.models.dtypes import pick_device, pick_dtype
 from artflow.models.info import ModelHandle
 from artflow.models.progress import LoadProgress
@@ -62,7 +63,7 @@ class Pipeline:
 
     def __init__(self, settings: Settings, catalog: Catalog | None = None) -> None:
         self.settings = settings
-        self.catalog = catalog or load_catalog()
+        self.catalog = catalog or with_checkpoints(load_catalog())
         self.device = pick_device(settings.model.device)
         pick_dtype(settings.model.dtype, self.device)  # refused now, and not when somebody waits for a picture
         self._lock = threading.Lock()
@@ -281,9 +282,12 @@ class Pipeline:
     def _filled(
         self, work: Callable[[Filling], list[GeneratedImage]], context: JobContext | None
     ) -> list[GeneratedImage]:
+        from artflow.models import migan
+
         context = context or JobContext()
         try:
             with self._jobs.place(context.who):
+                self._errand(migan.load, self.device, long=True)
                 return work(Filling(self.device, self._errand, context))
         except Cancelled:
             return []

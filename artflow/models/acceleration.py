@@ -11,9 +11,13 @@ import platform
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 if TYPE_CHECKING:
     from artflow.models.model import Model
@@ -22,12 +26,12 @@ log = logging.getLogger(__name__)
 
 Kind = Literal["none", "xformers", "tensorrt", "compile", "openvino"]
 
-INSTALL = {
-    "xformers": ("xformers", "pip install xformers"),
-    "tensorrt": ("torch_tensorrt", "pip install torch-tensorrt"),
-    "openvino": ("openvino", "pip install openvino"),
-}
-"""Module and the command that installs it."""
+MODULES = {"xformers": "xformers", "tensorrt": "torch_tensorrt", "openvino": "openvino"}
+"""The module that each of them needs."""
+
+# What the wheels themselves require of torch (PyPI, November 2026); from 0.0.34 on they are built for its stable ABI.
+XFORMERS = {"2.8.0": "0.0.32.post2", "2.9.0": "0.0.33.post1", "2.9.1": "0.0.33.post2"}
+XFORMERS_SINCE = ((2, 10), "0.0.35")
 
 SHAPES = 64  # that one model is compiled for
 
@@ -76,14 +80,47 @@ def accelerate(model: Model, kind: Kind, engine_dir: Path | None = None) -> Acce
             os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(engine_dir.resolve()))
         _compile(model, result)
         return result
-    module, command = INSTALL[kind]
-    if find_spec(module) is None:
-        result.give_up(f"{kind} is not installed, so the plain path runs; install it with: {command}")
+    if find_spec(MODULES[kind]) is None:
+        result.give_up(f"{kind} is not installed, so the plain path runs; install it with: {install_command(kind)}")
     elif kind == "xformers":
         _xformers(model, result)
+    elif kind == "openvino":
+        _openvino(model, result, engine_dir)
     else:
         result.give_up(f"{kind} is installed, but this version cannot run models on it; choose none or compile.")
     return result
+
+
+def _openvino(model: Model, result: Acceleration, engine_dir: Path | None) -> None:
+    from artflow.models.openvino import NotForOpenVino, accelerate_with_openvino
+
+    try:
+        result._undo += accelerate_with_openvino(model, engine_dir)
+    except NotForOpenVino as error:
+        result.give_up(f"openvino cannot run this model, so the plain path runs: {error}.")
+    except Exception as error:
+        log.exception("openvino")
+        result.give_up(f"openvino could not convert the model, so the plain path runs: {_first_line(error)}")
+    else:
+        result.active = "openvino"
+
+
+def requirement(kind: str) -> Requirement:
+    """The release of the package of one of `MODULES` that fits the installed torch."""
+    torch = Version(metadata.version("torch"))
+    if kind == "openvino":
+        return Requirement("openvino>=2025.0")
+    if kind == "tensorrt":
+        return Requirement(f"torch-tensorrt=={torch.major}.{torch.minor}.*")
+    since, version = XFORMERS_SINCE
+    wanted = version if torch.release[:2] >= since else XFORMERS.get(torch.base_version)
+    return Requirement(f"xformers=={wanted}" if wanted else "xformers")
+
+
+def install_command(kind: str) -> str:
+    """The command that installs it. xformers alone: pip would put another torch beside it, for CUDA or for nothing."""
+    alone = "--no-deps " if kind == "xformers" else ""
+    return f'pip install {alone}"{requirement(kind)}"'
 
 
 def _xformers(model: Model, result: Acceleration) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
+CUDA_TORCH = "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu128"
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 
@@ -45,10 +46,8 @@ def missed_gpu(device: str) -> str:
     if os.environ.get("SPACES_ZERO_GPU"):
         return "This Space has ZeroGPU, which ArtFlow cannot use yet, so it runs on the CPU."
     if torch.version.cuda is None and torch.version.hip is None and shutil.which("nvidia-smi"):
-        command = "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu128"
-        return (
-            f"This machine has an NVIDIA GPU and its torch is built for CPUs, so the CPU works. To change it: {command}"
-        )
+        said = "This machine has an NVIDIA GPU and its torch is built for CPUs, so the CPU works."
+        return f"{said} To change it: {CUDA_TORCH}"
     return ""
 
 

@@ -10,6 +10,8 @@ from artflow.images import Size
 from artflow.models.catalog import ModelSpec
 from artflow.models.progress import LoadProgress
 
+SIZES = (256, 384, 512, 640)  # pixels a side, of models that work at any size
+
 
 @dataclass(frozen=True)
 class ModelInfo:

@@ -151,6 +151,11 @@ def load_migan(device: str) -> MiGan:
     return model.eval().requires_grad_(False)
 
 
+def load(device: str) -> None:
+    """Read the weights, unless this process has them."""
+    load_migan(device)
+
+
 def fill(pictures: NDArray[np.uint8], holes: NDArray[np.bool_], device: str) -> NDArray[np.uint8]:
     """Pictures, ``[n, 512, 512, 3]``, made anew all over, so that their holes, ``[n, 512, 512]``, are filled."""
     model = load_migan(device)

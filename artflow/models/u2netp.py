@@ -102,7 +102,12 @@ def load_u2netp(device: str) -> U2NetP:
     return model.eval().requires_grad_(False)
 
 
-def salience(picture: NDArray[np.uint8], device: str) -> NDArray[np.float32]:
+def load(device: str) -> None:
+    """Read the weights, unless this process has them."""
+    load_u2netp(device)
+
+
+def saliency(picture: NDArray[np.uint8], device: str) -> NDArray[np.float32]:
     """How likely each pixel of a picture, ``[320, 320, 3]`` in sRGB, is of its subject: ``[320, 320]``, 0 to 1."""
     values = (picture / max(int(picture.max()), 1) - MEAN) / SPREAD
     x = torch.from_numpy(values.astype(np.float32)).to(device).permute(2, 0, 1)[None]

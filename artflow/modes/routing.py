@@ -27,24 +27,32 @@ def route(mode: str, params: LiveParams, own: ModelSpec, catalog: Catalog) -> Ro
 
     Where no model is chosen and ``own`` leaves styles to a painter: a prompt that names styles alone, or nothing, is
     painted; one that names things is drawn, and then painted over if it names a style as well. Styles that ``own``
-    was taught itself are left to it beside things. LoRAs are for what draws, so asking for one asks for ``own``.
+    was taught itself are left to it beside things. LoRAs are for what draws, so asking for one asks for ``own``. In the
+    webcam a small model is told of a background where the prompt names none.
 
     Raises:
         ArtflowError: ``unknown_model``, ``bad_lora``.
     """
     prompt, uses = split(params.prompt)[0], asked(params.prompt, params.loras)
     if params.model:
-        return Route(own if params.model == own.id else catalog.get(params.model), prompt)
+        spec = own if params.model == own.id else catalog.get(params.model)
+        return Route(spec, _drawn(mode, prompt, spec))
     if own.styles_by is None or mode not in AUTOMATIC:
-        return Route(own, prompt)
+        return Route(own, _drawn(mode, prompt, own))
     painter = catalog.get(own.styles_by)
     if not uses and not styles().find(prompt).rest:
         return Route(painter, prompt)
     vocabulary = load_vocabulary(own.source.folder)
     found = styles().find(prompt, without=vocabulary.styles if vocabulary else ())
-    if not found.styles and not params.style_picture:
-        return Route(own, prompt)
-    return Route(own, found.rest, painter)
+    if (uses and not found.rest) or (not found.styles and not params.style_picture):
+        return Route(own, _drawn(mode, prompt, own))
+    return Route(own, _drawn(mode, found.rest, own), painter)
+
+
+def _drawn(mode: str, prompt: str, spec: ModelSpec) -> str:
+    """The prompt that a model gets. On a canvas what is around a thing has been drawn, and is kept."""
+    vocabulary = load_vocabulary(spec.source.folder) if mode == "realtime" else None
+    return vocabulary.with_background(prompt) if vocabulary else prompt
 
 
 def start(mode: str, own: ModelSpec, catalog: Catalog) -> ModelSpec:

@@ -32,9 +32,10 @@ def subject_alpha(picture: Picture, device: str = "cpu", errand: Errand = here) 
     Raises:
         ArtflowError: ``no_subject`` where nothing stands out.
     """
-    from artflow.models.u2netp import salience
+    from artflow.models.u2netp import load, saliency
 
-    likely: NDArray[np.float32] = errand(salience, resized(picture, Size(SIDE, SIDE)), device)
+    errand(load, device, long=True)
+    likely: NDArray[np.float32] = errand(saliency, resized(picture, Size(SIDE, SIDE)), device)
     if likely.max() < SURE:
         raise ArtflowError("no_subject", "Nothing stands out in this picture as its subject.")
     size = Size(picture.shape[1], picture.shape[0])

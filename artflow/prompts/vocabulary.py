@@ -50,6 +50,9 @@ class Vocabulary:
             self._english |= dict.fromkeys(thing["synonyms"], thing["name"])
         words = "|".join(map(re.escape, sorted(self._english, key=len, reverse=True)))
         self._mixed = re.compile(rf"{self._names.pattern}|(?<![a-z])(?:{words})(?![a-z])") if self._names else None
+        synonyms = [synonym for thing in table["concepts"] for synonym in thing["synonyms"]]
+        self._thing = _any_of([*self.things, *synonyms])
+        self._around = _any_of(["background", "sky", *(re.sub("^(a|the) ", "", name) for name in self.backgrounds)])
 
     def read(self, prompt: str) -> Reading:
         """The prompt in words that the model was taught; Chinese is rebuilt in the order of its captions."""
@@ -57,6 +60,19 @@ class Vocabulary:
             return self._from_chinese(prompt)
         words = WORD.findall(unicodedata.normalize("NFC", prompt).lower())  # accents as one letter with theirs
         return Reading(prompt, tuple(dict.fromkeys(w for w in words if w not in self._words)))
+
+    def with_background(self, prompt: str) -> str:
+        """The prompt in the model's words, with a white background where it names a thing and nothing around it.
+
+        A model that is told nothing of what is around the thing keeps of a camera's picture what is there, as a haze.
+        """
+        text = self.read(prompt).text
+        if self._around.search(text.lower()) or not self._thing.search(text.lower()):
+            return prompt
+        if CHINESE.search(prompt):
+            return f"{prompt}，白色背景"
+        thing, comma, rest = prompt.partition(",")
+        return f"{thing.rstrip()} on a white background{comma}{rest}"
 
     def facts(self, prompt: str) -> dict[str, Any]:
         """What a recipe says of the words that were really used: nothing where they are the prompt itself."""
@@ -87,6 +103,11 @@ class Vocabulary:
         if colours and not grounds and not skies:
             caption += f" on {'an' if colours[0][0] in 'aeiou' else 'a'} {colours[0]} background"
         return ", ".join([caption.strip(), *styles[:1]])
+
+
+def _any_of(words: list[str]) -> re.Pattern[str]:
+    """Finds any of these words, or their plural, in lower case."""
+    return re.compile(rf"(?<![a-z])(?:{'|'.join(map(re.escape, sorted(words, key=len, reverse=True)))})s?(?![a-z])")
 
 
 @lru_cache(maxsize=8)

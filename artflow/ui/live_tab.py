@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from artflow.engine.params import LiveParams
+from artflow.models.info import SIZES
 from artflow.modes import routing
 from artflow.pipeline import Pipeline
 from artflow.ui.components import CanvasView, InpaintView, WebcamView
@@ -17,7 +18,6 @@ from artflow.ui.lora_drawer import lora_drawer, send_loras
 from artflow.ui.send import SendTo, from_live
 from artflow.ui.style_panel import StylePanel
 
-SIZES = (256, 384, 512, 640)  # pixels a side
 PLACES = {"inpaint": "live-inpaint"}  # tab of a mode, where it is not the mode's name
 
 

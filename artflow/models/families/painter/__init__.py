@@ -15,6 +15,7 @@ from artflow.models.families.painter.any_picture import decoded
 from artflow.models.families.painter.compute import OnOnnxruntime, Paint, painting_network
 from artflow.models.families.painter.network import MULTIPLE, layers_of, style_size
 from artflow.models.families.painter.styles import StyleFiles
+from artflow.models.info import SIZES
 from artflow.models.model import Condition, Model
 from artflow.models.weights import refused
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     Tensors = Mapping[str, torch.Tensor]
 
-SIZES = (256, 384, 512, 640)  # pixels a side
 FPS = 20  # that the size is chosen for
 TINIEST = 1e-6  # weight that is divided by in its place where it is 0
 NETWORK_SHARE = 0.7  # of the time of a frame; the rest is JPEG and the way there
