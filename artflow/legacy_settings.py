@@ -28,6 +28,7 @@ RENAMED: dict[str, tuple[str, ...]] = {
     "tensorrt.use_cuda_graph": ("model.use_cuda_graph",),
     "pipeline.use_tiny_vae": ("model.use_tiny_vae",),
     "pipeline.warmup": ("model.warmup",),
+    "pipeline.use_lcm_lora": ("model.use_lcm_lora",),
     "pipeline.width": ("realtime.generation.width", "canvas.generation.width"),
     "pipeline.height": ("realtime.generation.height", "canvas.generation.height"),
     **{f"performance.{name}": (f"canvas.performance.{name}",) for name in _FLOW},
@@ -42,13 +43,10 @@ RENAMED: dict[str, tuple[str, ...]] = {
     "realtime_generation.denoise": ("realtime.generation.strength",),
     "canvas_generation.denoise": ("canvas.generation.strength",),
 }
-_OWN_SCHEDULE = "every model's entry in presets/models.yaml says its schedule"
 _BATCHED = "frames of all people are batched"
 UNUSED = {  # key or whole group: what is so instead
     "config_file": "settings are read from presets/default.yaml",
     "model.vae_id": "a model's entry in presets/models.yaml names its small decoder",
-    "model.use_lcm_lora": _OWN_SCHEDULE,
-    "pipeline.use_lcm_lora": _OWN_SCHEDULE,
     "pipeline.name": "every mode has a tab and a route",
     "pipeline.mode": "every mode has a tab and a route",
     "pipeline.frame_buffer_size": _BATCHED,

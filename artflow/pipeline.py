@@ -81,6 +81,11 @@ class Pipeline:
         self.spec = self.catalog.default(self.device == "cuda") if chosen == "auto" else self.catalog.find(chosen)
         if settings.model.prediction_type != "auto":
             self.spec = self.spec.model_copy(update={"prediction_type": settings.model.prediction_type})
+        if settings.model.use_lcm_lora:
+            if self.spec.id in self.catalog.ids:
+                log.warning("use_lcm_lora does nothing here: the entry of %s in models.yaml says it", self.spec.id)
+            else:
+                self.spec = self.spec.with_lcm()
         self.interrogator = Interrogator(settings.interrogate, self.device, settings.model.dtype, self._errand)
         self.parameters = Parameters(settings, self.spec, self.catalog)
         self.parameters.check()

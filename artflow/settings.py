@@ -56,6 +56,9 @@ class ModelSettings(_Group):
     prediction_type: Literal["auto", "epsilon", "v_prediction", "sample"] = Field(
         "auto", description="what the model of model_id predicts, where its file does not say so; `auto`: as it says"
     )
+    use_lcm_lora: bool = Field(
+        False, description="draw in four steps with a model of model_id that is SD 1.5 or SDXL and not in models.yaml"
+    )
     acceleration: Literal["none", "xformers", "tensorrt", "compile", "openvino"] = "none"
     use_cuda_graph: bool | Literal["auto"] = "auto"
     engine_dir: Path = Path("engines")

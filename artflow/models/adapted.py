@@ -88,7 +88,8 @@ class Adapted:
         That is the network itself where all weights are 0: what no row uses costs nothing.
         """
         used = sorted({name for those in weights for name, weight in those.items() if weight})
-        if not used or self.copy is None:
+        adapted = self.copy
+        if not used or adapted is None:
             yield self.network
             return
         table = torch.tensor([[those.get(name, 0.0) for those in weights] for name in used], dtype=dtype)
@@ -96,7 +97,7 @@ class Adapted:
             table = table.pin_memory()
         _call.weights = dict(zip(used, table.to(device, non_blocking=True), strict=True))
         try:
-            yield self.copy
+            yield adapted
         finally:
             _call.weights, _call.scaled = {}, {}
 

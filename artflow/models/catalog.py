@@ -76,6 +76,9 @@ class ModelSpec(BaseModel):
     """What the UNet predicts, for models whose config says it wrongly or not at all."""
     width: int = Field(default=512, ge=64, le=4096, multiple_of=8)
     height: int = Field(default=512, ge=64, le=4096, multiple_of=8)
+    lcm_lora: str | None = None
+    """The LCM-LoRA (2311.05556) that is fused into its weights as it is loaded, so that it draws in four steps: a file,
+    one of the Hub (``owner/name/file.safetensors``), or ``auto``: the one for its family."""
     styles_by: str | None = None
     """The model of the catalog that paints the styles which live prompts name, alone or over what this one draws."""
     native_resolution_only: bool = False
@@ -83,6 +86,13 @@ class ModelSpec(BaseModel):
     defaults: Defaults = Defaults()
     examples: list[str] = []
     gpu_default: bool = False
+
+    def with_lcm(self) -> ModelSpec:
+        """The same model with the LCM-LoRA of its family, its schedule and its steps."""
+        live = {"steps": 4, "guidance_scale": 1.0, "cfg_type": "none"}
+        text = {"steps": 4, "guidance_scale": 1.0, "sampler": "LCM"}
+        defaults = Defaults(realtime=live, canvas=live, inpaint=live, text=text)
+        return self.model_copy(update={"lcm_lora": "auto", "live_schedule": "lcm", "defaults": defaults})
 
     @property
     def draws(self) -> bool:

@@ -10,11 +10,12 @@ import torch
 from diffusers import AutoencoderTiny
 
 from artflow.errors import ArtflowError
-from artflow.models import hub
+from artflow.models import hub, lora_weights
 from artflow.models.catalog import ModelSpec
 from artflow.models.dtypes import memory_format
 from artflow.models.families.known import family_of
 from artflow.models.families.painter import Painter
+from artflow.models.families.unet import UNetModel
 from artflow.models.folder import read_folder, read_vae
 from artflow.models.model import Model
 from artflow.models.parts import Parts
@@ -23,6 +24,13 @@ from artflow.models.room import check_room
 from artflow.models.single_file import read_single_file
 from artflow.models.weight_loading import weight_loading_lock
 from artflow.models.weights import refused, require_weights
+
+LCM_LORAS = {
+    768: "latent-consistency/lcm-lora-sdv1-5/pytorch_lora_weights.safetensors",
+    2048: "latent-consistency/lcm-lora-sdxl/pytorch_lora_weights.safetensors",
+}
+"""By the width of the text that a model is shown."""
+LARGEST_LORA = 1_000_000_000  # bytes
 
 OnProgress = Callable[[str, float | None], None]
 
@@ -73,6 +81,8 @@ def _load(
     progress.say(f"Moving {spec.title} to {device}", 0.95)
     model = _place(spec, parts, device, dtype)
     model.notes = notes
+    if spec.lcm_lora is not None:
+        _fuse_lcm(spec.lcm_lora, model, progress)
     return model
 
 
@@ -103,6 +113,26 @@ def _read(
     assert folder is not None
     with weight_loading_lock():
         return read_folder(spec, folder, dtype, skip, progress.part(0.7 if spec.source.hub else 0.0, 0.85))
+
+
+def _fuse_lcm(source: str, model: Model, progress: ProgressReporter) -> None:
+    """Fuse the LCM-LoRA into a model that has just been read.
+
+    Raises:
+        ArtflowError: ``model_load_failed`` where there is none for its family; what a LoRA may be refused for.
+    """
+    assert isinstance(model, UNetModel)
+    if source == "auto":
+        if model.text_width not in LCM_LORAS:
+            raise refused(model.id, "there is an LCM-LoRA for SD 1.5 and SDXL, and it is neither")
+        source = LCM_LORAS[model.text_width]
+    path = Path(source).expanduser()
+    if not path.is_file():
+        repo, _, name = source.rpartition("/")
+        progress.say("Looking for the LCM-LoRA", 0.96)
+        path = hub.download_file(repo, name, largest=LARGEST_LORA)
+    with weight_loading_lock():
+        lora_weights.fuse(model, "lcm", path)
 
 
 def _read_tiny_vae(source: str, progress: ProgressReporter) -> AutoencoderTiny:

@@ -50,7 +50,11 @@ def find(name: str, folder: Path) -> Path:
                     return path
     there = names(folder)
     more = f" and {len(there) - SHOWN} more" if len(there) > SHOWN else ""
-    known = f"there are {', '.join(there[:SHOWN])}{more}" if there else f"there is none in {folder}"
+    known = (
+        f"there are {', '.join(there[:SHOWN])}{more}"
+        if there
+        else "none has been put into the folder of models.lora_dir yet"
+    )
     raise ArtflowError("unknown_lora", f"There is no LoRA {name[:80]!r}; {known}.")
 
 

@@ -120,6 +120,17 @@ def put(weights: LoraWeights, adapter: str, part: str, network: nn.Module, loade
                 layer.scaling[adapter] = alpha / layer.r[adapter]
 
 
+def fuse(model: UNetModel, name: str, path: Path) -> None:
+    """Add a LoRA to the weights of a model's UNet for good, before anybody computes with it.
+
+    Raises:
+        ArtflowError: as `read` and `put`.
+    """
+    put(read(name, path, model), name, "unet", model.unet, model.lora_loader)
+    model.unet.fuse_lora()
+    model.unet.unload_lora()
+
+
 def _plain(tensors: Tensors) -> Tensors:
     """The tensors under names that diffusers' converters take, and an alpha for each flattened layer that has none."""
     tensors = {key.removeprefix(PEFT): value for key, value in tensors.items()}

@@ -45,7 +45,7 @@ def route(mode: str, params: LiveParams, own: ModelSpec, catalog: Catalog) -> Ro
         return Route(painter, prompt)
     vocabulary = load_vocabulary(own.source.folder)
     found = styles().find(prompt, without=vocabulary.styles if vocabulary else ())
-    if (params.control and not found.rest) or (not found.styles and not params.style_picture):
+    if (not plain and not found.rest) or (not found.styles and not params.style_picture):
         return Route(own, _drawn(mode, prompt, own))
     return Route(own, _drawn(mode, found.rest, own), painter)
 

@@ -25,7 +25,7 @@ def lora_drawer(pipeline: Pipeline, place: str) -> gr.Textbox:
     with gr.Accordion("LoRA", open=False, elem_id=at) as drawer:
         chosen = gr.Dropdown(
             [], label="LoRAs", multiselect=True, max_choices=MOST, elem_id=f"{at}-choice",
-            info=f"files below {folder}, and those of the app; in a prompt: <lora:name:0.8>",
+            info="files of the folder models.lora_dir, and those of the app; in a prompt: <lora:name:0.8>",
         )  # fmt: skip
         with gr.Row():
             sliders = [

@@ -35,6 +35,7 @@ def test_the_catalogue_that_ships():
         "stabilityai/sdxl-turbo",
         "SimianLuo/LCM_Dreamshaper_v7",
         "Lykon/dreamshaper-8-lcm",
+        "stable-diffusion-v1-5/lcm-lora",
     ]
     assert catalog.default(has_gpu=False).source.folder == ROOT / "artflow/models/pocket"
     turbo = catalog.default(has_gpu=True)

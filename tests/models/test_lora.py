@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -168,6 +169,27 @@ def test_the_least_used_go_when_the_budget_is_full_and_none_that_a_plan_holds(lo
     assert "d" in model.loras.loaded and len(model.loras.loaded) == 2
 
 
+def test_threads_compute_at_once_while_another_lora_is_read(load, tiny, tmp_path):
+    """The engine's thread and the lane's have calls of their own, and a new LoRA comes in beside them."""
+    model = load(tiny())
+    model.lora_folder = tmp_path
+    for i, name in enumerate("abcd"):
+        write_lora(tmp_path / f"{name}.safetensors", {"unet": model.unet}, seed=i)
+    model.loras.load(["a"])
+    wanted = [[some(a=weight)] * 4 for weight in (1.0, -1.0)]
+    alone = [called(model, extras) for extras in wanted]
+
+    def many(extras):
+        return [called(model, extras) for _ in range(20)]
+
+    with ThreadPoolExecutor(2) as threads:
+        running = [threads.submit(many, extras) for extras in wanted]
+        model.loras.load(["b", "c", "d"])
+        for future, expected in zip(running, alone, strict=True):
+            for got in future.result():
+                torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
 def test_diffusers_own_metadata_say_what_alpha_is(load, tiny, tmp_path):
     model = load(tiny())
     model.lora_folder = tmp_path
@@ -178,3 +200,16 @@ def test_diffusers_own_metadata_say_what_alpha_is(load, tiny, tmp_path):
     save_file(tensors, tmp_path / "half.safetensors", {"lora_adapter_metadata": json.dumps(about), "format": "pt"})
     model.loras.load(["plain", "half"])
     torch.testing.assert_close(called(model, [some(half=1.0)] * 4), called(model, [some(plain=0.5)] * 4))
+
+
+def test_an_lcm_lora_is_fused_into_the_weights_as_a_model_is_loaded(load, tiny, tmp_path):
+    plain = load(tiny())
+    path = write_lora(tmp_path / "lcm.safetensors", {"unet": plain.unet}, seed=4, alphas=(2.0,), format="kohya")
+    plain.lora_folder = tmp_path
+    plain.loras.load(["lcm"])
+    fused = load(tiny(), lcm_lora=str(path), live_schedule="lcm")
+    ours, theirs = called(fused, [NONE] * 4), called(plain, [some(lcm=1.0)] * 4)
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+    assert fused.memory_bytes == load(tiny()).memory_bytes  # nothing is left beside the weights
+    with pytest.raises(ArtflowError, match=r"there is an LCM-LoRA for SD 1.5 and SDXL, and it is neither"):
+        load(tiny(), lcm_lora="auto")

@@ -25,6 +25,8 @@ POCKET, PAINTER, TURBO = (CATALOG.get(name) for name in ("pocket", "painter", "s
         ("a lion on grass, van gogh", ["pocket", "painter"], "a lion on grass"),
         ("a lion in the style of hokusai", ["pocket", "painter"], "a lion"),
         ("a butterfly on a pink background, watercolor", ["pocket"], "a butterfly on a pink background, watercolor"),
+        ("a cat on grass <lora:neon:0.8>", ["pocket"], "a cat on grass"),
+        ("van gogh <lora:neon:0.8>", ["pocket"], "van gogh"),  # no painter takes it
     ],
 )
 @pytest.mark.parametrize("mode", ["realtime", "canvas"])
