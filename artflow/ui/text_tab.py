@@ -109,9 +109,9 @@ class TextTab:
         hires_steps: int,
         hires_denoise: float,
         prediction_type: str,
-        control: list[dict[str, Any]],
-        control_picture: str | None,
         request: gr.Request,
+        control: list[dict[str, Any]] | None = None,
+        control_picture: str | None = None,
     ) -> Iterator[tuple[Any, ...]]:
         """Make pictures from a text.
 
