@@ -112,9 +112,9 @@ class TextTab:
         hires_denoise: float,
         prediction_type: str,
         loras: str,
-        control: list[dict[str, Any]],
-        control_picture: str | None,
         request: gr.Request,
+        control: list[dict[str, Any]] | None = None,
+        control_picture: str | None = None,
     ) -> Iterator[tuple[Any, ...]]:
         """Make pictures from a text.
 
