@@ -2,8 +2,8 @@
 
 The UNet's own encoder with a middle of one residual block, trained with the UNet frozen. Scenes with things anywhere
 are drawn from pure noise, where only the lines say where; the rest of a batch starts from pictures, as img2img does,
-and from what model and ControlNet drew themselves in one to three steps. Writes the averaged weights as a diffusers folder
-with every checkpoint. Resumes from ``cache/control.pt``.
+and from what model and ControlNet drew themselves in one to three steps. Writes the averaged weights as a diffusers
+folder with every checkpoint. Resumes from ``cache/control.pt``.
 """
 
 from __future__ import annotations

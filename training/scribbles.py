@@ -13,7 +13,7 @@ import numpy as np
 
 from training.common import IMAGE_SIZE
 
-SHORTEST = 14  # pixels of a line that a hand still draws
+SHORTEST = 20  # pixels of a line that a hand still draws
 BLANK, BY_HAND = 0.04, 0.48  # shares of the maps that training sees
 
 
