@@ -38,17 +38,16 @@ from training.diffusion import CHANNELS
 from training.distill import own_path
 from training.export import load_generator
 from training.latents import Ring
-from training.muon import over
 from training.noising import TIMESTEPS, Noise
 from training.scribbles import scribble
 from training.words import WIDTH
 
 CHECKPOINT = CACHE / "control.pt"
-FROM_NOISE, FROM_OWN = 0.55, 0.2  # of a batch; the rest starts from pictures
+FROM_NOISE, FROM_OWN = 0.65, 0.1  # of a batch; the rest starts from pictures
 CANONICAL_SHARE = 0.25  # of the scenes: the others have things where only the lines say
 SOURCE_SHARE = 0.6  # of the pictures to start from: a rough source instead of the scene itself
 START = (240, 900)  # timesteps where img2img enters
-PREFILL = 8  # batches of 64 fresh scenes before the first update
+PREFILL = 2  # batches of 64 fresh scenes before the first update
 
 
 def build_control(unet: UNet2DConditionModel) -> ControlNetModel:
@@ -58,7 +57,7 @@ def build_control(unet: UNet2DConditionModel) -> ControlNetModel:
         down_block_types=unet.config.down_block_types, mid_block_type="UNetMidBlock2D", cross_attention_dim=WIDTH,
         attention_head_dim=unet.config.attention_head_dim, norm_num_groups=16, addition_embed_type="text",
         addition_embed_type_num_heads=4, resnet_time_scale_shift="scale_shift",
-        conditioning_embedding_out_channels=(16, 32, 64, 96),
+        conditioning_embedding_out_channels=(8, 16, 48, 96),
     )  # fmt: skip
     own = control.state_dict()
     own.update({name: value for name, value in unet.state_dict().items() if name in own})
@@ -123,9 +122,9 @@ class Lesson:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=1500, help="updates in all; the decay is fitted to it")
-    parser.add_argument("--batch", type=int, default=24)
-    parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--fresh", type=int, default=4, help="new scenes per update")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--fresh", type=int, default=2, help="new scenes per update")
     parser.add_argument("--ring", type=int, default=4096, help="scenes kept encoded")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--save-every", type=float, default=120, help="seconds between checkpoints")
@@ -137,7 +136,7 @@ def main() -> None:
     seed_everything(step + 53)
     unet = load_generator().unet.to(device())
     control = build_control(unet).to(device())
-    optimizer = over(control, args.rate)
+    optimizer = torch.optim.AdamW(control.parameters(), lr=args.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     average = Average([control], decay=0.98)
     if state:
         control.load_state_dict(state["control"])
@@ -154,7 +153,7 @@ def main() -> None:
             v = Controlled(unet, control, lines)(xt, t, words).sample
         loss = ((lesson.noise.x0(xt, v.float(), t) - x0) ** 2).mean()
         for group in optimizer.param_groups:
-            group["lr"] = warm_cosine(step, args.steps, args.rate, warmup=30, hold=0.6) * group["scale"]
+            group["lr"] = warm_cosine(step, args.steps, args.rate, warmup=30, hold=0.6)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(control.parameters(), 1.0)
