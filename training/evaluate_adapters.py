@@ -70,7 +70,7 @@ def share(found: list[str], name: str) -> float:
 
 def lora_rows(model: Generator, folder: Path) -> list[Row]:
     """Each LoRA from noise at 1 and 4 steps and from photos; weights 0, 0.5 and 1."""
-    held = scenes(64, canonical=True)
+    held = scenes(32, canonical=True)
     captions, plain = [s.caption for s in held], [s.image for s in held]
     photos = to_tensor(list(sample_photos().values())) / 2 + 0.5
     camera = [(prompt, photos[i : i + 1]) for prompt in GREETERS for i in range(len(photos))]
