@@ -123,7 +123,7 @@ def f1(found: np.ndarray, asked: np.ndarray) -> float:
 def control_rows(model: Generator, folder: Path) -> list[Row]:
     """The edges of what is drawn against those of held-out scenes with things anywhere."""
     control = ControlNetModel.from_pretrained(folder, torch_dtype=torch.float32).eval()
-    held, rng = scenes(64, canonical=False), random.Random(SEED)
+    held, rng = scenes(48, canonical=False), random.Random(SEED)
     captions, asked = [s.caption for s in held], [edges(s.image) for s in held]
 
     def drawn(maps: list[np.ndarray], steps: int, weight: float = 1.0) -> torch.Tensor:

@@ -3,7 +3,7 @@
 From the noised latent of a plain scene the UNet learns to predict the latent of the looked scene. A look changes
 colours and lines where they are, so only the UNet's last block learns it, and what comes before is computed once and
 kept. The starts are the few-step sampler's: noise alone (canonical scenes), pictures as img2img gives them (scenes and
-rough sources) and what model and LoRA drew themselves in one to three steps, drawn anew now and then. Resumes from
+rough sources) and noised pictures that have the look already, as the second step sees them. Resumes from
 ``cache/lora-<name>.pt``; the kept starts lie in ``cache/lora_starts.pt``.
 """
 
@@ -24,7 +24,6 @@ from torch import nn
 
 from training.common import CACHE, POCKET, Progress, load_checkpoint, save_checkpoint, seed_everything, warm_cosine
 from training.data import composer, to_tensor
-from training.distill import own_path
 from training.export import load_generator
 from training.generate import Generator
 from training.lora_looks import LORA_LOOKS, LoraLook
@@ -33,36 +32,29 @@ from training.words import token_ids
 
 RANK = 16
 TARGETS = r"up_blocks\.2\.resnets\.\d\.(conv[12]|time_emb_proj)|conv_out"
-SHARES = (0.35, 0.35, 0.3)  # of a batch: from noise, from pictures, from own pictures
-OWN, OWN_EVERY = 192, 250  # starts from own pictures, and after how many updates they are drawn anew
+SHARES = (0.4, 0.35, 0.25)  # of a batch: from noise, from pictures, from pictures that have the look
 SOURCE_SHARE = 0.4  # of the pictures: a rough source instead of the scene
 START = (240, 900)  # timesteps where img2img enters and later steps are
 CHUNK = 32
 Starts = dict[str, torch.Tensor]  # what the last block is given for N starts, their xt and t, and their scene's number
 
 
-def starts(model: Generator, xt: torch.Tensor, t: torch.Tensor, words: torch.Tensor, scene: torch.Tensor) -> Starts:
-    """What reaches the last block for the noised latents ``xt`` [N, C, 16, 16] at ``t`` [N], in half precision."""
-    found, kept = [], {}
+def starts(model: Generator, x: torch.Tensor, t: torch.Tensor, words: torch.Tensor, scene: torch.Tensor) -> Starts:
+    """Noise the latents ``x`` [N, C, 16, 16] for ``t`` and keep what reaches the last block, in half precision."""
+    noise, found, kept = Noise(torch.device("cpu")), [], {}
     handle = model.unet.up_blocks[-1].register_forward_pre_hook(
         lambda module, args, kwargs: kept.update(kwargs), with_kwargs=True
     )
-    for at in torch.arange(len(xt)).split(CHUNK):
+    for at in torch.arange(len(x)).split(CHUNK):
+        xt = noise.add(x[at], torch.randn_like(x[at]), t[at])
         with torch.no_grad():
-            model.unet(xt[at], t[at], words[at])
+            model.unet(xt, t[at], words[at])
         first, second = kept["res_hidden_states_tuple"]
-        part = {"hidden": kept["hidden_states"], "first": first, "second": second, "temb": kept["temb"], "xt": xt[at]}
+        part = {"hidden": kept["hidden_states"], "first": first, "second": second, "temb": kept["temb"], "xt": xt}
         found.append({name: value.half() for name, value in part.items()})
     handle.remove()
     joined = {name: torch.cat([part[name] for part in found]) for name in found[0]}
     return {**joined, "t": t, "scene": scene}
-
-
-def own_starts(model: Generator, words: torch.Tensor, noise: Noise) -> Starts:
-    """Starts from what UNet and LoRA draw of the canonical scenes' ``words`` in one to three steps, noised anew."""
-    scene = 2 * torch.randperm(len(words) // 2)[:OWN]
-    paths = [own_path(model.unet, noise, words[part]) for part in scene.split(CHUNK)]
-    return starts(model, torch.cat([xt for xt, _ in paths]), torch.cat([t for _, t in paths]), words[scene], scene)
 
 
 def last_block(unet: UNet2DConditionModel, some: Starts) -> torch.Tensor:
@@ -79,7 +71,7 @@ def compose(model: Generator, count: int, path: Path) -> dict:
     state = load_checkpoint(path)
     if state:
         return state
-    source, noise = composer(70_000), Noise(torch.device("cpu"))
+    source = composer(70_000)
     scenes = [source.one(canonical=i % 2 == 0) for i in range(count)]
     pictures = to_tensor([s.image for s in scenes]) / 2 + 0.5
     plain = torch.cat([model.encode(part) for part in pictures.split(CHUNK)])
@@ -87,12 +79,12 @@ def compose(model: Generator, count: int, path: Path) -> dict:
     with torch.no_grad():
         words = model.text(token_ids(model.tokenizer, [s.caption for s in scenes])).last_hidden_state
     canonical, every = torch.arange(0, count, 2), torch.arange(count)
-    ends, middle = torch.full((len(canonical),), TIMESTEPS - 1), torch.randint(*START, (count,))
+    ends = torch.full((len(canonical),), TIMESTEPS - 1)
     x = torch.where(torch.rand(count, 1, 1, 1) < SOURCE_SHARE, rough, plain)
     state = {
         "images": torch.from_numpy(np.stack([s.image for s in scenes])), "words": words,
-        "noise": starts(model, torch.randn_like(plain[canonical]), ends, words[canonical], canonical),
-        "pictures": starts(model, noise.add(x, torch.randn_like(x), middle), middle, words, every),
+        "noise": starts(model, plain[canonical], ends, words[canonical], canonical),
+        "pictures": starts(model, x, torch.randint(*START, (count,)), words, every),
     }  # fmt: skip
     save_checkpoint(path, state)
     return state
@@ -125,6 +117,8 @@ def train(name: str, args: argparse.Namespace) -> None:
     kept = compose(model, args.scenes, CACHE / "lora_starts.pt")
     pictures = to_tensor([look.draw(picture) for picture in kept["images"].numpy()]) / 2 + 0.5
     x0 = torch.cat([model.encode(part) for part in pictures.split(CHUNK)])
+    some = torch.randperm(len(x0))[: len(x0) // 3]
+    looked = starts(model, x0[some], torch.randint(*START, (len(some),)), kept["words"][some], some)
     model.unet.requires_grad_(False)
     model.unet.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, init_lora_weights="gaussian", target_modules=TARGETS))
     parameters = [p for p in model.unet.parameters() if p.requires_grad]
@@ -133,12 +127,9 @@ def train(name: str, args: argparse.Namespace) -> None:
         set_peft_model_state_dict(model.unet, state["lora"])
         optimizer.load_state_dict(state["optimizer"])
     progress, saved = Progress(step, args.steps, args.batch), time.monotonic()
-    own = None
     while step < args.steps:
-        if own is None or step % OWN_EVERY == 0:
-            own = own_starts(model, kept["words"], noise)
         parts = []
-        for share, kind in zip(SHARES, (kept["noise"], kept["pictures"], own), strict=True):
+        for share, kind in zip(SHARES, (kept["noise"], kept["pictures"], looked), strict=True):
             rows = torch.randint(len(kind["t"]), (round(share * args.batch),))
             parts.append({key: value[rows] for key, value in kind.items()})
         batch = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
@@ -162,7 +153,7 @@ def train(name: str, args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=list(LORA_LOOKS), choices=list(LORA_LOOKS))
-    parser.add_argument("--steps", type=int, default=500, help="updates in all; the decay is fitted to it")
+    parser.add_argument("--steps", type=int, default=300, help="updates in all; the decay is fitted to it")
     parser.add_argument("--batch", type=int, default=20)
     parser.add_argument("--rate", type=float, default=4e-3)
     parser.add_argument("--scenes", type=int, default=640, help="composed once, half of them canonical")
