@@ -16,6 +16,7 @@ from training.common import (
     LATENT_CHANNELS,
     device,
     load_checkpoint,
+    mixed,
     seed_everything,
     warm_cosine,
 )  # fmt: skip
@@ -94,7 +95,7 @@ def main() -> None:
     while run.step < args.steps:
         ring.fill(args.fresh)
         batch = Batch(ring, noise, args.batch, empty, args.noise_share)
-        with torch.autocast(device().type, torch.bfloat16):
+        with mixed():
             words = run.text(batch.ids).last_hidden_state
             output = run.denoise(batch.xt, batch.t, words).sample
         errors = (batch.weight * (output.float() - batch.v) ** 2).mean((1, 2, 3))

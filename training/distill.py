@@ -18,6 +18,7 @@ from training.common import (
     LATENT_CHANNELS,
     device,
     load_checkpoint,
+    mixed,
     seed_everything,
     warm_cosine,
 )
@@ -42,7 +43,7 @@ def own_path(denoise: nn.Module, noise: Noise, words: torch.Tensor) -> tuple[tor
     xt = torch.randn(count, LATENT_CHANNELS, 16, 16, device=words.device)
     t = torch.full((count,), TIMESTEPS - 1, device=words.device)
     for _ in range(hops):
-        with torch.no_grad(), torch.autocast(words.device.type, torch.bfloat16):
+        with torch.no_grad(), mixed():
             v = denoise(xt.contiguous(memory_format=torch.channels_last), t, words).sample.float()
         drawn = noise.x0(xt, v, t)
         share = torch.empty(count, device=words.device).uniform_(*NEXT)
@@ -72,13 +73,13 @@ def main() -> None:
         batch = Batch(ring, noise, half, empty, NOISE_SHARE)
         slots = ring.draw(torch.ones(half, dtype=torch.bool, device=device()))
         own, _, ids = ring.read(slots)
-        with torch.autocast(device().type, torch.bfloat16):
+        with mixed():
             words = run.text(torch.cat([batch.ids, ids])).last_hidden_state
         xt, t = own_path(run.denoise, noise, words[half:].detach())
         v = noise.v_to(own, xt, t)
         weight = torch.cat([batch.weight, noise.split(t)[1] ** 2])
         xt, t = torch.cat([batch.xt, xt]).contiguous(memory_format=torch.channels_last), torch.cat([batch.t, t])
-        with torch.autocast(device().type, torch.bfloat16):
+        with mixed():
             output = run.denoise(xt, t, words).sample
         errors = (weight * (output.float() - torch.cat([batch.v, v])) ** 2).mean((1, 2, 3))
         ring.note(slots, errors.detach()[half:])

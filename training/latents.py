@@ -10,9 +10,10 @@ import random
 import torch
 from diffusers import AutoencoderTiny
 
-from training.common import LATENT_CHANNELS, device
+from training.common import LATENT_CHANNELS, device, mixed
 from training.concepts import CONCEPTS
 from training.data import composer, to_tensor
+from training.scenes import Scene
 from training.words import LENGTH, load_tokenizer, token_ids
 
 
@@ -33,17 +34,23 @@ class Ring:
         self.filled = 0
 
     @torch.no_grad()
-    def fill(self, count: int) -> None:
-        """Compose and encode ``count`` (even) fresh scenes over the oldest ones."""
+    def fill(self, count: int) -> tuple[torch.Tensor, list[Scene]]:
+        """Compose and encode ``count`` (even) fresh scenes over the oldest ones: their slots, and the scenes."""
         scenes = [self.composer.one(canonical=i % 2 == 0) for i in range(count)]
         pictures = to_tensor([s.image for s in scenes] + [s.source for s in scenes]).to(device())
-        with torch.autocast(device().type, torch.bfloat16):
-            latents = self.vae.encoder(pictures).float() * self.scale
+        latents = self.encode(pictures)
         slots = torch.arange(self.filled, self.filled + count, device=device()) % self.capacity
         self.target[slots], self.source[slots] = latents[:count].half(), latents[count:].half()
         self.ids[slots] = token_ids(self.tokenizer, [s.caption for s in scenes]).to(device())
         self.things[slots] = torch.tensor([self.numbers[s.names[-1]] for s in scenes], device=device())
         self.filled += count
+        return slots, scenes
+
+    @torch.no_grad()
+    def encode(self, pictures: torch.Tensor) -> torch.Tensor:
+        """[N, 3, 128, 128] in [-1, 1] -> latents [N, C, 16, 16]."""
+        with mixed():
+            return self.vae.encoder(pictures).float() * self.scale
 
     def draw(self, canonical: torch.Tensor) -> torch.Tensor:
         """Slots for a [N] bool mask that says which samples must be canonical, hard things more often."""
