@@ -162,7 +162,10 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     model = load_shipped()
-    for row in [*control_rows(model, args.control), *lora_rows(model, args.loras)]:
+    rows = lora_rows(model, args.loras)
+    if args.control.exists():
+        rows += control_rows(model, args.control)
+    for row in rows:
         print(f"| {row.what} | {row.ships} | {row.measured} |", flush=True)
 
 
