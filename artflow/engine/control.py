@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from artflow.engine.threads import with_threads
 from artflow.engine.transfer import stream, upload_pictures
@@ -21,17 +21,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MOST_KEPT = 6  # networks of a model
 TOLD_FOR = 30.0  # seconds for which people are told why a network cannot be had, before it is tried again
 
 
 class Controls:
-    """The networks of one model. ``ready`` is for the engine's threads, which never wait for one."""
+    """The networks of one model. ``ready`` is for the engine's threads, which never wait for one.
+
+    `MOST_KEPT` are kept, those that were asked for last. A row of one that is gone is an error of its picture.
+    """
 
     def __init__(self, model: Model) -> None:
         self._model = model
         self._lock = threading.Lock()
-        self._waiting: dict[str, list[Callable[[], None]]] = {}  # who is to hear of a network that is being loaded
+        self._waiting: dict[str, dict[Callable[[], None], None]] = {}  # who is to hear of a network that is loaded
         self._failed: dict[str, tuple[ArtflowError, float]] = {}  # why, and when
+        self._asked: dict[str, float] = {}  # when
 
     def ready(self, kinds: Iterable[str], wake: Callable[[], None]) -> bool:
         """Whether the networks of these kinds are there. Those that are not are loaded; ``wake`` is called then.
@@ -39,8 +44,10 @@ class Controls:
         Raises:
             ArtflowError: ``unknown_control``, or why one cannot be had.
         """
-        missing = [source for source in map(self._source, dict.fromkeys(kinds)) if not self._has(source)]
+        wanted = [self._source(kind) for kind in dict.fromkeys(kinds)]
+        missing = [source for source in wanted if not self._has(source)]
         with self._lock:
+            self._asked |= dict.fromkeys(map(network_id, wanted), time.monotonic())
             for source in missing:
                 self._ask_for(source, wake)
         return not missing
@@ -87,10 +94,18 @@ class Controls:
             raise error.with_traceback(None)
         self._failed.pop(name, None)
         if name in self._waiting:
-            self._waiting[name].append(wake)
+            self._waiting[name][wake] = None
             return
-        self._waiting[name] = [wake]
+        self._waiting[name] = {wake: None}
         threading.Thread(target=self._load, args=(source,), name=f"load {name}", daemon=True).start()
+
+    def _keep(self, name: str, network: Any) -> None:
+        with self._lock:
+            kept = {**self._model.control_networks, name: network}
+            for last in sorted(kept, key=lambda one: self._asked.get(one, 0.0))[: max(len(kept) - MOST_KEPT, 0)]:
+                if last != name:
+                    del kept[last]
+            self._model.control_networks = kept  # a new one, since others read it meanwhile
 
     def _load(self, source: Source) -> None:
         from artflow.models.control import load_network
@@ -102,7 +117,7 @@ class Controls:
         try:
             with stream(model.device):  # beside live people, as models are loaded
                 network = with_threads(1, lambda: load_network(source, model))
-            model.control_networks[name] = network
+            self._keep(name, network)
         except Exception as error:
             if not isinstance(error, ArtflowError):
                 log.exception("a network could not be loaded")
@@ -112,5 +127,5 @@ class Controls:
                 self._failed[name] = error, time.monotonic()
         with self._lock:
             waiting = self._waiting.pop(name)
-        for wake in dict.fromkeys(waiting):
+        for wake in waiting:
             wake()

@@ -16,6 +16,7 @@ import torch
 from diffusers import ControlNetModel, T2IAdapter
 from safetensors import safe_open
 
+from artflow.errors import ArtflowError
 from artflow.models import hub
 from artflow.models.catalog import Source
 from artflow.models.control_catalog import load_controls, network_id
@@ -64,6 +65,7 @@ def load_network(
         folder = source.folder
         if folder is None:
             folder = hub.download_network(source.hub or "", "controlnet", admit=admit, on_progress=on_progress)
+        admit({file.name: file.stat().st_size for file in folder.glob("*.safetensors")})
         network = _read_folder(name, folder, model)
     network.to(model.device, model.dtype, memory_format=memory_format(model.device))
     return network.requires_grad_(False).eval()
@@ -75,6 +77,9 @@ def residuals(
     """What the UNet is given beside its rows, by the names of its arguments; nothing where no row has control.
 
     ``latents`` (n, channels, height, width) are without the mask of an inpaint model, ``extras[i]`` are those of row i.
+
+    Raises:
+        ArtflowError: ``control_gone`` where a network is not there any more.
     """
     wanted: dict[str, list[tuple[int, Control]]] = {}
     for row, extra in enumerate(extras):
@@ -82,7 +87,8 @@ def residuals(
             wanted.setdefault(control.network, []).append((row, control))
     added: dict[str, list[torch.Tensor]] = {}
     for name, rows in wanted.items():
-        network = model.control_networks[name]
+        if (network := model.control_networks.get(name)) is None:
+            raise ArtflowError("control_gone", f"{name} has made room for other networks; ask for it again.")
         hints = torch.stack([control.hint for _, control in rows]).to(model.dtype)
         hints = hints.contiguous(memory_format=memory_format(model.device))
         if isinstance(network, T2IAdapter):

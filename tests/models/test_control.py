@@ -102,3 +102,17 @@ def test_the_catalogue_has_the_kinds_of_the_field_for_sd15() -> None:
     assert {"canny", "depth"} <= set(catalog.kinds_of(catalog.family_of(2048)))
     source = catalog.get("canny").source("sd15")
     assert source is not None and network_id(source) == "lllyasviel/control_v11p_sd15_canny"
+
+
+def test_only_the_networks_that_were_asked_for_last_are_kept(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("artflow.engine.control.MOST_KEPT", 2)
+    load(runner, "canny")
+    load(runner, "scribble")
+    load(runner, "canny")
+    load(runner, "color")
+    color = load_controls().get("color").source(runner.model.control_family)
+    assert color is not None
+    assert set(runner.model.control_networks) == {str(networks()["canny"]), network_id(color)}
+    gone = rows(runner, [Extras(controls=(control("scribble"),)), NONE, NONE, NONE])
+    with pytest.raises(ArtflowError, match="has made room for other networks; ask for it again"):
+        runner.predict(gone)
