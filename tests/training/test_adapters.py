@@ -67,7 +67,7 @@ def test_a_lora_is_seen_at_once_and_its_weight_is_obeyed(pipeline, name: str) ->
         pipeline.unload_lora_weights()
     changed = {weight: np.abs(picture - without).mean((1, 2, 3)) for weight, picture in made.items()}
     assert np.allclose(made[0.0], without, atol=1e-5)
-    assert changed[1.0].min() > 0.1, "every picture looks different"
+    assert changed[1.0].mean() > 0.1 and changed[1.0].min() > 0.04, "every picture looks different"
     assert (changed[0.5] > 0.02).all() and (changed[0.5] < changed[1.0]).all()
     assert np.allclose(draw(pipeline, PROMPTS), without, atol=1e-5), "unloaded, nothing is left of it"
 
@@ -144,14 +144,13 @@ def test_adapters_resume_where_they_stopped(tmp_path: Path, monkeypatch) -> None
         )
 
     monkeypatch.setattr(lora, "CACHE", tmp_path)
+    monkeypatch.setattr(lora, "composer", made_up)
     monkeypatch.setattr(control, "CHECKPOINT", tmp_path / "control.pt")
-    for module, name, checkpoint, part in (
-        (lora, ["neon"], "lora-neon.pt", "lora"),
-        (control, [], "control.pt", "control"),
-    ):
+    monkeypatch.setattr(control, "PREFILL", 0)
+    options = {lora: ["neon", "--scenes", "6"], control: ["--fresh", "2", "--ring", "64"]}
+    for module, checkpoint, part in ((lora, "lora-neon.pt", "lora"), (control, "control.pt", "control")):
         monkeypatch.setattr(module, "load_generator", load)
-        monkeypatch.setattr(module, "PREFILL", 0)
-        command = [module.__name__, *name, "--batch", "6", "--fresh", "2", "--ring", "64", "--to", str(tmp_path / part)]
+        command = [module.__name__, *options[module], "--batch", "6", "--to", str(tmp_path / part)]
         monkeypatch.setattr("sys.argv", [*command, "--steps", "2"])
         module.main()
         first = load_checkpoint(tmp_path / checkpoint)
