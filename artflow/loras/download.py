@@ -25,7 +25,7 @@ import httpx
 from artflow.errors import ArtflowError
 from artflow.loras import address
 from artflow.loras.header import LENGTH, check_lora, check_start
-from artflow.loras.library import PART, RECORD
+from artflow.loras.library import PART, RECORD, publish
 
 SPARE_DISK = 100_000_000  # bytes that are left free
 TRIES = 5  # one after another on which no byte came, of one mirror ...
@@ -282,7 +282,10 @@ class _Attempts:
             raise _Spoiled(f"its file has {arrived} bytes where {wanted.size} are right")
         self._say(arrived, arrived, "Checking")
         await asyncio.to_thread(_check, wanted.part, wanted.target.name, self._sha256)
-        wanted.part.replace(wanted.target)
+        try:
+            publish(wanted.part, wanted.target)
+        except FileExistsError:
+            raise _Spoiled(f"there is a {wanted.target.name} by now, which somebody has added") from None
         wanted.record.unlink(missing_ok=True)
 
 

@@ -259,6 +259,9 @@ class Downloads:
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             })  # fmt: skip
             del self._history[:-REMEMBERED]
+            over = [one.id for one in self._tasks.values() if one.state in ("completed", "cancelled")]
+            for old in over[:-REMEMBERED]:
+                del self._tasks[old]
         self._save()
 
     def _of_preset(self, preset_id: str, mirror_index: int) -> tuple[str, Wanted]:
@@ -286,7 +289,7 @@ class Downloads:
         with self._lock:
             unfinished = [
                 {"id": task.id, "url": task.wanted.sources[0].url, "filename": task.wanted.target.name}
-                for task in self._tasks.values() if task.state in (*ACTIVE, "paused")
+                for task in self._tasks.values() if task.state in (*ACTIVE, "paused", "failed")
             ]  # fmt: skip
             stats = {"totals": self._totals, "history": self._history, "unfinished": unfinished}
             draft = self._stats.with_suffix(".tmp")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -108,7 +110,8 @@ class Library:
             header = check_lora(file)
         except ArtflowError as error:
             raise ArtflowError(error.code, error.message.replace(file.name, target.name)) from error
-        draft = target.with_name(target.name + PART)
+        # A name of its own: a download of this file may be writing under the usual one.
+        draft = target.with_name(f".{secrets.token_hex(8)}{PART}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(self.folder).free
@@ -116,7 +119,10 @@ class Library:
                 sentence = f"{target.name} has {header.size / 1e6:.0f} MB, and {free / 1e6:.0f} MB of disk are free."
                 raise ArtflowError("not_written", sentence)
             shutil.copyfile(file, draft)
-            draft.replace(target)
+            publish(draft, target)
+        except FileExistsError:
+            draft.unlink(missing_ok=True)
+            raise ArtflowError("name_taken", f"There is a {target.name} by now; rename yours.") from None
         except OSError as error:
             draft.unlink(missing_ok=True)
             raise ArtflowError("not_written", f"{target.name} could not be written: {error.strerror}.") from error
@@ -145,6 +151,16 @@ class Library:
             found, title=preset.name, group=preset.model_type, tags=tuple(preset.tags), preset=preset.id,
             base=header.base or preset.compatible_models[0], trigger=preset.trigger or header.triggers,
         )  # fmt: skip
+
+
+def publish(draft: Path, target: Path) -> None:
+    """Give a whole file its name, which nobody may have taken meanwhile.
+
+    Raises:
+        FileExistsError: if there is such a file; ``draft`` stays.
+    """
+    os.link(draft, target)
+    draft.unlink()
 
 
 def safe_filename(text: str) -> str:

@@ -10,7 +10,7 @@ from huggingface_hub import constants
 
 from artflow.errors import ArtflowError
 from artflow.loras.header import read_header
-from artflow.loras.library import Library
+from artflow.loras.library import Library, publish
 from artflow.loras.presets import Presets, load_presets
 from tests.support.lora_server import WIDTHS, lora
 
@@ -90,6 +90,22 @@ def test_uploads_are_checked_and_named_safely(library: Library, tmp_path: Path) 
     source.write_bytes(lora()[:-9])
     with pytest.raises(ArtflowError, match="other"):
         library.put(source, "other.safetensors")
+
+
+def test_an_upload_leaves_what_a_download_is_writing_and_its_name_is_taken_once(
+    library: Library, tmp_path: Path
+) -> None:
+    part = tmp_path / "mine.safetensors.part"
+    part.write_bytes(b"half of another")
+    (tmp_path / "up").mkdir()
+    upload = tmp_path / "up" / "mine.safetensors"
+    upload.write_bytes(lora())
+    library.put(upload, upload.name)
+    assert part.read_bytes() == b"half of another"
+    assert (tmp_path / "mine.safetensors").read_bytes() == lora()
+    with pytest.raises(FileExistsError):
+        publish(part, tmp_path / "mine.safetensors")
+    assert part.is_file() and not list(tmp_path.glob(".*"))
 
 
 def test_only_listed_names_are_deleted(library: Library, tmp_path: Path) -> None:
