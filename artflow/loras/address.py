@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies
@@ -31,6 +31,8 @@ LONGEST = 2_000  # characters of a URL
 USUAL = "pytorch_lora_weights.safetensors"
 ON_HUB = re.compile(r"/([\w.-]+/[\w.-]+)/(?:resolve|blob)/([^/]+)/(.+)")
 TIMEOUT = 10.0
+CARRIERS = [ip_network(one) for one in ("64:ff9b::/96", "2002::/16", "fec0::/10", "::/96")]
+"""IPv6 that may lead to a private IPv4 address (NAT64, 6to4, IPv4-compatible), and the old site-local addresses."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def check(url: str) -> None:
         return
     if parts.scheme != "https":
         raise ArtflowError("bad_address", f"{shown} begins with {parts.scheme}://; only https:// is allowed.")
-    if _is_number(host) and not ip_address(host).is_global:
+    if _is_number(host) and not is_public(host):
         raise ArtflowError("bad_address", f"{shown} is in a private network; only public addresses are allowed.")
 
 
@@ -163,12 +165,17 @@ async def _public_address(host: str, port: int) -> str:
         raise httpcore.ConnectError(str(error)) from error
     addresses: Sequence[str] = [str(one[4][0]) for one in found]
     for address in addresses:
-        plain = ip_address(address.partition("%")[0])
-        plain = getattr(plain, "ipv4_mapped", None) or plain
-        if not plain.is_global or plain.is_multicast:
+        if not is_public(address):
             sentence = f"{host[:100]} leads into a private network; only public addresses are allowed."
             raise ArtflowError("bad_address", sentence)
     return addresses[0]
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the public internet, whatever other address it may carry."""
+    plain = ip_address(address.partition("%")[0])
+    plain = getattr(plain, "ipv4_mapped", None) or plain
+    return plain.is_global and not plain.is_multicast and not any(plain in network for network in CARRIERS)
 
 
 def _is_own_hub(host: str, port: int | None) -> bool:

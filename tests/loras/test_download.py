@@ -224,3 +224,11 @@ def test_what_people_mean(server: FileServer) -> None:
     assert (page.url, page.filename) == (f"{hub}/owner/name/resolve/v2/x.safetensors", "My style.safetensors")
     other = address.find("https://example.com/d/12?type=Model", "../x/..y")
     assert (other.filename, other.on_hub, page.on_hub) == ("y.safetensors", False, True)
+
+
+def test_an_address_that_carries_a_private_one_is_not_public() -> None:
+    for hidden in ("64:ff9b::a00:1", "2002:a00:1::", "fec0::1", "::10.0.0.1", "::ffff:10.0.0.1"):
+        assert not address.is_public(hidden), hidden
+        with pytest.raises(ArtflowError, match="private network"):
+            address.check(f"https://[{hidden}]/a.safetensors")
+    assert address.is_public("2606:4700::1111") and address.is_public("1.1.1.1")
