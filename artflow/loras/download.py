@@ -108,7 +108,8 @@ async def download(
     as long.
 
     Raises:
-        ArtflowError: ``download_failed`` with what each mirror did; ``bad_lora``, ``bad_address``, ``no_room``.
+        ArtflowError: ``download_failed`` with what each mirror did; ``bad_lora``, ``bad_address``, ``no_room``,
+            ``name_taken``.
     """
     reasons, name = [], wanted.target.name
     try:
@@ -285,7 +286,8 @@ class _Attempts:
         try:
             publish(wanted.part, wanted.target)
         except FileExistsError:
-            raise _Spoiled(f"there is a {wanted.target.name} by now, which somebody has added") from None
+            sentence = f"There is a {wanted.target.name} by now, which somebody has added; delete it first."
+            raise ArtflowError("name_taken", sentence) from None
         wanted.record.unlink(missing_ok=True)
 
 

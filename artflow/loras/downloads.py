@@ -17,7 +17,7 @@ from huggingface_hub import constants
 from artflow.errors import ArtflowError, inner_error
 from artflow.loras import address
 from artflow.loras.download import Source, Wanted, download
-from artflow.loras.library import Library
+from artflow.loras.library import Library, LoraFile, safe_filename
 from artflow.loras.task import ACTIVE, State, Task
 
 log = logging.getLogger(__name__)
@@ -93,6 +93,18 @@ class Downloads:
             ArtflowError: ``unknown_download``.
         """
         self._stop(task_id, "cancelled", (*ACTIVE, "paused", "failed"))
+
+    def put(self, file: Path, filename: str) -> LoraFile:
+        """Add an uploaded file to the folder, unless a download is about to take its name.
+
+        Raises:
+            ArtflowError: as `Library.put`.
+        """
+        target = self.library.folder / safe_filename(filename)
+        with self._lock:
+            if any(t.wanted.target == target and t.state in (*ACTIVE, "paused") for t in self._tasks.values()):
+                raise ArtflowError("name_taken", f"{target.name} is being downloaded; cancel that, or rename yours.")
+        return self.library.put(file, filename)
 
     def delete(self, file: str) -> None:
         """Delete a file of the folder (`LoraFile.file`).

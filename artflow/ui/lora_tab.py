@@ -61,7 +61,7 @@ class LoraTab:
 
     def _put(self, path: str, request: gr.Request) -> str:
         self._check(request)
-        added = self._loras.library.put(Path(path), Path(path).name)
+        added = self._loras.put(Path(path), Path(path).name)
         return f"Added; prompts call it {added.name}."
 
     def _check(self, request: gr.Request) -> None:

@@ -129,6 +129,37 @@ def test_what_fails_says_why_and_can_be_tried_again(downloads: Downloads, hub: F
     ended(downloads, "a")
 
 
+def test_what_has_failed_is_there_after_a_restart_and_can_be_cancelled(
+    downloads: Downloads, library: Library, hub: FileServer
+) -> None:
+    for path in "ac":
+        hub.faults[f"/o/{path}/resolve/main/x.safetensors"] = ["403"]
+    downloads.start("a")
+    ended(downloads, "a", "failed")
+    part = library.folder / "a.safetensors.part"
+    part.write_bytes(FILE[:1000])
+    again = Downloads(library)
+    assert again.tasks["a"]["downloaded"] == 1000
+    again.cancel("a")
+    wait(lambda: not part.exists())
+    again.close()
+
+
+def test_nobody_uploads_or_overwrites_what_is_being_downloaded(
+    downloads: Downloads, library: Library, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    mine = tmp_path_factory.mktemp("mine") / "a.safetensors"
+    mine.write_bytes(lora(rank=2))
+    downloads.start("a")
+    with pytest.raises(ArtflowError, match="is being downloaded") as refused:
+        downloads.put(mine, "a.safetensors")
+    assert refused.value.code == "name_taken"
+    by_hand = library.folder / "a.safetensors"
+    by_hand.write_bytes(mine.read_bytes())
+    assert "which somebody has added" in ended(downloads, "a", "failed")["error"]
+    assert by_hand.read_bytes() == mine.read_bytes()
+
+
 def test_what_cannot_be_begun(downloads: Downloads, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     (library.folder / "b.safetensors").write_bytes(FILE)
     for begin, code in (
