@@ -95,11 +95,13 @@ class Adapted:
         table = torch.tensor([[those.get(name, 0.0) for those in weights] for name in used], dtype=dtype)
         if device.type == "cuda":  # a live call must not wait for the device
             table = table.pin_memory()
+        before = _call.weights, _call.scaled
+        _call.scaled = {}
         _call.weights = dict(zip(used, table.to(device, non_blocking=True), strict=True))
         try:
             yield adapted
         finally:
-            _call.weights, _call.scaled = {}, {}
+            _call.weights, _call.scaled = before
 
 
 def layers(network: nn.Module) -> dict[str, Any]:

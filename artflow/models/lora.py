@@ -103,14 +103,10 @@ class Loras:
                     self._load(name, names)
 
     @contextmanager
-    def towers(self, weights: Sequence[Mapping[str, float]]) -> Iterator[list[Any]]:
-        """The text towers for prompts of which each has LoRAs of its own."""
-        with ExitStack() as stack:
-            yield [
-                stack.enter_context(self._rows(network, part, weights))
-                for part, network in self._networks.items()
-                if part != "unet"
-            ]
+    def tower(self, part: str, weights: Sequence[Mapping[str, float]]) -> Iterator[Any]:
+        """A text tower, one of `TOWERS`, for prompts of which each has LoRAs of its own."""
+        with self._rows(self._networks[part], part, weights) as encoder:
+            yield encoder
 
     @contextmanager
     def rows(self, extras: Sequence[Extras]) -> Iterator[Any]:

@@ -102,6 +102,20 @@ def test_a_lora_for_the_text_towers_changes_the_prompt_and_one_for_the_unet_alon
     torch.testing.assert_close(mixed[1]["text"], embedded(("one", 1.0)))
 
 
+def test_each_tower_has_its_own_part_of_a_lora(load, tiny, tmp_path):
+    model = load(tiny(family="sdxl"))
+    model.lora_folder = tmp_path
+    first, second = model.text_encoders
+    write_lora(tmp_path / "first.safetensors", {"text_encoder": first})
+    write_lora(tmp_path / "both.safetensors", {"text_encoder": first, "text_encoder_2": second})
+    plain, alone, both = model.encode_texts(
+        [Condition("a cat", more=((("loras", ((name, 1.0),)),) if name else ())) for name in ("", "first", "both")],
+        hidden=True,
+    )[0].hidden_states[-1]
+    assert (alone - plain).abs().max() > 0.05
+    torch.testing.assert_close(both, alone)
+
+
 @pytest.mark.parametrize("format", ["kohya", "dotted", "diffusers", "peft"])
 def test_the_formats_of_the_field(load, tiny, tmp_path, format):
     model = load(tiny())
