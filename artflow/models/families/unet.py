@@ -172,10 +172,12 @@ class UNetModel(Model):
         """LoRAs that are loaded and for the UNet alone change no prompt; those that are not must be read first."""
         if not (loras := as_loras(condition.more)):
             return condition
-        unread, of_text = self.loras.for_prompts(loras)
-        more = [(name, value) for name, value in condition.more if name not in ("loras", "unread")]
+        unread, stamps = self.loras.for_prompts(loras)
+        more = [(name, value) for name, value in condition.more if name not in ("loras", "unread", "stamps")]
+        of_text = {name: weight for name, weight in loras.items() if weight and name in stamps}
         more += [("unread", unread)] if unread else []
-        more += [("loras", tuple(loras.items()) if unread else of_text)] if unread or of_text else []
+        more += [("loras", tuple((loras if unread else of_text).items()))] if unread or of_text else []
+        more += [("stamps", tuple(stamps[name] for name in of_text))] if of_text else []  # of the files
         return condition._replace(more=tuple(more))
 
     def hold(self, user: object, loras: Iterable[str]) -> None:
