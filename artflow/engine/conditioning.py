@@ -100,9 +100,11 @@ class ConditionEncoder:
         with self._lock:
             wakes = set()
             for condition, result in zip(batch, results, strict=True):
-                # What was prepared may say more of it: what it is kept under is asked again.
+                # What was prepared may say more of it: what it is kept under is asked again. Where what it needs is
+                # gone already, nothing is kept: `get` asks again.
                 kept = condition if isinstance(result, Exception) else self._model.essential(condition)
-                self._done[kept] = result
+                if isinstance(result, Exception) or "unread" not in dict(kept.more):
+                    self._done[kept] = result
                 wakes |= self._waiting.pop(condition)
             while len(self._done) > CACHED:
                 self._done.popitem(last=False)

@@ -13,6 +13,7 @@ from artflow.engine.params import FLOW_FIELDS, LiveParams
 from artflow.engine.quality import SMALLEST_SIDE, STAGES, Stage
 from artflow.engine.runner import Runner
 from artflow.engine.stream_step import StreamPlan
+from artflow.errors import ArtflowError
 from artflow.images import Size
 from artflow.models.extras import Extras
 from artflow.models.model import Condition
@@ -76,7 +77,14 @@ class Planner:
             Condition(params.negative_prompt, negative=True, more=loras),
             *([Condition(params.prompt_b, more=loras)] if blended else []),
         ]
-        if (prepared := runner.conditions.get(conditions, wake)) is None:
+        try:
+            prepared = runner.conditions.get(conditions, wake)
+        except ArtflowError as error:
+            if error.code != "lora_memory" or self.plan is None or not self.plan.extras:
+                raise
+            self.plan = None  # it may be what holds the room: asked once more without it
+            prepared = runner.conditions.get(conditions, wake)
+        if prepared is None:
             return False
         steps = max(1, round(params.steps * stage.steps))
         indices = params.t_index_list and params.t_index_list[:: round(1 / stage.steps)]

@@ -63,6 +63,15 @@ class Adapted:
         self.network = network
         self.copy: nn.Module | None = None
 
+    @property
+    def own_bytes(self) -> int:
+        """Bytes of the copy's weights that are not the network's, adapters left out."""
+        if (adapted := self.copy) is None:
+            return 0
+        shared = {id(weight) for weight in self.network.parameters()}
+        named = adapted.named_parameters()
+        return sum(weight.nbytes for name, weight in named if id(weight) not in shared and ".lora_" not in name)
+
     @contextmanager
     def changing(self) -> Iterator[nn.Module]:
         """A copy whose adapters may be changed; it takes the place of the one before unless something is raised.
@@ -95,11 +104,13 @@ class Adapted:
         table = torch.tensor([[those.get(name, 0.0) for those in weights] for name in used], dtype=dtype)
         if device.type == "cuda":  # a live call must not wait for the device
             table = table.pin_memory()
+        before = _call.weights, _call.scaled
+        _call.scaled = {}
         _call.weights = dict(zip(used, table.to(device, non_blocking=True), strict=True))
         try:
             yield adapted
         finally:
-            _call.weights, _call.scaled = {}, {}
+            _call.weights, _call.scaled = before
 
 
 def layers(network: nn.Module) -> dict[str, Any]:

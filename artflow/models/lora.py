@@ -7,12 +7,14 @@ are peft's own layers (`adapted.py`).
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artflow.errors import ArtflowError
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 JUST_ASKED = 5.0  # seconds for which what was asked for is not let go: who asked has no plan that holds it yet
+TOLD_FOR = 10.0  # seconds for which people are told why a file cannot be used, before it is read again
+
+Stamp = tuple[int, int]  # when a file was changed (nanoseconds), and its bytes
 
 
 @dataclass
@@ -38,8 +43,16 @@ class Loaded:
     """Those of the model that it changes."""
     size: int
     """Bytes."""
+    path: Path
+    stamp: Stamp
+    """The file's, as it was read."""
     asked: float
     """When it was last asked for (monotonic seconds)."""
+
+    @property
+    def current(self) -> bool:
+        """Whether its file is still there, and still the one that was read."""
+        return stamp_of(self.path) == self.stamp
 
     @property
     def of_text(self) -> bool:
@@ -62,6 +75,7 @@ class Loras:
         self._loaded: dict[str, Loaded] = {}
         self._holders: list[tuple[weakref.ref[Any], frozenset[str]]] = []
         self._count = 0
+        self._refused: dict[tuple[str, Stamp | None], tuple[ArtflowError, float]] = {}  # why, and when
 
     @property
     def loaded(self) -> dict[str, Loaded]:
@@ -71,8 +85,9 @@ class Loras:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of all that is loaded."""
-        return sum(one.size for one in self.loaded.values())
+        """Bytes of all that is loaded, and of the weights that networks with adapters have for themselves."""
+        own = sum(network.own_bytes for network in self._networks.values())
+        return sum(one.size for one in self.loaded.values()) + own
 
     def hold(self, user: object, names: Iterable[str]) -> None:
         """Keep these on the device as long as ``user`` lives."""
@@ -81,36 +96,33 @@ class Loras:
                 self._holders = [(ref, held) for ref, held in self._holders if ref() is not None]
                 self._holders.append((weakref.ref(user), names))
 
-    def for_prompts(self, loras: Mapping[str, float]) -> tuple[tuple[str, ...], tuple[tuple[str, float], ...]]:
-        """Which of these are not loaded, and which of the rest change prompts, since they are for the text towers."""
-        now = time.monotonic()
+    def for_prompts(self, names: Iterable[str]) -> tuple[tuple[str, ...], dict[str, Stamp]]:
+        """Which of these are not loaded as their files are now, and which of the rest change prompts, with stamps."""
+        names, now = tuple(names), time.monotonic()
         with self._lock:
-            there = {name: one for name in loras if (one := self._loaded.get(name)) is not None}
+            there = {name: one for name in names if (one := self._loaded.get(name)) is not None}
             for one in there.values():
                 one.asked = now
-        of_text = tuple((name, loras[name]) for name, one in there.items() if one.of_text and loras[name])
-        return tuple(name for name in loras if name not in there), of_text
+        there = {name: one for name, one in there.items() if one.current}
+        of_text = {name: one.stamp for name, one in there.items() if one.of_text}
+        return tuple(name for name in names if name not in there), of_text
 
     def load(self, names: Collection[str]) -> None:
-        """Read those that are not there yet. Slow; never for a thread that serves live people.
+        """Read those that are not there yet, or whose files were replaced. Slow; never for a thread that serves live people.
 
         Raises:
             ArtflowError: ``unknown_lora``, ``unsuitable_lora``, ``bad_lora``, ``lora_memory``; nothing changes then.
         """
         with self._changing:
             for name in names:
-                if name not in self.loaded:
+                if (one := self.loaded.get(name)) is None or not one.current:
                     self._load(name, names)
 
     @contextmanager
-    def towers(self, weights: Sequence[Mapping[str, float]]) -> Iterator[list[Any]]:
-        """The text towers for prompts of which each has LoRAs of its own."""
-        with ExitStack() as stack:
-            yield [
-                stack.enter_context(self._rows(network, part, weights))
-                for part, network in self._networks.items()
-                if part != "unet"
-            ]
+    def tower(self, part: str, weights: Sequence[Mapping[str, float]]) -> Iterator[Any]:
+        """A text tower, one of `TOWERS`, for prompts of which each has LoRAs of its own."""
+        with self._rows(self._networks[part], part, weights) as encoder:
+            yield encoder
 
     @contextmanager
     def rows(self, extras: Sequence[Extras]) -> Iterator[Any]:
@@ -135,11 +147,27 @@ class Loras:
             yield module
 
     def _load(self, name: str, wanted: Collection[str]) -> None:
+        path = lora_files.find(name, self._model.lora_folder)
+        stamp = stamp_of(path)
+        error, told = self._refused.get((name, stamp), (None, 0.0))
+        if error is not None and time.monotonic() - told < TOLD_FOR:
+            raise error.with_traceback(None)
+        try:
+            self._read(name, path, stamp, wanted)
+        except ArtflowError as error:
+            if error.code != "lora_memory":  # which costs no reading, and is over as soon as there is room
+                now = time.monotonic()
+                self._refused = {key: one for key, one in self._refused.items() if now - one[1] < TOLD_FOR}
+                self._refused[name, stamp] = error, now
+            raise
+
+    def _read(self, name: str, path: Path, stamp: Stamp | None, wanted: Collection[str]) -> None:
         model = self._model
-        with weight_loading_lock():
-            weights = lora_weights.read(name, lora_files.find(name, model.lora_folder), model)
-        size = sum(tensor.nbytes for tensor in weights.tensors.values())
+        of = lora_weights.check(name, path, model)
+        size = sum(math.prod(shape) for shape in of.values() if len(shape) > 1) * model.dtype.itemsize  # no alphas
         self._make_room(name, size, wanted)
+        with weight_loading_lock():
+            weights = lora_weights.read(name, path, model)
         parts = frozenset(part for part in self._networks if weights.has(part))
         if strangers := [part for part in lora_weights.TOWERS if weights.has(part) and part not in parts]:
             raise lora_files.refused(name, f"it is for a {strangers[0]}, which this model does not have")
@@ -149,8 +177,12 @@ class Loras:
             for part in parts:  # all of them change, or none
                 changed = stack.enter_context(self._networks[part].changing())
                 lora_weights.put(weights, adapter, part, changed, model.lora_loader)
+        size = sum(tensor.nbytes for tensor in weights.tensors.values())
         with self._lock:
-            self._loaded[name] = Loaded(adapter, parts, size, time.monotonic())
+            before = self._loaded.get(name)
+            self._loaded[name] = Loaded(adapter, parts, size, path, stamp or (0, 0), time.monotonic())
+        if before is not None:
+            self._remove(before)
         log.info("a LoRA is loaded", extra={"lora": name, "model": model.id, "bytes": size})
 
     def _make_room(self, name: str, size: int, wanted: Collection[str]) -> None:
@@ -162,7 +194,7 @@ class Loras:
                 for other, one in self._loaded.items()
                 if other not in held and other not in wanted and now - one.asked > JUST_ASKED
             }
-            excess = sum(one.size for one in self._loaded.values()) + size - budget
+            excess = sum(one.size for other, one in self._loaded.items() if other != name) + size - budget
             going: dict[str, Loaded] = {}
             for other in sorted(free, key=lambda other: free[other].asked):
                 if excess <= 0:
@@ -190,6 +222,15 @@ class Loras:
                 for layer in layers(changed).values():
                     layer.delete_adapter(one.adapter)
                 getattr(changed, "peft_config", {}).pop(one.adapter, None)
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """By which a file that was replaced is known; None where there is none."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_mtime_ns, about.st_size
 
 
 def as_loras(more: tuple[tuple[str, Any], ...]) -> dict[str, float]:

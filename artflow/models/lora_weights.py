@@ -63,17 +63,27 @@ class LoraWeights:
         return any(key.startswith(f"{part}.") for key in self.tensors)
 
 
-def read(name: str, path: Path, model: UNetModel) -> LoraWeights:
-    """The weights of a file for a model, in its dtype and on its device.
+def check(name: str, path: Path, model: UNetModel) -> lora_files.Shapes:
+    """The shapes of a file's tensors, by its header alone, unless it is nothing for a model.
 
     Raises:
-        ArtflowError: ``unsuitable_lora`` for another family, ``bad_lora`` for what is no LoRA, naming a key.
+        ArtflowError: as `read`.
     """
     of = lora_files.shapes(path)
     for mark, kind in KINDS.items():
         if any(mark in key for key in of):
             raise refused(name, f"it is {kind}, which is another kind of adapter than a LoRA")
     lora_files.check_family(name, of, model.spec.title, model.text_width)
+    return of
+
+
+def read(name: str, path: Path, model: UNetModel) -> LoraWeights:
+    """The weights of a file for a model, in its dtype and on its device.
+
+    Raises:
+        ArtflowError: ``unsuitable_lora`` for another family, ``bad_lora`` for what is no LoRA, naming a key.
+    """
+    of = check(name, path, model)
     with safe_open(path, framework="pt") as file:
         tensors = {key: file.get_tensor(key) for key in of}
         said = (file.metadata() or {}).get(METADATA)

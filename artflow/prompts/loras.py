@@ -36,7 +36,12 @@ def _as_dict(value: Any) -> Any:
     if isinstance(value, list | tuple):
         if not all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in value):
             raise ValueError("each is {name, weight}")
-        return {one["name"]: one.get("weight", 1.0) for one in value}
+        if any(one.get("range") for one in value):
+            raise ValueError("a range goes into the prompt: <lora:name:0.8:0-0.5>")
+        by_name = {one["name"]: one.get("weight", 1.0) for one in value}
+        if len(by_name) < len(value):
+            raise ValueError("each name once")
+        return by_name
     return value
 
 
@@ -70,11 +75,14 @@ def asked(prompt: str, loras: Mapping[str, float]) -> tuple[LoraUse, ...]:
     """All LoRAs of a picture: those in its prompt, and those beside it; weights of the same one are added.
 
     Raises:
-        ArtflowError: ``bad_lora``, also for too many or too heavy ones.
+        ArtflowError: ``bad_lora``, also for too many or too heavy ones, and for one with two ranges.
     """
     uses = {use.name: use for use in (LoraUse(name, weight) for name, weight in loras.items())}
     for use in split(prompt)[1]:
         before = uses.get(use.name, use._replace(weight=0.0))
+        if use[2:] != before[2:]:
+            ranges = f"{_range(before)} and {_range(use)}"
+            raise ArtflowError("bad_lora", f"The LoRA {use.name!r} is asked for in {ranges}; one range is allowed.")
         uses[use.name] = use._replace(weight=round(use.weight + before.weight, 6))
     if len(uses) > MOST:
         raise ArtflowError("bad_lora", f"{len(uses)} LoRAs are asked for; at most {MOST} are allowed.")
@@ -104,9 +112,14 @@ def listed(uses: Iterable[LoraUse]) -> list[dict[str, Any]]:
     """As a recipe has them."""
     return [
         {"name": use.name, "weight": use.weight}
-        | ({} if (use.begin, use.end) == (0, 1) else {"range": f"{use.begin:g}-{use.end:g}"})
+        | ({} if (use.begin, use.end) == (0, 1) else {"range": _range(use)})
         for use in uses
     ]
+
+
+def _range(use: LoraUse) -> str:
+    """As `RANGE` reads it: plain decimals."""
+    return "-".join(f"{part:.9f}".rstrip("0").rstrip(".") for part in (use.begin, use.end))
 
 
 def _use(tag: re.Match[str]) -> LoraUse:

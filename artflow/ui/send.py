@@ -15,6 +15,7 @@ from gradio.components import Component
 from artflow.errors import ArtflowError
 from artflow.images import Picture, decode
 from artflow.metadata import carried_recipe
+from artflow.metadata.loras import written
 from artflow.settings import ServerSettings
 from artflow.ui.controls import said
 from artflow.ui.files import PictureUpload, saved_png
@@ -134,8 +135,9 @@ def _sending(to_open: Sequence[str], find: Find, with_prompt: bool) -> Callable[
 
 
 def _prompt(recipe: Mapping[str, Any], wanted: bool) -> list[Any]:
-    """The value of the prompt, if ``wanted``; unchanged for a picture without one."""
-    return [str(recipe.get("prompt") or "") or gr.skip()] if wanted else []
+    """The value of the prompt with its LoRAs, if ``wanted``; unchanged for a picture without one."""
+    parts = (str(recipe.get("prompt") or ""), written(recipe.get("loras")))
+    return [" ".join(part for part in parts if part) or gr.skip()] if wanted else []
 
 
 def read_frame(snapshot: dict[str, Any], limits: ServerSettings) -> tuple[Picture, dict[str, Any]]:

@@ -88,6 +88,16 @@ def test_a_prompt_that_cannot_be_encoded_costs_no_other(monkeypatch: pytest.Monk
     assert encoder.get([Condition("fine")], ready.set) is not None
 
 
+def test_what_was_prepared_with_a_lora_that_is_gone_again_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, ready = tiny_model(), threading.Event()
+    wanted = Condition("a cat", more=(("unread", ("neon",)),))
+    monkeypatch.setattr(model, "essential", lambda condition: condition)
+    encoder = ConditionEncoder(model)
+    assert encoder.get([wanted], ready.set) is None
+    assert ready.wait(30)
+    assert encoder.get([wanted], ready.set) is None
+
+
 def test_slerp_keeps_the_norm_where_lerp_would_lose_it() -> None:
     generator = torch.Generator().manual_seed(0)
     a, b = torch.randn(2, 4, 64, 64, generator=generator)

@@ -58,6 +58,16 @@ def test_a_weight_that_is_moved_acts_on_the_next_frame(runner, engine: Engine):
     assert again.recipe["prompt"] == "a cat" and again.recipe["loras"] == [{"name": "two", "weight": 1.0}]
 
 
+def test_a_budget_for_one_lora_lets_the_session_take_another(runner, engine: Engine, monkeypatch):
+    monkeypatch.setattr("artflow.models.lora.JUST_ASKED", 0.0)
+    person = Person(engine, runner, DRAWING, loras={"two": 1.0})
+    assert person.answer(noisy(1)).picture is not None
+    monkeypatch.setattr(runner.model, "lora_budget", runner.model.loras.loaded["two"].size * 3 // 2)
+    person.change(loras={"three": 1.0})
+    answers = [person.answer(noisy(1)) for _ in range(3)]
+    assert answers[-1].picture is not None
+
+
 def test_one_that_cannot_be_read_is_an_error_of_its_frames_and_the_stream_goes_on(runner, engine: Engine):
     (runner.model.lora_folder / "broken.safetensors").write_bytes(b"nothing")
     person = Person(engine, runner, DRAWING, loras={"broken": 1.0})

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from artflow.errors import ArtflowError
+from artflow.models import lora_weights
 from artflow.models.extras import NONE, Extras
 from artflow.models.model import Condition
 from artflow.models.packing import pack
@@ -95,11 +96,25 @@ def test_a_lora_for_the_text_towers_changes_the_prompt_and_one_for_the_unet_alon
     assert (embedded(("one", 1.0)) - plain).abs().max() > 0.05
     assert torch.equal(embedded(), plain)
     one, two = ((("loras", ((name, 1.0),)),) for name in ("one", "two.v2"))
-    assert model.essential(Condition("a", more=one)) == Condition("a", more=one)
+    assert dict(model.essential(Condition("a", more=one)).more)["loras"] == (("one", 1.0),)
     assert model.essential(Condition("a", more=two)) == Condition("a")
     mixed = model.prepare([Condition("a cat"), Condition("a cat", more=one)])
     torch.testing.assert_close(mixed[0]["text"], plain)
     torch.testing.assert_close(mixed[1]["text"], embedded(("one", 1.0)))
+
+
+def test_each_tower_has_its_own_part_of_a_lora(load, tiny, tmp_path):
+    model = load(tiny(family="sdxl"))
+    model.lora_folder = tmp_path
+    first, second = model.text_encoders
+    write_lora(tmp_path / "first.safetensors", {"text_encoder": first})
+    write_lora(tmp_path / "both.safetensors", {"text_encoder": first, "text_encoder_2": second})
+    plain, alone, both = model.encode_texts(
+        [Condition("a cat", more=((("loras", ((name, 1.0),)),) if name else ())) for name in ("", "first", "both")],
+        hidden=True,
+    )[0].hidden_states[-1]
+    assert (alone - plain).abs().max() > 0.05
+    torch.testing.assert_close(both, alone)
 
 
 @pytest.mark.parametrize("format", ["kohya", "dotted", "diffusers", "peft"])
@@ -167,6 +182,48 @@ def test_the_least_used_go_when_the_budget_is_full_and_none_that_a_plan_holds(lo
     gc.collect()
     model.loras.load(["d"])
     assert "d" in model.loras.loaded and len(model.loras.loaded) == 2
+
+
+def test_a_file_that_was_replaced_is_read_again_and_one_that_is_gone_is_unknown(load, tiny, tmp_path):
+    model = load(tiny())
+    model.lora_folder = tmp_path
+    path = write_lora(tmp_path / "a.safetensors", {"unet": model.unet, "text_encoder": model.text_encoders[0]})
+    model.loras.load(["a"])
+    before, key = called(model, [some(a=1.0)] * 4), Condition("a cat", more=(("loras", (("a", 1.0),)),))
+    cached = model.essential(key)
+    write_lora(path, {"unet": model.unet, "text_encoder": model.text_encoders[0]}, seed=7)
+    assert dict(model.essential(key).more)["unread"] == ("a",)
+    model.loras.load(["a"])
+    assert model.essential(key) not in (cached, key)
+    assert (called(model, [some(a=1.0)] * 4) - before).abs().max() > 0.05
+    path.unlink()
+    with pytest.raises(ArtflowError, match="There is no LoRA 'a'"):
+        model.loras.load(["a"])
+
+
+def test_there_is_room_before_a_file_is_read_and_a_refusal_is_told_for_a_while(load, tiny, tmp_path, monkeypatch):
+    model, reads = load(tiny()), []
+    model.lora_folder = tmp_path
+    read = lora_weights.read
+    monkeypatch.setattr(lora_weights, "read", lambda name, *more: reads.append(name) or read(name, *more))
+    write_lora(tmp_path / "a.safetensors", {"unet": model.unet})
+    write_lora(tmp_path / "wide.safetensors", {"unet": load(tiny(channels=(64, 64))).unet})
+    budget, model.lora_budget = model.lora_budget, 10
+    assert "There is no room for the LoRA 'a'" in refusal(model, "a") and not reads
+    model.lora_budget = budget
+    assert refusal(model, "wide") == refusal(model, "wide") and reads == ["wide"]
+    model.loras.load(["a"])
+
+
+def test_weights_that_a_packed_copy_has_for_itself_are_counted(load, tiny, tmp_path):
+    model = load(tiny())
+    model.lora_folder = tmp_path
+    write_lora(tmp_path / "a.safetensors", {"unet": model.unet})
+    pack(model)
+    base = model.memory_bytes
+    model.loras.load(["a"])
+    fused = sum(p.nbytes for n, p in model.unet.named_parameters() if "to_qkv" in n or "to_kv" in n)
+    assert model.memory_bytes - base >= model.loras.loaded["a"].size + fused > model.loras.loaded["a"].size
 
 
 def test_threads_compute_at_once_while_another_lora_is_read(load, tiny, tmp_path):

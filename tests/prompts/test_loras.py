@@ -25,6 +25,7 @@ def test_a_range_is_a_part_of_the_steps():
     uses = split("<lora:a:1:0-0.5> <lora:b:1:0.5-1>")[1]
     assert [[name for name, _ in at(uses, step / 4)] for step in range(4)] == [["a"], ["a"], ["b"], ["b"]]
     assert listed(uses)[0] == {"name": "a", "weight": 1.0, "range": "0-0.5"}
+    assert listed(split("<lora:a:1:0.0000001-1>")[1])[0]["range"] == "0.0000001-1"
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,7 @@ def test_a_range_is_a_part_of_the_steps():
         ("<lora:neon:strong>", "<lora:neon:strong> has no weight that is a number"),
         ("<lora:neon:1:0.5-0.2>", "has no range of steps"),
         ("<lora:neon:1.5> <lora:neon:1>", "'neon' cannot have the weight 2.5; -2 to 2 is allowed"),
+        ("<lora:neon:1:0-0.5> <lora:neon:1:0.5-1>", "'neon' is asked for in 0-0.5 and 0.5-1; one range is allowed"),
         (" ".join(f"<lora:l{i}>" for i in range(9)), "9 LoRAs are asked for; at most 8"),
     ],
 )
@@ -43,6 +45,7 @@ def test_mistakes_are_named(prompt, says):
 
 def test_parameters_take_a_dict_or_what_a_recipe_has():
     assert LiveParams(loras={"neon": 0.5}).loras == LiveParams(loras=[{"name": "neon", "weight": 0.5}]).loras
-    for bad in ({"neon": 2.5}, {f"l{i}": 1.0 for i in range(9)}, {"": 1.0}, ["neon"]):
+    ranged, twice = [{"name": "neon", "range": "0-0.5"}], [{"name": "neon"}] * 2
+    for bad in ({"neon": 2.5}, {f"l{i}": 1.0 for i in range(9)}, {"": 1.0}, ["neon"], ranged, twice):
         with pytest.raises(ValueError):
             LiveParams(loras=bad)

@@ -17,6 +17,7 @@ from artflow.models.control_catalog import load_controls
 from artflow.models.dtypes import memory_format
 from artflow.models.families.checkpoint import CheckpointKind, Shapes
 from artflow.models.lora import Loras, as_loras
+from artflow.models.lora_weights import TOWERS
 from artflow.models.model import Condition, Model
 from artflow.models.parts import Parts
 from artflow.models.weights import refused
@@ -171,10 +172,12 @@ class UNetModel(Model):
         """LoRAs that are loaded and for the UNet alone change no prompt; those that are not must be read first."""
         if not (loras := as_loras(condition.more)):
             return condition
-        unread, of_text = self.loras.for_prompts(loras)
-        more = [(name, value) for name, value in condition.more if name not in ("loras", "unread")]
+        unread, stamps = self.loras.for_prompts(loras)
+        more = [(name, value) for name, value in condition.more if name not in ("loras", "unread", "stamps")]
+        of_text = {name: weight for name, weight in loras.items() if weight and name in stamps}
         more += [("unread", unread)] if unread else []
-        more += [("loras", tuple(loras.items()) if unread else of_text)] if unread or of_text else []
+        more += [("loras", tuple((loras if unread else of_text).items()))] if unread or of_text else []
+        more += [("stamps", tuple(stamps[name] for name in of_text))] if of_text else []  # of the files
         return condition._replace(more=tuple(more))
 
     def hold(self, user: object, loras: Iterable[str]) -> None:
@@ -192,11 +195,11 @@ class UNetModel(Model):
         texts, loras = [condition.prompt for condition in conditions], [as_loras(c.more) for c in conditions]
         self.loras.load({name: None for those in loras for name in those})
         outputs = []
-        with self.loras.towers(loras) as towers:
-            for tokenizer, encoder in zip(self.tokenizers, towers, strict=True):
-                length = tokenizer.model_max_length
-                options = {"padding": "max_length", "max_length": length, "truncation": True, "return_tensors": "pt"}
-                ids = tokenizer(texts, **options).input_ids.to(self.device)
+        for part, tokenizer in zip(TOWERS, self.tokenizers, strict=False):  # sd has the first alone
+            length = tokenizer.model_max_length
+            options = {"padding": "max_length", "max_length": length, "truncation": True, "return_tensors": "pt"}
+            ids = tokenizer(texts, **options).input_ids.to(self.device)
+            with self.loras.tower(part, loras) as encoder:
                 outputs.append(encoder(ids, output_hidden_states=hidden))
         return outputs
 
