@@ -108,7 +108,9 @@ class Loras:
         return tuple(name for name in names if name not in there), of_text
 
     def load(self, names: Collection[str]) -> None:
-        """Read those that are not there yet, or whose files were replaced. Slow; never for a thread that serves live people.
+        """Read those that are not there yet, or whose files were replaced.
+
+        Slow; never for a thread that serves live people.
 
         Raises:
             ArtflowError: ``unknown_lora``, ``unsuitable_lora``, ``bad_lora``, ``lora_memory``; nothing changes then.

@@ -111,8 +111,7 @@ def at(uses: Iterable[LoraUse], progress: float) -> tuple[tuple[str, float], ...
 def listed(uses: Iterable[LoraUse]) -> list[dict[str, Any]]:
     """As a recipe has them."""
     return [
-        {"name": use.name, "weight": use.weight}
-        | ({} if (use.begin, use.end) == (0, 1) else {"range": _range(use)})
+        {"name": use.name, "weight": use.weight} | ({} if (use.begin, use.end) == (0, 1) else {"range": _range(use)})
         for use in uses
     ]
 

@@ -150,7 +150,7 @@ def test_what_does_not_fit_is_refused_and_named(load, tiny, tmp_path):
     assert "a LoHa" in refusal(model, "b")
     (tmp_path / "c.safetensors").write_bytes(b"\x80\x04 pickled")
     assert "cannot be read as safetensors" in refusal(model, "c")
-    assert refusal(model, "nobody").startswith("There is no LoRA 'nobody'; there are a, b, c, larger, other")
+    assert refusal(model, "nobody").startswith("There is no LoRA 'nobody'; there are a, b, blueprint, c, larger, neon")
     assert refusal(model, "../secret").startswith("There is no LoRA '../secret'")
     assert torch.equal(called(model, [NONE] * 4), base)
 
