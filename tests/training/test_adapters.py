@@ -93,7 +93,7 @@ def test_lines_say_where_the_thing_is(pipeline) -> None:
         bound, free = draw(guided, [prompt], seed, image=hint), draw(pipeline, [prompt], seed)
         off = draw(guided, [prompt], seed, image=hint, controlnet_conditioning_scale=0.0)
         reached, chance = (f1(edges((p[0] * 255).astype(np.uint8)), lines) for p in (bound, free))
-        assert reached >= 0.6 and reached >= 2 * chance, (prompt, reached, chance)
+        assert reached >= 0.5 and reached >= 1.5 * chance, (prompt, reached, chance)  # means: the model card
         assert np.allclose(off, free, atol=1e-5)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from artflow.ui.components import CanvasView, InpaintView, WebcamView
 from artflow.ui.components.live_view import HERE, read_parts
+from artflow.ui.components.lora import LoraList
 
 VIEWS = [WebcamView, CanvasView, InpaintView]
 
@@ -21,7 +22,7 @@ def test_size_reaches_the_script_and_the_config_is_plain(view) -> None:
     assert component.api_info() == {"type": "string"}
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", [*VIEWS, LoraList])
 def test_templates_hold_no_code(view) -> None:
     """Gradio runs `${...}` and `{{...}}` in templates as code, and backslashes are its escapes."""
     with gr.Blocks():
@@ -39,7 +40,7 @@ def test_nothing_is_fetched_from_elsewhere() -> None:
 
 def test_every_script_file_is_used() -> None:
     with gr.Blocks():
-        loaded = "".join(view().js_on_load for view in VIEWS)
+        loaded = "".join(view().js_on_load for view in [*VIEWS, LoraList])
     for path in HERE.rglob("*.js"):
         assert read_parts(str(path.relative_to(HERE))) in loaded, path.name
 
