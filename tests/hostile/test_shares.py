@@ -30,7 +30,8 @@ def text(**changed: Any) -> list[Any]:
     values = {
         "prompt": "a cat", "negative_prompt": "", "steps": 1, "guidance_scale": 1.0, "width": 64, "height": 64,
         "sampler": "Euler", "seed": 1, "batch_count": 1, "model": "", "hires_scale": 1, "hires_upscaler": "span",
-        "hires_steps": 0, "hires_denoise": 0.5, "prediction_type": "auto",
+        "hires_steps": 0, "hires_denoise": 0.5, "prediction_type": "auto", "loras": "{}", "control": [],
+        "control_picture": None,
     }  # fmt: skip
     return list((values | changed).values())
 
