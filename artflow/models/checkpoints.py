@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
 from artflow.models.catalog import ROOT, Catalog, ModelSpec, Source
 from artflow.models.weights import is_unsafe
 
@@ -37,6 +35,8 @@ def with_checkpoints(catalog: Catalog, folder: Path = FOLDER) -> Catalog:
 
 
 def _spec(path: Path, name: Path) -> ModelSpec | None:
+    from safetensors import SafetensorError, safe_open  # only where there are such files: the page waits for this
+
     try:
         with safe_open(path, "np") as file:
             names = file.keys()
