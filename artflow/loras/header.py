@@ -101,7 +101,7 @@ def check_start(name: str, start: bytes) -> None:
         raise ArtflowError("bad_lora", f"{name} is no safetensors file but {kind}.")
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)  # shapes and metadata of a large one take 0.3 MB
 def _read(path: Path, size: int, _changed: int) -> Header:
     with path.open("rb") as file:
         start = file.read(LENGTH + 1)

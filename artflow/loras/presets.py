@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from huggingface_hub import constants
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from artflow.errors import ArtflowError
 from artflow.models.catalog import ROOT
+from artflow.models.preset_file import read_preset
 
 HUB = "https://huggingface.co/"
 ID = r"^[a-z0-9][a-z0-9._-]{0,63}$"
@@ -92,11 +92,4 @@ def load_presets(path: Path = ROOT / "presets" / "loras.yaml") -> Presets:
     Raises:
         ArtflowError: ``bad_loras``, with the place and the reason.
     """
-    try:
-        return Presets.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ArtflowError("bad_loras", f"{path}: {place}: {first['msg']}.") from error
-    except (OSError, yaml.YAMLError) as error:
-        raise ArtflowError("bad_loras", f"{path} could not be read: {error}.") from error
+    return read_preset(path, Presets, "bad_loras")

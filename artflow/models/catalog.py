@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from artflow.errors import ArtflowError
+from artflow.models.preset_file import read_preset
 from artflow.models.weights import is_unsafe, unsafe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -172,14 +172,7 @@ def load_catalog(path: str | Path = ROOT / "presets" / "models.yaml") -> Catalog
 
     Raises ``ArtflowError("bad_catalog")`` with the place and the reason.
     """
-    try:
-        catalog = Catalog.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(p) for p in first["loc"]) or "the file"
-        raise ArtflowError("bad_catalog", f"{path}: {place}: {first['msg']}.") from error
-    except (OSError, yaml.YAMLError) as error:
-        raise ArtflowError("bad_catalog", f"{path} could not be read: {error}.") from error
+    catalog = read_preset(Path(path), Catalog, "bad_catalog")
     return Catalog(models=[_resolved(m) for m in catalog.models])
 
 

@@ -7,11 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from artflow.errors import ArtflowError
 from artflow.models.catalog import ROOT, Source
+from artflow.models.preset_file import read_preset
 
 MapName = Literal["none", "canny", "scribble", "lineart", "softedge", "tile", "color", "openpose", "depth", "normal"]
 """How a map is made of a picture (`artflow.modes.control_maps`); none: the picture is the map."""
@@ -118,14 +118,7 @@ def load_controls() -> ControlCatalog:
 
 @cache
 def _read(path: Path) -> ControlCatalog:
-    try:
-        catalog = ControlCatalog.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ArtflowError("bad_catalog", f"{path}: {place}: {first['msg']}.") from error
-    except (OSError, yaml.YAMLError) as error:
-        raise ArtflowError("bad_catalog", f"{path} could not be read: {error}.") from error
+    catalog = read_preset(path, ControlCatalog, "bad_catalog")
     return catalog.model_copy(update={"kinds": [_resolved(kind) for kind in catalog.kinds]})
 
 
