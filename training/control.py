@@ -89,7 +89,7 @@ def as_hint(maps: list[np.ndarray]) -> torch.Tensor:
 
 
 class Lesson:
-    """The batches: a ring of scenes that keeps their pictures, so that lines are drawn anew each time."""
+    """The batches: a ring of scenes that keeps their pictures, so that lines are drawn again each time."""
 
     def __init__(self, capacity: int, seed: int) -> None:
         model = load_generator()

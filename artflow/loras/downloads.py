@@ -323,8 +323,8 @@ class Downloads:
                 task = self._unfinished(one["id"], address.Entry(one["url"], one["filename"]))
                 self._tasks[task.id] = task
         except (OSError, ValueError, KeyError, TypeError, AttributeError, ArtflowError) as error:
-            # Its downloads are begun anew where somebody asks for them; the parts are still there.
-            log.warning("the history of downloads cannot be read, and begins anew", exc_info=error)
+            # Its downloads start again where somebody asks for them; the parts are still there.
+            log.warning("the history of downloads cannot be read, so a new one begins", exc_info=error)
 
     def _unfinished(self, task_id: str, entry: address.Entry) -> Task:
         if task_id.startswith("own:"):

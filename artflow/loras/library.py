@@ -49,7 +49,7 @@ class LoraFile:
 
 
 class Library:
-    """The folder, read anew each time it is asked for; headers are remembered until their file changes."""
+    """The folder, read again each time it is asked for; headers are remembered until their file changes."""
 
     def __init__(self, folder: Path, presets: Presets) -> None:
         self.folder = folder

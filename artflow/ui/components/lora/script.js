@@ -205,7 +205,7 @@ class LoraList {
     return [start];
   }
 
-  // Buttons are only made anew where there are others, since a click begins on one and ends on the same.
+  // Buttons are only replaced where there are others, since a click begins on one and ends on the same.
   buttons(place, actions) {
     const wanted = JSON.stringify(actions);
     if (place.dataset.actions === wanted) return;
