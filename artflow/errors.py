@@ -45,7 +45,7 @@ def validation_sentence(error: Mapping[str, Any], allowed: Iterable[str], noun: 
     value = value if len(value) <= 80 else value[:77] + "..."
     if error["type"] == "extra_forbidden":
         return f"{noun} `{key}` does not exist (value {value}); allowed are {', '.join(allowed)}"
-    return f"{noun} `{key}` cannot be {value}: {error['msg']}"
+    return f"{noun} `{key}` cannot be {value}: {error['msg'].removeprefix('Value error, ')}"
 
 
 class Cancelled(Exception):
